@@ -1,0 +1,70 @@
+"""Findings: what discovery noticed about a series, as codes from a closed list with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Action = Literal["refuse", "keep", "repair"]
+
+
+class Code(StrEnum):
+    """The closed list of findings; docs/findings.md says what each means and what we do."""
+
+    GAP = "GAP"
+    DUPLICATE_SLICE = "DUPLICATE_SLICE"
+    DUPLICATE_POSITION = "DUPLICATE_POSITION"
+    UNEVEN_SPACING = "UNEVEN_SPACING"
+    GANTRY_TILT = "GANTRY_TILT"
+    MIXED_SIZE = "MIXED_SIZE"
+    MISSING_GEOMETRY = "MISSING_GEOMETRY"
+    BAD_VALUE = "BAD_VALUE"
+    TRUNCATED = "TRUNCATED"
+    UNREADABLE = "UNREADABLE"
+    LOSSY = "LOSSY"
+    NOT_A_SERIES = "NOT_A_SERIES"
+    TOO_LARGE = "TOO_LARGE"
+    DECODER_MISSING = "DECODER_MISSING"
+    UNSUPPORTED = "UNSUPPORTED"
+
+
+DEFAULT_ACTIONS: Mapping[Code, Action] = {
+    Code.GAP: "refuse",
+    Code.DUPLICATE_SLICE: "repair",
+    Code.DUPLICATE_POSITION: "refuse",
+    Code.UNEVEN_SPACING: "keep",
+    Code.GANTRY_TILT: "keep",
+    Code.MIXED_SIZE: "refuse",
+    Code.MISSING_GEOMETRY: "refuse",
+    Code.BAD_VALUE: "refuse",
+    Code.TRUNCATED: "refuse",
+    Code.UNREADABLE: "refuse",
+    Code.LOSSY: "keep",
+    Code.NOT_A_SERIES: "refuse",
+    Code.TOO_LARGE: "refuse",
+    Code.DECODER_MISSING: "refuse",
+    Code.UNSUPPORTED: "refuse",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One observation about a series.
+
+    ``message`` is one sentence with its numbers and the repair; ``action`` is what was done about it.
+    """
+
+    code: Code
+    message: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    action: Action = "keep"
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def find(code: Code, message: str, **numbers: float) -> Finding:
+    """Make a finding with the default action of its code."""
+    return Finding(code=code, message=message, numbers=numbers, action=DEFAULT_ACTIONS[code])

@@ -1,0 +1,50 @@
+"""Prediction: what scoring says about one series. One row of scores.csv, and its rows of slices.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["scored", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The outcome for one discovered series.
+
+    ``probabilities`` maps class to probability (for regression, target to value). ``attention`` (S,) sums to 1;
+    ``slice_scores`` maps class to (S,) probabilities, empty where the model has no slice head. All per-slice fields are
+    in the order of ``sop_instance_uids``. ``reason`` says why a series was refused or failed, "" when scored.
+    """
+
+    study_uid: str
+    series_uid: str
+    path: Path
+    modality: str
+    status: Status
+    reason: str = ""
+    volume: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    prediction: str = ""
+    seconds: float = 0.0
+    slices: int = 0
+    sop_instance_uids: tuple[str, ...] = ()
+    positions: NDArray[np.float64] | None = None
+    attention: NDArray[np.float64] | None = None
+    slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status != "scored":
+            if not self.reason:
+                raise ValueError(f"Series {self.series_uid}: a {self.status} series needs a reason.")
+            return
+        count = len(self.sop_instance_uids)
+        per_slice = {"positions": self.positions, "attention": self.attention, **self.slice_scores}
+        wrong = {name: None if values is None else len(values) for name, values in per_slice.items() if values is None or len(values) != count}
+        if not count or wrong:
+            raise ValueError(f"Series {self.series_uid}: {count} slices, but per-slice lengths {wrong}.")
