@@ -1,0 +1,18 @@
+"""Exit codes: a promise to scripts."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the exit code of a command says."""
+
+    ALL = 0
+    """Every series was used."""
+    BAD_ARGUMENTS = 2
+    """The arguments, the config or the model are wrong; nothing was scored."""
+    NOTHING_USABLE = 3
+    """No series could be used; the table says why."""
+    SOME = 8
+    """Some series were used, others refused or failed; the table says which and why."""
+    INTERRUPTED = 130
+    """Stopped by the user."""
