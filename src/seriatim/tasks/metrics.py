@@ -149,7 +149,7 @@ def root_mean_squared_error(labels: ArrayLike, values: ArrayLike) -> float:
 
 
 def r_squared(labels: ArrayLike, values: ArrayLike) -> float:
-    """Share of the labels' variance explained; below 0 when worse than their mean. nan when the labels are all equal."""
+    """Share of the labels' variance explained; below 0 when worse than their mean. nan when labels are all equal."""
     true, predicted = np.asarray(labels, dtype=float), np.asarray(values, dtype=float)
     if true.size < 2 or np.ptp(true) == 0:
         return float("nan")
@@ -183,7 +183,7 @@ def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
 
 
 def _count_above(positive: Array, values: Array) -> tuple[Array, Array, Array]:
-    """Per distinct score, highest first: the score, and the positives and negatives that score it or more; (M,) each."""
+    """Per distinct score, highest first: the score, and how many positives and negatives score it or more; (M,)."""
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], np.cumsum(positive[order])
     last_of_tie = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, dtype=int)
