@@ -1,0 +1,61 @@
+"""Encoder: slices in, one embedding per slice out. The contract of every CNN, and how published weights enter one."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seriatim.errors import ModelError
+
+HEADS = ("fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits")
+"""The names torchvision gives to classifier heads; their tensors are no part of an encoder."""
+
+OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+class Encoder(nn.Module, ABC):
+    """A network from slices in [0,1] to embeddings, in two steps that Grad-CAM can part.
+
+    ``forward(slices) == pool_maps(feature_maps(slices))``. The encoder owns its normalisation: callers give [0,1].
+    """
+
+    embedding_size: int
+
+    @abstractmethod
+    def feature_maps(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n depth h w"]:
+        """The last convolutional maps. Raises ModelError where the network has none."""
+
+    @abstractmethod
+    def pool_maps(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n embedding"]:
+        """Embeddings from the last maps."""
+
+    def forward(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n embedding"]:
+        return self.pool_maps(self.feature_maps(slices))
+
+
+def load_encoder_weights(module: nn.Module, weights: Mapping[str, Tensor], *, name: str) -> None:
+    """Copy ``weights`` into ``module``: every tensor of the module must be there; classifier tensors are ignored.
+
+    Raises:
+        ModelError: tensors are missing, of another shape, or belong to another network; the first three are named.
+    """
+    given = {OLD_DENSENET_KEY.sub(r"\1\2.", key): tensor for key, tensor in weights.items()}
+    own = module.state_dict()
+    given = {key: tensor for key, tensor in given.items() if key in own or key.split(".")[0] not in HEADS}
+    wrong = [
+        f"{key} is {tuple(tensor.shape)}, expected {tuple(own[key].shape)}"
+        for key, tensor in given.items()
+        if key in own and tensor.shape != own[key].shape
+    ]
+    if not wrong:
+        result = module.load_state_dict(given, strict=False)
+        wrong = [f"{key} is missing" for key in result.missing_keys if not key.endswith("num_batches_tracked")]
+        wrong += [f"{key} is no part of {name}" for key in result.unexpected_keys]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise ModelError(
+            f"The weights do not fit {name}: {'; '.join(wrong[:3])}{more}. "
+            f"Give weights made for {name}, or name the network they were made for."
+        )

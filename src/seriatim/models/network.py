@@ -1,0 +1,134 @@
+"""SequenceNetwork: encoder, sequence model, pooling and heads, composed. The one network of the package."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from seriatim.models.encoder import Encoder
+from seriatim.models.masks import count_slices, zero_padding
+from seriatim.models.output import SequenceOutput
+from seriatim.models.pooling import AttentionSettings, PoolingSettings
+from seriatim.models.small_cnn import SmallCNNSettings
+from seriatim.models.temporal import RecurrentSettings, TemporalSettings
+from seriatim.models.torchvision_encoder import TorchvisionSettings
+from seriatim.settings import Settings
+
+EncoderSettings = Annotated[SmallCNNSettings | TorchvisionSettings, Field(discriminator="kind")]
+
+
+class NetworkSettings(Settings):
+    """The parts of a network: how slices become embeddings, embeddings context, and context one vector per series."""
+
+    encoder: EncoderSettings = SmallCNNSettings()
+    temporal: TemporalSettings = RecurrentSettings()
+    pooling: PoolingSettings = AttentionSettings()
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout before the heads."""
+    checkpoint_chunk: int | None = Field(default=None, ge=1)
+    """In training, keep the encoder's activations of about this many slices only, and compute the others again."""
+
+    def build(
+        self, in_channels: int, outputs: int, *, weights: Mapping[str, Tensor] | None = None
+    ) -> "SequenceNetwork":
+        """The network for slices of ``in_channels`` and ``outputs`` logits; ``weights`` are the encoder's.
+
+        Raises:
+            ConfigError: the encoder's name is unknown.
+            ModelError: ``weights`` does not fit the encoder.
+        """
+        return SequenceNetwork(self, encoder=self.encoder.build(in_channels, weights), outputs=outputs)
+
+
+class SequenceNetwork(nn.Module):
+    """``network(slices (B,S,C,H,W), mask (B,S)) -> SequenceOutput``. Padding never enters any of its parts."""
+
+    def __init__(self, settings: NetworkSettings, *, encoder: Encoder, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temporal = settings.temporal.build(encoder.embedding_size)
+        size = self.temporal.context_size
+        self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.volume_head = nn.Linear(size, outputs)
+        self.slice_head = nn.Linear(size, outputs)
+        self.checkpoint_chunk = settings.checkpoint_chunk
+
+    def forward(
+        self,
+        slices: Float[Tensor, "batch slices channels rows columns"],
+        mask: Bool[Tensor, "batch slices"],
+    ) -> SequenceOutput:
+        return self.read(self.encode(slices, mask), mask)
+
+    def encode(
+        self,
+        slices: Float[Tensor, "batch slices channels rows columns"],
+        mask: Bool[Tensor, "batch slices"],
+    ) -> Float[Tensor, "batch slices embedding"]:
+        """Embeddings of the real slices, zero on padding."""
+        real = slices[mask]
+        if self.checkpoint_chunk is not None and self.training and torch.is_grad_enabled():
+            found = self._encode_with_checkpoints(real, self.checkpoint_chunk)
+        else:
+            found = self.encoder(real)
+        embeddings = found.new_zeros(*mask.shape, found.shape[1])
+        embeddings[mask] = found
+        return embeddings
+
+    def read(
+        self, embeddings: Float[Tensor, "batch slices embedding"], mask: Bool[Tensor, "batch slices"]
+    ) -> SequenceOutput:
+        """All that follows the encoder, from its embeddings; what stands on padding is never read.
+
+        It runs in the precision of the weights also under autocast, which costs little beside the encoder. Slices
+        beyond the longest series are cut off first, so padding does not even change the order of additions.
+        """
+        longest = int(count_slices(mask).max())
+        padding = mask.shape[1] - longest
+        kept = mask[:, :longest]
+        with torch.autocast(embeddings.device.type, enabled=False):
+            shown = zero_padding(embeddings[:, :longest].to(self.volume_head.weight.dtype), kept)
+            context = self.temporal(shown, kept)
+            pooled, attention = self.pooling(context, kept)
+            volume_logits = self.volume_head(self.dropout(pooled))
+            slice_logits = zero_padding(self.slice_head(self.dropout(context)), kept)
+        return SequenceOutput(
+            embeddings=functional.pad(shown, (0, 0, 0, padding)),
+            context=functional.pad(context, (0, 0, 0, padding)),
+            volume_logits=volume_logits,
+            slice_logits=functional.pad(slice_logits, (0, 0, 0, padding)),
+            attention=functional.pad(attention, (0, padding)),
+        )
+
+    def _encode_with_checkpoints(
+        self, slices: Float[Tensor, "n channels rows columns"], chunk: int
+    ) -> Float[Tensor, "n embedding"]:
+        """Chen 2016: only the inputs of each chunk are kept for the backward pass."""
+
+        def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+            return nullcontext(), _keep_statistics(self.encoder)
+
+        parts = torch.tensor_split(slices, -(-len(slices) // chunk))
+        found = [checkpoint(self.encoder, part, use_reentrant=False, context_fn=contexts) for part in parts]
+        return torch.cat(found)
+
+
+@contextmanager
+def _keep_statistics(module: nn.Module) -> Iterator[None]:
+    """While a chunk is computed again, BatchNorm must not count it a second time."""
+    tracking = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    for part in tracking:
+        part.track_running_stats = False
+    try:
+        yield
+    finally:
+        for part in tracking:
+            part.track_running_stats = True
