@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+
 def run(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="head-ct or ultrasound.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the series, labels.csv and slices.csv.")],

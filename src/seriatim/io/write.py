@@ -54,7 +54,7 @@ class CtSlices:
         count = len(self.values_hu)
         columns = (self.positions_mm, self.names, self.numbers, self.sop_instance_uids)
         if self.values_hu.ndim != 3 or any(len(column) != count for column in columns):
-            raise ValueError(f"{count} slices of shape {self.values_hu.shape} need a position, name, number and UID each.")
+            raise ValueError(f"Slices {self.values_hu.shape} need {count} positions, names, numbers and UIDs.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,15 +70,15 @@ def draw_head_shape(rng: np.random.Generator) -> HeadShape:
 def paint_head(grid: Grid, shape: HeadShape, rng: np.random.Generator) -> Head:
     """Paint a head on a grid; ``rng`` draws its folds and irregularities."""
     outer_mm = _outer_depth(grid, shape) + np.float32(1.2) * smooth_noise(grid, rng, wave_mm=70)
-    x, y, _ = grid.coordinates
+    y = grid.coordinates[1]
     thicker = np.float32(1) + np.float32(0.25) * (y / np.float32(shape.half_axes_mm[1])) ** 2
     thickness = np.float32(shape.skull_mm) * thicker + smooth_noise(grid, rng, wave_mm=45)
     depth_mm = outer_mm - np.maximum(thickness, np.float32(3))
     values = np.full(grid.shape, AIR_HU, dtype=np.float32)
     _paint_outside(values, grid, shape, outer_mm)
-    _paint_skull(values, grid, rng, (outer_mm, depth_mm, thickness))
+    _paint_skull(values, grid, rng, outer_mm=outer_mm, thickness_mm=thickness)
     brain, sulci = _brain_tissue(grid, shape, rng, depth_mm)
-    ventricles = _coverage_of(ventricle_parts(shape.ventricles), grid)
+    ventricles = _coverage_of(_ventricles(shape.ventricles), grid)
     paint(brain, ventricles, CSF_HU)
     _paint_dense_normals(brain, grid, shape, depth_mm)
     brain += np.float32(5) * np.exp(-np.maximum(depth_mm, 0) / np.float32(7))  # what beam hardening leaves at the bone
@@ -87,46 +87,51 @@ def paint_head(grid: Grid, shape: HeadShape, rng: np.random.Generator) -> Head:
 
 
 def _outer_depth(grid: Grid, shape: HeadShape) -> Field:
-    """Radial depth below the outer table: an egg, wider behind, boxy in the axial plane, its floor rising forwards."""
+    """Radial depth below the outer table: an egg whose floor rises forwards."""
     x, y, z = grid.coordinates
     width, length, height = (np.float32(axis) for axis in shape.half_axes_mm)
     v = y / length
-    u = x / (width * (1 + np.float32(0.10) * np.clip(v, -1, 1)))
     floor = np.float32(64) * (1 + np.float32(0.38) * np.clip(v, -1, 1))
-    w = z / np.where(z > 0, height, floor)
-    u2, v2 = u * u, v * v
-    radius = np.sqrt(np.maximum(u2 + v2 + w * w - np.float32(0.3) * np.minimum(u2 * v2, 1), 1e-6))
+    radius = _egg_radius(x / width, v, z / np.where(z > 0, height, floor))
     return np.asarray(np.sqrt(x * x + y * y + z * z) * (1 / radius - 1), dtype=np.float32)
+
+
+def _egg_radius(u: Field, v: Field, w: Field) -> Field:
+    """Distance from the middle of an egg, 1 on its surface: wider behind (v > 0), boxy in the axial plane."""
+    u = u / (1 + np.float32(0.10) * np.clip(v, -1, 1))
+    u2, v2 = u * u, v * v
+    squared = u2 + v2 + w * w - np.float32(0.3) * np.minimum(u2 * v2, 1)
+    return np.asarray(np.sqrt(np.maximum(squared, 1e-6)), dtype=np.float32)
 
 
 def _paint_outside(values: Field, grid: Grid, shape: HeadShape, outer_mm: Field) -> None:
     """Skin, fat and the soft tissue of the face and neck."""
     x, y, z = grid.coordinates
+    above = np.maximum(z, 0)
     width, length, height = (np.float32(axis + shape.scalp_mm) for axis in shape.half_axes_mm)
-    w = np.where(z > 0, z / height, 0)
-    taper = np.where(z < -20, 1 + (z + 20) / np.float32(260), 1)
-    v = y / (length * taper)
-    u = x / (width * taper * (1 + np.float32(0.10) * np.clip(v, -1, 1)))
-    u2, v2 = u * u, v * v
-    radius = np.sqrt(np.maximum(u2 + v2 + w * w - np.float32(0.3) * np.minimum(u2 * v2, 1), 1e-6))
-    skin_mm = np.sqrt(x * x + y * y + np.where(z > 0, z * z, 0)) * (1 / radius - 1)
+    taper = 1 + np.minimum(z + 20, 0) / np.float32(260)
+    radius = _egg_radius(x / (width * taper), y / (length * taper), above / height)
+    skin_mm = np.sqrt(x * x + y * y + above * above) * (1 / radius - 1)
     paint(values, grid.soft(skin_mm), MUSCLE_HU)
-    fat_mm = np.minimum(skin_mm - np.float32(2), -outer_mm)
-    fading = np.float32(0.7) * np.clip((z + 45) / 30, 0, 1)  # muscle takes the place of fat towards the neck
-    paint(values, fading * grid.soft(fat_mm), FAT_HU)
+    fat = grid.soft(np.minimum(skin_mm - np.float32(2), -outer_mm))
+    fat *= np.float32(0.7) * np.clip((z + 45) / 30, 0, 1)  # muscle takes its place towards the neck
+    paint(values, fat, FAT_HU)
 
 
-def _paint_skull(values: Field, grid: Grid, rng: np.random.Generator, skull: tuple[Field, Field, Field]) -> None:
+def _paint_skull(
+    values: Field, grid: Grid, rng: np.random.Generator, *, outer_mm: Field, thickness_mm: Field
+) -> None:
     """The vault with its diploe, and below it the base: petrous bone, clivus, orbits and air cells."""
-    outer_mm, depth_mm, thickness = skull
-    middle = np.clip(1 - np.abs(2 * outer_mm / np.maximum(thickness, 3) - 1), 0, 1)
+    middle = np.clip(1 - np.abs(2 * outer_mm / np.maximum(thickness_mm, 3) - 1), 0, 1)
     paint(values, grid.soft(outer_mm), BONE_HU - np.float32(450) * middle)
     for part, value in _base_parts():
         box, coverage = part.coverage(grid)
         paint(values[box], coverage, value)
     cells = smooth_noise(grid, rng, wave_mm=7)
-    for centre, axes in (((0.0, -55.0, -46.0), (13, 24, 12)), ((-55.0, 24.0, -50.0), (9, 13, 13)), ((55.0, 24.0, -50.0), (9, 13, 13))):
-        box, coverage = Ellipsoid(centre=centre, axes=axes).coverage(grid)
+    air_cells = [Ellipsoid(centre=(0, -55, -46), axes=(13, 24, 12))]
+    air_cells += [Ellipsoid(centre=(side * 55, 24, -50), axes=(9, 13, 13)) for side in (-1, 1)]
+    for part in air_cells:
+        box, coverage = part.coverage(grid)
         paint(values[box], coverage * np.clip(cells[box] + np.float32(0.6), 0, 1), -850)
 
 
@@ -175,9 +180,11 @@ def _paint_dense_normals(brain: Field, grid: Grid, shape: HeadShape, depth_mm: F
     tent_mm = np.float32(1.5) - np.abs(z + 8 + np.float32(0.55) * np.abs(x))
     paint(brain, np.clip(tent_mm, 0, 1) * np.clip((y - 12) / 40, 0, np.float32(0.7)), 44)
     back = shape.half_axes_mm[1] - 1.3 * shape.skull_mm
-    sinuses = [Ellipsoid(centre=(2, back - 4, -12), axes=(9, 6, 6)), Ellipsoid(centre=(0, back - 3, 22), axes=(4, 5, 30))]
-    for side in (-1, 1):
-        sinuses.append(Ellipsoid(centre=(side * 34, back - 18, -20), axes=(26, 5, 5), turn_deg=side * -42))
+    sinuses = [
+        Ellipsoid(centre=(2, back - 4, -12), axes=(9, 6, 6)),
+        Ellipsoid(centre=(0, back - 3, 22), axes=(4, 5, 30)),
+        *(Ellipsoid(centre=(side * 34, back - 18, -20), axes=(26, 5, 5), turn_deg=side * -42) for side in (-1, 1)),
+    ]
     for sinus in sinuses:
         box, coverage = sinus.coverage(grid)
         paint(brain[box], coverage * (depth_mm[box] > 0), shape.sinus_hu)
@@ -186,9 +193,12 @@ def _paint_dense_normals(brain: Field, grid: Grid, shape: HeadShape, depth_mm: F
         paint(brain[box], coverage, 180)
 
 
-def ventricle_parts(size: float) -> list[Ellipsoid]:
+def _ventricles(size: float) -> list[Ellipsoid]:
     """The ventricular system, ``size`` times the average in cross section."""
-    parts = [Ellipsoid(centre=(0, 2, 2), axes=(2.2 * size, 13, 9)), Ellipsoid(centre=(0, 40, -36), axes=(6 * size, 5 * size, 8))]
+    parts = [
+        Ellipsoid(centre=(0, 2, 2), axes=(2.2 * size, 13, 9)),
+        Ellipsoid(centre=(0, 40, -36), axes=(6 * size, 5 * size, 8)),
+    ]
     for side in (-1, 1):
         parts += [
             Ellipsoid(centre=(side * 9, -24, 13), axes=(4.5 * size, 15, 9), turn_deg=side * 16),
@@ -200,7 +210,10 @@ def ventricle_parts(size: float) -> list[Ellipsoid]:
 
 def _cisterns(atrophy: float) -> list[Ellipsoid]:
     size = 0.75 + 0.35 * atrophy
-    parts = [Ellipsoid(centre=(0, -8, -26), axes=(11 * size, 9, 5)), Ellipsoid(centre=(0, 30, -10), axes=(8 * size, 4, 5))]
+    parts = [
+        Ellipsoid(centre=(0, -8, -26), axes=(11 * size, 9, 5)),
+        Ellipsoid(centre=(0, 30, -10), axes=(8 * size, 4, 5)),
+    ]
     for side in (-1, 1):
         parts += [
             Ellipsoid(centre=(side * 46, -14, -2), axes=(13, 2.6 * size, 12), turn_deg=side * -24),

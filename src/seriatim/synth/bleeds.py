@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seriatim.synth.anatomy import Head
 from seriatim.synth.grid import Field, Grid, smooth_noise
 
-DEEP_MM = 26.0
+BRAIN_MM = 3.0
+"""An intraparenchymal bleed keeps this far from the skull: the cortex and its coverings stay between."""
 
 
 def draw_bleed(subtype: str, grid: Grid, head: Head, rng: np.random.Generator) -> Field:
@@ -52,7 +54,8 @@ def _intraparenchymal(grid: Grid, head: Head, rng: np.random.Generator) -> Field
         for coordinate, middle, axis in zip(grid.coordinates, centre, axes, strict=True)
     ]
     radius = np.sqrt(sum(part * part for part in scaled)) + np.float32(0.12) * lobes
-    return grid.soft((1 - radius) * np.float32(axes.min()))
+    ball_mm = (1 - radius) * np.float32(axes.min())
+    return grid.soft(np.minimum(ball_mm, head.depth_mm - np.float32(BRAIN_MM)))
 
 
 def _intraventricular(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
@@ -67,24 +70,24 @@ def _subarachnoid(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     direction = _sideways(rng)
     reach_mm = rng.uniform(48, 66)
     surface = _inner_table(grid, head, direction) - 8
-    x, y, z = (
-        coordinate - np.float32(middle) for coordinate, middle in zip(grid.coordinates, direction * surface, strict=True)
-    )
+    centre = direction * surface
+    x, y, z = (coordinate - np.float32(middle) for coordinate, middle in zip(grid.coordinates, centre, strict=True))
     near_mm = np.float32(reach_mm) - np.sqrt(x * x + y * y + (2 * z) ** 2)
-    return np.minimum(1, head.sulci * np.float32(1.6)) * grid.soft(near_mm / 4)
+    return np.asarray(np.minimum(1, head.sulci * np.float32(1.6)) * grid.soft(near_mm / 4))
 
 
-def _sideways(rng: np.random.Generator) -> np.ndarray:
+def _sideways(rng: np.random.Generator) -> NDArray[np.float64]:
     """A direction from the middle of the head to the convexity of one side."""
     angle, rise = np.radians(rng.uniform(-50, 50)), np.radians(rng.uniform(0, 40))
     side = rng.choice((-1, 1))
     return np.array([side * np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
 
 
-def _inner_table(grid: Grid, head: Head, direction: np.ndarray) -> float:
+def _inner_table(grid: Grid, head: Head, direction: NDArray[np.float64]) -> float:
     """Distance in mm from the head's origin to the inner table of the skull along a direction."""
-    along = sum(coordinate * np.float32(part) for coordinate, part in zip(grid.coordinates, direction, strict=True))
-    total = sum(coordinate**2 for coordinate in grid.coordinates)
+    x, y, z = grid.coordinates
+    a, b, c = direction.astype(np.float32)
+    along, total = a * x + b * y + c * z, x * x + y * y + z * z
     narrow = (along > 0) & (along**2 > np.float32(0.995) * total) & (head.depth_mm > 0)
     return float(np.sqrt(total[narrow].max())) if narrow.any() else 60.0
 

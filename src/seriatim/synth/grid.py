@@ -7,12 +7,13 @@ origin near the third ventricle. Volumes are float32 (Z,Y,X).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field: TypeAlias = NDArray[np.float32]
+Field: TypeAlias = NDArray[np.floating[Any]]
+"""float32 in use; numpy's stubs cannot follow that through arithmetic."""
 Point: TypeAlias = tuple[float, float, float]
 
 
@@ -21,7 +22,7 @@ class Grid:
     """A regular grid of samples in scanner coordinates, seen by a head that is moved and turned.
 
     ``origin_mm`` is the scanner position (x, y, z) of voxel (0,0,0), ``spacing_mm`` the step along (x, y, z), ``shape``
-    is (Z,Y,X), ``rotation`` (3,3) turns head into scanner coordinates and ``centre_mm`` is where the head's origin lies.
+    is (Z,Y,X), ``rotation`` (3,3) turns head into scanner coordinates, ``centre_mm`` is where the head's origin lies.
     """
 
     shape: tuple[int, int, int]
@@ -66,7 +67,7 @@ class Grid:
 
     def soft(self, depth_mm: Field) -> Field:
         """How much of each voxel is covered, 0 to 1, from the depth inside a shape in mm."""
-        return np.clip(depth_mm / np.float32(self.edge_mm) + np.float32(0.5), 0, 1)
+        return np.asarray(np.clip(depth_mm / np.float32(self.edge_mm) + np.float32(0.5), 0, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ SAMPLES_PER_SLICE = 2
 MIN_SLICES, MAX_SLICES = 2, 8
 MIN_AREA_MM2 = 45.0
 SECOND_SUBTYPE_CHANCE = 0.2
+"""A second subtype lies on the slices of the first, so that the bleeding slices of a series stay contiguous."""
+DRAWS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class HeadCt:
     @property
     def bleeding(self) -> NDArray[np.bool_]:
         """(S,) True where any bleed is."""
-        return np.any([np.zeros(len(self.values_hu), dtype=bool), *self.bleeds.values()], axis=0)
+        none = np.zeros(len(self.values_hu), dtype=bool)
+        return np.asarray(np.any([none, *self.bleeds.values()], axis=0))
 
 
 def make_head_ct(seed: int, index: int, *, size: int = 128) -> HeadCt:
@@ -42,7 +45,12 @@ def make_head_ct(seed: int, index: int, *, size: int = 128) -> HeadCt:
     grid = _draw_grid(make_generator(seed, KIND, "pose", index), size)
     head = paint_head(grid, shape, make_generator(seed, KIND, "folds", patient))
     rng = make_generator(seed, KIND, "bleed", index)
-    bleeds = {subtype: _add_bleed(subtype, grid, head, rng) for subtype in draw_subtypes(seed, patient)}
+    bleeds: dict[str, NDArray[np.bool_]] = {}
+    for subtype in draw_subtypes(seed, patient):
+        allowed = next(iter(bleeds.values()), np.ones(grid.shape[0] // SAMPLES_PER_SLICE, dtype=bool))
+        truth = _add_bleed(subtype, grid, head, rng, allowed=allowed)
+        if truth.any():
+            bleeds[subtype] = truth
     values = _average_samples(head.values_hu)
     values = _add_scanner(values, grid, make_generator(seed, KIND, "noise", index))
     return HeadCt(values_hu=np.rint(values).astype(np.int16), grid=grid, bleeds=bleeds)
@@ -106,14 +114,16 @@ def _rotation(pitch: float, roll: float, yaw: float) -> NDArray[np.float64]:
     return np.asarray(about_z @ about_y @ about_x)
 
 
-def _add_bleed(subtype: str, grid: Grid, head: Head, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Paint one bleed into the head, on 2 to 8 contiguous slices; returns which (S,)."""
+def _add_bleed(
+    subtype: str, grid: Grid, head: Head, rng: np.random.Generator, *, allowed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Paint one bleed into the head, on 2 to 8 contiguous slices among those allowed (S,); returns which (S,)."""
     pixel_mm2 = float(grid.spacing_mm[0] * grid.spacing_mm[1])
-    best, truth = np.zeros(grid.shape, dtype=np.float32), np.zeros(grid.shape[0] // SAMPLES_PER_SLICE, dtype=bool)
-    for _ in range(20):
+    best, truth = np.zeros(grid.shape, dtype=np.float32), np.zeros_like(allowed)
+    for _ in range(DRAWS):
         coverage = draw_bleed(subtype, grid, head, rng)
         area_mm2 = (_average_samples(coverage) > 0.4).sum(axis=(1, 2)) * pixel_mm2
-        run = _longest_run(area_mm2 >= MIN_AREA_MM2, area_mm2)
+        run = _longest_run((area_mm2 >= MIN_AREA_MM2) & allowed, area_mm2)
         best, truth = (coverage, run) if run.sum() > truth.sum() else (best, truth)
         if truth.sum() >= MIN_SLICES:
             break

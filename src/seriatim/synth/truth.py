@@ -72,4 +72,5 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: int(value) if isinstance(value, bool) else value for key, value in row.items()} for row in rows)
+        for row in rows:
+            writer.writerow({key: int(value) if isinstance(value, bool) else value for key, value in row.items()})
