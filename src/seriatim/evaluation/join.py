@@ -15,7 +15,6 @@ from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.scores import Row, Scores
 from seriatim.io.manifest import read_table
 
-NOT_LISTED = "not in scores.csv"
 Parts: TypeAlias = tuple[str, ...]
 
 
@@ -158,14 +157,15 @@ class _Paths:
                 self.ends[end].append(index)
 
     def find(self, score: Row) -> Found | None:
-        path = Path(_portable(score["path"]))
-        if path.is_absolute():
-            resolved = path.resolve()
+        path = _portable(score["path"])
+        candidates = [] if path.is_absolute() else self.ends.get(path.parts, [])
+        if not candidates:
+            # A relative path is read as if the folder of the labels had been scored, the usual layout.
+            resolved = (self.labels.path.parent / path).resolve()
             above = next((self.resolved[one] for one in (resolved, *resolved.parents) if one in self.resolved), None)
             if above is not None:
                 return above, "path"
-        candidates = next((self.given[end] for end in _ends(path.parts) if end in self.given), [])
-        candidates = candidates or self.ends.get(path.parts, [])
+            candidates = next((self.given[end] for end in _ends(path.parts) if end in self.given), [])
         if len(candidates) > 1:
             raise ConfigError(
                 f"The scored path {score['path']!r} fits {self.labels.name(candidates[0])} and "
@@ -194,7 +194,8 @@ def _only_one(pairs: list[Pair], label: str) -> Pair:
     """The one scored series among those a label fits: a refused scout beside it does not make the label ambiguous."""
     scored = [pair for pair in pairs if pair.score["status"] == "scored"]
     if len(scored) > 1:
-        names = " and ".join(f"{pair.score['series_uid']} {pair.score.get('volume', '')}".strip() for pair in scored[:2])
+        shown = [(pair.score["series_uid"], pair.score.get("volume", "")) for pair in scored[:2]]
+        names = " and ".join(" ".join(filter(None, one)) for one in shown)
         raise ConfigError(
             f"The label in {label} fits {len(scored)} scored series, among them {names}. Give the labels a series_uid "
             "column (and a volume column where they share the UID), and each scores.csv only once."
@@ -209,7 +210,7 @@ def _is_missing(index: int, chosen: dict[int, Pair]) -> bool:
 def _missing(row: Row, pair: Pair | None) -> Missing:
     series = row.get("series_uid") or row.get("path", "")
     if pair is None:
-        return Missing(series=series, status=NOT_LISTED, reason=NOT_LISTED)
+        return Missing(series=series, status="missing", reason="not in scores.csv")
     return Missing(series=series, status=pair.score["status"], reason=pair.score.get("reason", ""))
 
 

@@ -1,0 +1,81 @@
+"""``seriatim evaluate``: hold scores against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seriatim.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from seriatim.evaluation import Evaluation
+
+
+def run(
+    scores: Annotated[list[Path], typer.Argument(help="One or more scores.csv; several (folds) are pooled.")],
+    labels: Annotated[Path, typer.Option(help="CSV: series_uid or path, label columns, and patient.")],
+    output: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.csv and the figures.")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="Label column, repeatable. [default: the model's own, from run.json]")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Decide by this instead of the threshold chosen on validation.")
+    ] = None,
+    slices: Annotated[
+        Path | None, typer.Option(help="CSV of true slices: series_uid, sop_instance_uid (or index), labels.")
+    ] = None,
+) -> None:
+    """Hold scores against labels: AUC, accuracy and more, each with a 95 % interval, and figures.
+
+    Labels are joined by `series_uid`, or else by `path` relative to the folder of the labels. A `patient` column makes
+    the intervals count patients instead of series. A labelled series without a score is counted with its reason.
+
+    Example: `seriatim evaluate out/scores.csv --labels labels.csv --output eval`
+    """
+    from rich.console import Console
+
+    from seriatim.evaluation import EvaluationSettings, evaluate
+    from seriatim.settings import build_settings
+
+    given = {"labels": labels, "names": tuple(label or ()), "threshold": threshold, "slices": slices}
+    settings = build_settings(EvaluationSettings, given, where="evaluate")
+    evaluation = evaluate(scores, settings=settings, output=output)
+    console = Console()
+    for line in _summarise(evaluation):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(_tabulate(evaluation))
+    console.print(f"Written to {output}", markup=False, highlight=False, soft_wrap=True)
+    if not len(evaluation.samples.labels):
+        raise typer.Exit(Exit.NOTHING_USABLE)
+
+
+def _summarise(evaluation: Evaluation) -> list[str]:
+    joined, evaluated = evaluation.joined, len(evaluation.samples.labels)
+    lines = [f"{joined.labelled} series labelled, {evaluated} scored and evaluated."]
+    lines += [f"  {count} not evaluated, {reason}" for reason, count in evaluation.missing_counts.items()]
+    if joined.unlabelled:
+        lines.append(f"  {joined.unlabelled} scored without a label, not evaluated")
+    return lines
+
+
+def _tabulate(evaluation: Evaluation) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    for name in ("value", "95 % interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("method")
+    chances = evaluation.slices.chance if evaluation.slices else {}
+    for name, one in evaluation.all_measures.items():
+        value = "-" if one.value is None else f"{one.value:.3f}"
+        interval = "-" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+        chance = chances.get(name)
+        note = one.method or one.reason
+        table.add_row(name, value, interval, str(one.n), note if chance is None else f"{note}; chance {chance:.3f}")
+    return table

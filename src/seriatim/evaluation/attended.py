@@ -1,0 +1,206 @@
+"""Does the model look where the finding is? Attention and slice scores against the truth of each slice."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, wilson
+from seriatim.evaluation.join import Pair, cluster
+from seriatim.evaluation.samples import TRUTHS, UNLABELLED, Question
+from seriatim.evaluation.scores import Row, Scores, read_number
+from seriatim.io.manifest import read_table
+from seriatim.tasks import metrics
+
+Array: TypeAlias = NDArray[Any]
+
+SLICE_SCORE = "score_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attended:
+    """The slices of one scored series that have a true label.
+
+    ``labels`` (S,) of 0 and 1, ``attention`` (S,), ``scores`` (S,) or None where the model scores no slices; ``top``
+    (S,) bool marks the most attended slices of the whole series, several where they tie. ``complete`` is False where
+    the truth of a top slice is not known.
+    """
+
+    labels: Array
+    attention: Array
+    scores: Array | None
+    top: Array
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceMeasures:
+    """The figures, and beside them what they rest on: the chance level and the series counted and left out."""
+
+    measures: dict[str, Estimate]
+    chance: dict[str, float | None]
+    series: dict[str, dict[str, int]]
+
+
+def measure_slices(
+    question: Question, pairs: Sequence[Pair], *, scores: Sequence[Scores], truth_path: Path
+) -> SliceMeasures:
+    """Compare attention and slice scores with ``truth_path``: series_uid, sop_instance_uid (or index), labels of 0, 1.
+
+    Raises:
+        ConfigError: a table cannot be read or lacks a column, or no slice of the truth belongs to a scored series.
+    """
+    truth = _Truth.read(truth_path)
+    names = [name for name in dict.fromkeys((*question.classes, *question.labels)) if name in truth.columns]
+    if not names:
+        wanted = ", ".join(dict.fromkeys((*question.classes, *question.labels)))
+        raise ConfigError(f"{truth_path} has no label column ({wanted}); it has {', '.join(truth.columns)}.")
+    slices = [_read_slices(one) for one in scores]
+    result = SliceMeasures(measures={}, chance={}, series={})
+    for name in names:
+        attended = [
+            _attend(slices[pair.file].of(pair.score), truth, name=name, where=scores[pair.file].slices_path)
+            for pair in pairs
+        ]
+        if not any(attended):
+            raise ConfigError(f"No label in {truth_path} fits a slice of a scored series. Compare the UIDs in both.")
+        _measure_name(attended, pairs, suffix=f"_{name}" if len(names) > 1 else "", result=result)
+    return result
+
+
+def _measure_name(
+    attended: Sequence[Attended | None], pairs: Sequence[Pair], *, suffix: str, result: SliceMeasures
+) -> None:
+    known = [(one, pair) for one, pair in zip(attended, pairs, strict=True) if one is not None]
+    positive = [(one, pair) for one, pair in known if one.labels.any()]
+    counted = [one for one, _ in positive if one.complete]
+    chances = [float(one.labels.mean()) for one in counted]
+    result.chance[f"top_attended_slice_is_positive{suffix}"] = float(np.mean(chances)) if chances else None
+    result.series[f"top_attended_slice_is_positive{suffix}"] = {
+        "with_slice_truth": len(known),
+        "with_a_positive_slice": len(positive),
+        "top_slice_without_truth": len(positive) - len(counted),
+    }
+    result.measures[f"top_attended_slice_is_positive{suffix}"] = _top_share(counted)
+    result.measures[f"slice_auc_of_attention{suffix}"] = _within_area(positive)
+    if known and all(one.scores is not None for one, _ in known):
+        result.measures[f"slice_auc_of_score{suffix}"] = _slice_area(known)
+
+
+def _top_share(series: Sequence[Attended]) -> Estimate:
+    """The share of series whose most attended slice is positive; of slices that tie, the share of positive ones."""
+    if not series:
+        return Estimate(value=None, reason="no scored series with a truly positive slice")
+    hits = float(sum(one.labels[one.top].mean() for one in series))
+    low, high = wilson(hits, len(series))
+    return Estimate(value=hits / len(series), low=low, high=high, method="wilson", n=len(series))
+
+
+def _within_area(positive: Sequence[tuple[Attended, Pair]]) -> Estimate:
+    """The AUC of attention over the slices of one series, averaged over the series with both kinds of slices."""
+    mixed = [(one, pair) for one, pair in positive if not one.labels.all()]
+    areas = np.array([metrics.roc_auc(one.labels, one.attention) for one, _ in mixed])
+    clusters, _ = cluster([pair for _, pair in mixed])
+    return bootstrap(lambda index: float(areas[index].mean()), clusters)
+
+
+def _slice_area(known: Sequence[tuple[Attended, Pair]]) -> Estimate:
+    """The AUC of the slice score over all slices together, whole patients resampled."""
+    clusters, _ = cluster([pair for _, pair in known])
+    labels = np.concatenate([one.labels for one, _ in known])
+    values = np.concatenate([one.scores for one, _ in known if one.scores is not None])
+    whose = np.repeat(clusters.number, [len(one.labels) for one, _ in known])
+    return bootstrap(lambda index: metrics.roc_auc(labels[index], values[index]), Clusters(whose))
+
+
+def _attend(rows: Sequence[Row], truth: _Truth, *, name: str, where: Path) -> Attended | None:
+    """The labelled slices of one series, or None where it has none."""
+    found = truth.of(rows, name)
+    known = [index for index, label in enumerate(found) if not math.isnan(label)]
+    if not known:
+        return None
+    attention = np.array([read_number(row, "attention", where=where) for row in rows])
+    column = SLICE_SCORE + name if SLICE_SCORE + name in rows[0] else ""
+    scored = [read_number(rows[index], column, where=where) for index in known] if column else None
+    top = attention == attention.max()
+    return Attended(
+        labels=np.array([found[index] for index in known]),
+        attention=attention[known],
+        scores=None if scored is None else np.array(scored),
+        top=top[known],
+        complete=int(top[known].sum()) == int(top.sum()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Truth:
+    """True slice labels, by SOP Instance UID and by index within the series."""
+
+    path: Path
+    columns: Sequence[str]
+    by_uid: Mapping[tuple[str, str], Row]
+    by_index: Mapping[tuple[str, str], Row]
+
+    @classmethod
+    def read(cls, path: Path) -> _Truth:
+        rows = read_table(path)
+        if "series_uid" not in rows[0] or not {"sop_instance_uid", "index"} & set(rows[0]):
+            raise ConfigError(
+                f"{path} needs the columns series_uid, sop_instance_uid (or index from 0) and a label; "
+                f"it has {', '.join(rows[0])}."
+            )
+        shared = Counter((row["series_uid"], row.get("sop_instance_uid", "")) for row in rows)
+        by_uid = {key: row for row in rows if (key := (row["series_uid"], row.get("sop_instance_uid", "")))[1]}
+        return cls(
+            path=path,
+            columns=list(rows[0]),
+            by_uid={key: row for key, row in by_uid.items() if shared[key] == 1},
+            by_index={(row["series_uid"], row["index"]): row for row in rows if row.get("index")},
+        )
+
+    def of(self, rows: Sequence[Row], name: str) -> list[float]:
+        """The true label of each slice, nan where it is not known. The frames of one file share a UID: by index."""
+        shared = Counter(row["sop_instance_uid"] for row in rows)
+        labels = []
+        for row in rows:
+            unique = shared[row["sop_instance_uid"]] == 1
+            found = self.by_uid.get((row["series_uid"], row["sop_instance_uid"])) if unique else None
+            found = found or self.by_index.get((row["series_uid"], row.get("index", "")))
+            text = (found or {}).get(name, "").lower()
+            if text not in TRUTHS and text not in UNLABELLED:
+                raise ConfigError(f"{self.path}: slice label {name} holds {text!r}. Write 0 or 1, or nothing.")
+            labels.append(TRUTHS.get(text, math.nan))
+        return labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slices:
+    """The rows of one slices.csv by series, and by volume where one series holds several."""
+
+    grouped: Mapping[tuple[str, str], Sequence[Row]]
+    by_volume: bool
+
+    def of(self, score: Row) -> Sequence[Row]:
+        return self.grouped.get((score["series_uid"], score.get("volume", "") if self.by_volume else ""), ())
+
+
+def _read_slices(scores: Scores) -> _Slices:
+    path = scores.slices_path
+    if not path.exists():
+        raise ConfigError(f"--slices needs {path}, which `seriatim score` writes beside scores.csv.")
+    rows = read_table(path)
+    lacking = [name for name in ("series_uid", "sop_instance_uid", "attention") if name not in rows[0]]
+    if lacking:
+        raise ConfigError(f"{path} has no column {lacking[0]!r}. Score the series again.")
+    grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["series_uid"], row.get("volume", "")].append(row)
+    return _Slices(grouped=grouped, by_volume="volume" in rows[0])

@@ -1,0 +1,255 @@
+"""The pictures of an evaluation: ROC curves, reliability, and for numbers the agreement of value and label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.evaluation.intervals import Estimate, wilson
+from seriatim.evaluation.samples import Question, Samples
+from seriatim.tasks import metrics
+
+Array: TypeAlias = NDArray[Any]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5B5B5B")
+"""Okabe and Ito's colours (2008), told apart with any colour vision; line styles follow when they run out."""
+STYLES = ("-", "--", ":", "-.")
+INK, QUIET, FAINT = "#222222", "#6B6B6B", "#D9D9D9"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "figure.dpi": 200,
+    "savefig.facecolor": "white",
+}
+SERIES_PER_BIN = 8
+MOST_BINS = 10
+
+
+def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
+    """Write roc.png and reliability.png, or agreement.png for regression, into ``folder``; the paths written."""
+    if question.target == "regression":
+        return [_draw_agreement(question, samples, measures, path=folder / "agreement.png")]
+    return [
+        _draw_roc(question, samples, measures, path=folder / "roc.png"),
+        _draw_reliability(question, samples, measures, path=folder / "reliability.png"),
+    ]
+
+
+def reliability_bins(labels: Array, probabilities: Array) -> tuple[Array, Array, Array]:
+    """Mean probability, hits and count of each bin, (M,) each: up to ten bins of equally many series, ties together."""
+    count = int(np.clip(len(labels) // SERIES_PER_BIN, 1, MOST_BINS))
+    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, count + 1)[1:-1])) if len(labels) else np.zeros(0)
+    place = np.searchsorted(edges, probabilities, side="right")
+    found = np.unique(place)
+    inside = [place == one for one in found]
+    return (
+        np.array([probabilities[one].mean() for one in inside]),
+        np.array([labels[one].sum() for one in inside]),
+        np.array([one.sum() for one in inside]),
+    )
+
+
+def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
+    with _figure(path, size=(4.9, 5.5)) as figure:
+        axes = figure.add_axes((0.13, 0.1, 0.83, 0.74))
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
+        for column, name in enumerate(question.classes):
+            labels, scores, decisions = _column(samples, column)
+            if len(np.unique(labels)) < 2:
+                continue
+            colour, style = _look(column)
+            _draw_files(axes, samples, column, colour=colour)
+            rate, sensitivity, _ = metrics.roc_curve(labels, scores)
+            shown = f"{name}: {_told(measures[_named('auc', name, question)])}"
+            look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
+            axes.plot(rate, sensitivity, label=shown, zorder=3, **look)
+            _draw_operating_point(axes, labels, decisions, colour=colour)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set(xlabel="1 − specificity (negative series called positive)", ylabel="Sensitivity")
+        _finish_roc(figure, axes, question, samples, measures)
+    return path
+
+
+def _finish_roc(figure: Any, axes: Any, question: Question, samples: Samples, measures: Mapping[str, Estimate]) -> None:
+    point = "Point: the predicted class" if question.target == "multiclass" else "Point: the threshold of validation"
+    if not axes.get_legend_handles_labels()[0]:
+        axes.text(0.5, 0.55, "A ROC curve needs\npositive and negative series.", ha="center", color=QUIET)
+    elif len(question.classes) > 1:
+        axes.legend(loc="lower right", handlelength=1.6, title="AUC, each against the rest", alignment="left")
+    else:
+        axes.text(0.98, 0.04, f"{point},\nwith 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
+    single = len(question.classes) == 1
+    key = "auc" if single else "auc_macro"
+    headline = f"{'AUC' if single else 'Mean AUC'} {_told(measures[key])}"
+    _title(figure, f"ROC of {_subject(question)}", headline, _counted(question, samples))
+
+
+def _draw_files(axes: Any, samples: Samples, column: int, *, colour: str) -> None:
+    """One thin curve per scores.csv, so that the spread of folds shows."""
+    every = np.unique(samples.files)
+    for file in every if len(every) > 1 else ():
+        labels, scores, _ = _column(samples.take(np.flatnonzero(samples.files == file)), column)
+        if len(np.unique(labels)) == 2:
+            rate, sensitivity, _ = metrics.roc_curve(labels, scores)
+            axes.plot(rate, sensitivity, color=colour, linewidth=0.8, alpha=0.35, zorder=2, clip_on=False)
+
+
+def _draw_operating_point(axes: Any, labels: Array, decisions: Array, *, colour: str) -> None:
+    sensitivity, specificity = metrics.sensitivity_specificity(labels, decisions)
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    low, high = wilson(sensitivity * positives, positives)
+    left, right = wilson((1 - specificity) * negatives, negatives)
+    axes.errorbar(
+        1 - specificity,
+        sensitivity,
+        xerr=[[max(0.0, 1 - specificity - left)], [max(0.0, right - 1 + specificity)]],
+        yerr=[[max(0.0, sensitivity - low)], [max(0.0, high - sensitivity)]],
+        fmt="o",
+        markersize=7,
+        color=colour,
+        markeredgecolor="white",
+        markeredgewidth=1.2,
+        elinewidth=1,
+        zorder=5,
+        clip_on=False,
+    )
+
+
+def _draw_reliability(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
+    with _figure(path, size=(4.9, 6.1)) as figure:
+        axes = figure.add_axes((0.13, 0.26, 0.83, 0.61))
+        below = figure.add_axes((0.13, 0.09, 0.83, 0.12), sharex=axes)
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
+        for column, name in enumerate(question.classes):
+            labels, probabilities, _ = _column(samples, column)
+            if len(labels):
+                _draw_bins(axes, labels, probabilities, column=column, name=name)
+                _draw_spread(below, labels, probabilities, column=column, single=len(question.classes) == 1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="Share truly positive")
+        axes.tick_params(labelbottom=False)
+        below.set(xlabel="Probability given", yticks=[], ylabel="Series")
+        below.spines["left"].set_visible(False)
+        if len(question.classes) > 1:
+            axes.legend(loc="upper left", handlelength=1.6)
+        else:
+            _name_sides(axes, below)
+        shown = "" if len(question.classes) > 1 else f"Brier score {_told(measures['brier'])}"
+        _title(figure, f"Reliability of {_subject(question)}", shown or "Bars: 95 %", _counted(question, samples))
+    return path
+
+
+def _draw_bins(axes: Any, labels: Array, probabilities: Array, *, column: int, name: str) -> None:
+    given, hits, counts = reliability_bins(labels, probabilities)
+    share = hits / counts
+    low, high = np.array([wilson(float(one), int(count)) for one, count in zip(hits, counts, strict=True)]).T
+    colour, style = _look(column)
+    spread = [np.maximum(0, share - low), np.maximum(0, high - share)]
+    axes.errorbar(given, share, yerr=spread, fmt="none", color=colour, elinewidth=1, alpha=0.5, zorder=2, clip_on=False)
+    look = {"color": colour, "linestyle": style, "markeredgecolor": "white", "markersize": 6.5, "clip_on": False}
+    axes.plot(given, share, marker="o", linewidth=1.6, label=name, zorder=3, **look)
+
+
+def _draw_spread(axes: Any, labels: Array, probabilities: Array, *, column: int, single: bool) -> None:
+    """How the probabilities lie: of one label, positives up and negatives down; of several, an outline each."""
+    edges = np.linspace(0, 1, 26)
+    if not single:
+        counts, _ = np.histogram(probabilities, edges)
+        colour, style = _look(column)
+        axes.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.2)
+        return
+    for one, sign, colour in ((1, 1, COLOURS[0]), (0, -1, QUIET)):
+        counts, _ = np.histogram(probabilities[labels == one], edges)
+        axes.bar(edges[:-1], sign * counts, width=0.04, align="edge", color=colour, edgecolor="white", linewidth=0.5)
+    axes.axhline(0, color=QUIET, linewidth=0.6)
+
+
+def _name_sides(axes: Any, below: Any) -> None:
+    axes.text(0.98, 0.04, "Bars: 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
+    below.text(1.0, 0.98, "positive", transform=below.transAxes, ha="right", va="top", color=COLOURS[0], fontsize=8.5)
+    below.text(1.0, 0.02, "negative", transform=below.transAxes, ha="right", va="bottom", color=QUIET, fontsize=8.5)
+
+
+def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
+    count = len(question.classes)
+    with _figure(path, size=(0.4 + 4.5 * count, 5.4)) as figure:
+        for column, name in enumerate(question.classes):
+            axes = figure.add_axes(((column + 0.16) / count, 0.11, 0.8 / count, 0.72))
+            labels, values, _ = _column(samples, column)
+            both = np.concatenate([labels, values, np.zeros(0 if len(labels) else 2)])
+            margin = 0.04 * (float(np.ptp(both)) or 1.0)
+            limits = (float(both.min()) - margin, float(both.max()) + margin)
+            axes.plot(limits, limits, color=FAINT, linewidth=1, zorder=1)
+            axes.scatter(labels, values, s=22, color=COLOURS[0], alpha=0.6, linewidths=0, zorder=2)
+            axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel=f"{question.labels[column]}, label")
+            axes.set_ylabel(f"{name}, model")
+            mae, r2 = (measures[_named(key, name, question)] for key in ("mae", "r2"))
+            axes.set_title(f"MAE {_told(mae)}\nR² {_told(r2)}", loc="left", fontsize=9, color=QUIET)
+        _title(figure, f"Agreement of {_subject(question)}", "", _counted(question, samples))
+    return path
+
+
+@contextmanager
+def _figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
+    """A figure that is saved on leaving; drawn without a display and without touching the global state of pyplot."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size)
+        FigureCanvasAgg(figure)
+        yield figure
+        figure.savefig(path)
+
+
+def _title(figure: Any, title: str, *lines: str) -> None:
+    width, height = figure.get_size_inches()
+    left, top = 0.18 / width, 1 - 0.18 / height
+    figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")
+    for place, line in enumerate(filter(None, lines)):
+        figure.text(left, top - (0.28 + 0.19 * place) / height, line, fontsize=9.5, color=QUIET, va="top")
+
+
+def _column(samples: Samples, column: int) -> tuple[Array, Array, Array]:
+    known = ~np.isnan(samples.labels[:, column])
+    return samples.labels[known, column], samples.scores[known, column], samples.decisions[known, column]
+
+
+def _look(column: int) -> tuple[str, str]:
+    return COLOURS[column % len(COLOURS)], STYLES[column // len(COLOURS) % len(STYLES)]
+
+
+def _named(metric: str, name: str, question: Question) -> str:
+    return f"{metric}_{name}" if len(question.classes) > 1 else metric
+
+
+def _subject(question: Question) -> str:
+    return ", ".join(question.labels) if len(question.labels) < 4 else f"{len(question.labels)} labels"
+
+
+def _told(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "not defined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g} (no interval)"
+    return f"{estimate.value:.3g} (95 % interval {estimate.low:.3g} to {estimate.high:.3g})"
+
+
+def _counted(question: Question, samples: Samples) -> str:
+    patients = f" of {samples.clusters.count} patients" if samples.clustered_by == "patient" else ""
+    positives = f", {int(np.nansum(samples.labels))} positive" if question.target == "binary" else ""
+    return f"{len(samples.labels)} series{patients}{positives}"

@@ -1,0 +1,177 @@
+"""One evaluation from tables to figures: join, measure, draw, and write what was found and what was left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from seriatim.errors import OutputError
+from seriatim.evaluation.attended import SliceMeasures, measure_slices
+from seriatim.evaluation.figures import draw_figures
+from seriatim.evaluation.intervals import RESAMPLES, SEED
+from seriatim.evaluation.join import Joined, join
+from seriatim.evaluation.measures import Measures, mean_of_files, measure
+from seriatim.evaluation.samples import Question, Samples, ask, collect
+from seriatim.evaluation.scores import Scores, read_scores
+from seriatim.settings import Settings
+from seriatim.tasks.metrics import confusion_matrix
+
+COLUMNS = ("metric", "value", "low", "high", "method", "n")
+
+
+class EvaluationSettings(Settings):
+    """Against what scores are held."""
+
+    labels: Path
+    """CSV: series_uid or path, label columns, and patient."""
+    names: tuple[str, ...] = ()
+    """The label columns; without them those of the model's run.json."""
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+    """Decide by this threshold instead of the one chosen on validation."""
+    slices: Path | None = None
+    """CSV of true slice labels: series_uid, sop_instance_uid (or index), labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What an evaluation found: ``measures`` by name, over all files together; ``by_file`` the same for each file."""
+
+    question: Question
+    scores: Sequence[Scores]
+    joined: Joined
+    samples: Samples
+    measures: Measures
+    by_file: Sequence[Measures]
+    slices: SliceMeasures | None
+
+    @property
+    def all_measures(self) -> Measures:
+        """The measures of series, then those of slices."""
+        return self.measures | (self.slices.measures if self.slices else {})
+
+    @property
+    def missing_counts(self) -> dict[str, int]:
+        """Why labelled series were not evaluated, and how many each."""
+        reasons = Counter(f"{one.status}: {one.reason}" for one in self.joined.missing)
+        reasons.update({"label empty": len(self.joined.pairs) - len(self.samples.labels)})
+        return {reason: count for reason, count in reasons.most_common() if count}
+
+
+def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Path) -> Evaluation:
+    """Hold one or more scores.csv (folds, say) against labels; write evaluation.json, evaluation.csv and figures.
+
+    Several files are pooled, each decided by its own threshold. Only scored rows enter; every labelled series that
+    does not is counted with its reason.
+
+    Raises:
+        ConfigError: the tables do not fit each other, or no threshold is known.
+        OutputError: the results cannot be written.
+    """
+    tables = [read_scores(path) for path in scores]
+    question = ask(tables, settings.names)
+    joined = join(tables, settings.labels)
+    samples = collect(
+        question, joined.pairs, scores=tables, labels_path=settings.labels, threshold=settings.threshold
+    )
+    slices = (
+        measure_slices(question, joined.pairs, scores=tables, truth_path=settings.slices) if settings.slices else None
+    )
+    evaluation = Evaluation(
+        question=question,
+        scores=tables,
+        joined=joined,
+        samples=samples,
+        measures=measure(question, samples) | mean_of_files(question, samples),
+        by_file=[measure(question, _of_file(samples, file)) for file in range(len(tables))] if len(tables) > 1 else (),
+        slices=slices,
+    )
+    _write(evaluation, settings, output)
+    return evaluation
+
+
+def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, Any]:
+    """The whole evaluation as plain data without nan, as evaluation.json holds it."""
+    question, samples = evaluation.question, evaluation.samples
+    content: dict[str, Any] = {
+        "scores": [str(one.path) for one in evaluation.scores],
+        "labels": str(settings.labels),
+        "task": {"target": question.target, "labels": question.labels, "classes": question.classes},
+        "thresholds": _thresholds(evaluation, settings),
+        "counts": _counts(evaluation),
+        "intervals": {
+            "level": 0.95,
+            "clustered_by": samples.clustered_by,
+            "clusters": samples.clusters.count,
+            "bootstrap_resamples": RESAMPLES,
+            "bootstrap_seed": SEED,
+        },
+        "metrics": {name: one.as_dict() for name, one in evaluation.measures.items()},
+        "not_evaluated": [asdict(one) for one in evaluation.joined.missing],
+    }
+    if question.target == "multiclass":
+        true, predicted = samples.labels.argmax(axis=1), samples.decisions.argmax(axis=1)
+        counts = confusion_matrix(true, predicted, classes=len(question.classes))
+        content["confusion"] = {"rows": "true", "columns": "predicted", "counts": counts.tolist()}
+    if evaluation.by_file:
+        content["files"] = [
+            {"scores": str(one.path), "metrics": {name: value.as_dict() for name, value in measures.items()}}
+            for one, measures in zip(evaluation.scores, evaluation.by_file, strict=True)
+        ]
+    if evaluation.slices:
+        content["slices"] = {
+            "metrics": {name: one.as_dict() for name, one in evaluation.slices.measures.items()},
+            "chance": evaluation.slices.chance,
+            "series": evaluation.slices.series,
+        }
+    return content
+
+
+def _counts(evaluation: Evaluation) -> dict[str, Any]:
+    question, samples, joined = evaluation.question, evaluation.samples, evaluation.joined
+    counts: dict[str, Any] = {
+        "labelled": joined.labelled,
+        "evaluated": len(samples.labels),
+        "not_evaluated": evaluation.missing_counts,
+        "scored_without_label": joined.unlabelled,
+        "joined_by": joined.joined_by,
+    }
+    if question.target != "regression":
+        positives = np.nansum(samples.labels, axis=0).astype(int).tolist()
+        counts["positive"] = dict(zip(question.classes, positives, strict=True))
+    return counts
+
+
+def _thresholds(evaluation: Evaluation, settings: EvaluationSettings) -> Any:
+    if evaluation.question.target in ("regression", "multiclass"):
+        return None
+    if settings.threshold is not None:
+        return {"given": settings.threshold}
+    return [{name: one.thresholds[name] for name in evaluation.question.classes} for one in evaluation.scores]
+
+
+def _of_file(samples: Samples, file: int) -> Samples:
+    return samples.take(np.flatnonzero(samples.files == file))
+
+
+def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(describe(evaluation, settings), indent=2, allow_nan=False, ensure_ascii=False)
+        (output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+        with (output / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for name, one in evaluation.all_measures.items():
+                numbers = ["" if number is None else number for number in (one.value, one.low, one.high)]
+                writer.writerow([name, *numbers, one.method, one.n])
+        draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
+    except OSError as error:
+        raise OutputError(f"The evaluation cannot be written to {output}: {error}. Give another --output.") from error

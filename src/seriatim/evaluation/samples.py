@@ -1,0 +1,215 @@
+"""What is asked of the joined rows, and the numbers that answer it: labels, probabilities, decisions, and whose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation.intervals import Clusters
+from seriatim.evaluation.join import Pair, cluster
+from seriatim.evaluation.scores import PROBABILITY, VALUE, Row, Scores, Target, read_number
+
+Array: TypeAlias = NDArray[Any]
+
+UNLABELLED = ("", "nan", "na", "none", "-100")
+TRUTHS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the model was asked: the kind of answer, the label columns, and the classes its columns are named after.
+
+    Binary, multi-label and regression have one class per label; multi-class has one label and K classes.
+    """
+
+    target: Target
+    labels: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """N scored and labelled series.
+
+    ``labels`` (N,K) of 0 and 1, nan where a label is missing (for regression: numbers); ``scores`` (N,K) probabilities
+    or values; ``decisions`` (N,K) bool at each file's own threshold, for multi-class one-hot of the predicted class;
+    ``files`` (N,) index of the scores.csv; ``clustered_by`` says how ``clusters`` are known.
+    """
+
+    labels: Array
+    scores: Array
+    decisions: Array
+    files: Array
+    clusters: Clusters
+    clustered_by: str
+
+    def take(self, index: Array) -> Samples:
+        """A selection of the series."""
+        return Samples(
+            labels=self.labels[index],
+            scores=self.scores[index],
+            decisions=self.decisions[index],
+            files=self.files[index],
+            clusters=self.clusters.take(index),
+            clustered_by=self.clustered_by,
+        )
+
+
+def ask(scores: Sequence[Scores], names: Sequence[str]) -> Question:
+    """The question that run.json holds, or that ``names`` (label columns) and the columns of scores.csv allow.
+
+    Raises:
+        ConfigError: the files were asked different questions, or nothing says which.
+    """
+    if len({(one.target, one.labels, one.classes) for one in scores}) > 1:
+        raise ConfigError("The scores.csv files come from models with different classes. Evaluate them one by one.")
+    first = scores[0]
+    question = _from_run(first, tuple(names)) if first.target else _from_columns(first, tuple(names))
+    prefix = VALUE if question.target == "regression" else PROBABILITY
+    for one in scores:
+        lacking = [name for name in question.classes if prefix + name not in one.rows[0]]
+        if lacking:
+            raise ConfigError(f"{one.path} has no column {prefix + lacking[0]}; it has {', '.join(one.rows[0])}.")
+    return question
+
+
+def collect(
+    question: Question, pairs: Sequence[Pair], *, scores: Sequence[Scores], labels_path: Path, threshold: float | None
+) -> Samples:
+    """Read the labels and scores of the joined rows that have a label.
+
+    Raises:
+        ConfigError: a label or score is not what the question needs, or no threshold is known.
+    """
+    absent = [name for name in question.labels if name not in pairs[0].label] if pairs else []
+    if absent:
+        raise ConfigError(
+            f"{labels_path} has no label column {absent[0]!r}; it has {', '.join(pairs[0].label)}. Name it by --label."
+        )
+    truth = [_truth(question, pair.label, where=labels_path) for pair in pairs]
+    labelled = [index for index, row in enumerate(truth) if not all(map(math.isnan, row))]
+    pairs = [pairs[index] for index in labelled]
+    prefix = VALUE if question.target == "regression" else PROBABILITY
+    numbers = [
+        [read_number(pair.score, prefix + name, where=scores[pair.file].path) for name in question.classes]
+        for pair in pairs
+    ]
+    shape = (len(pairs), len(question.classes))
+    values = np.array(numbers, dtype=float).reshape(shape)
+    clusters, clustered_by = cluster(pairs)
+    return Samples(
+        labels=np.array([truth[index] for index in labelled], dtype=float).reshape(shape),
+        scores=values,
+        decisions=_decide(question, pairs, values, cutoffs=_thresholds(question, scores, threshold)),
+        files=np.array([pair.file for pair in pairs], dtype=int),
+        clusters=clusters,
+        clustered_by=clustered_by,
+    )
+
+
+def _from_run(scores: Scores, names: tuple[str, ...]) -> Question:
+    target, labels, classes = scores.target, scores.labels, scores.classes or scores.labels
+    assert target is not None
+    if target == "multiclass" or len(classes) == 1:
+        if len(names) > 1:
+            raise ConfigError(f"The model answers one label, but --label names {len(names)}. Give one.")
+        return Question(target=target, labels=names or labels[:1] or classes[:1], classes=classes)
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise ConfigError(f"--label {unknown[0]!r} is no class of the model; it has {', '.join(classes)}.")
+    return Question(target=target, labels=names or classes, classes=names or classes)
+
+
+def _from_columns(scores: Scores, names: tuple[str, ...]) -> Question:
+    classes, values = scores.columns(PROBABILITY), scores.columns(VALUE)
+    if not names:
+        raise ConfigError(
+            f"There is no run.json with a task beside {scores.path}, so name the label column by --label; "
+            f"the model's classes are {', '.join(classes or values) or 'none'}."
+        )
+    if not classes:
+        chosen = names if set(names) <= set(values) else values
+        return Question(target="regression", labels=names, classes=chosen)
+    if set(names) <= set(classes):
+        return Question(target="binary" if len(names) == 1 else "multilabel", labels=names, classes=names)
+    if len(names) > 1:
+        raise ConfigError(f"--label names {', '.join(names)}, but {scores.path} has the classes {', '.join(classes)}.")
+    return Question(target="binary" if len(classes) == 1 else "multiclass", labels=names, classes=classes)
+
+
+def _truth(question: Question, row: Row, *, where: Path) -> list[float]:
+    """One label row as (K,) numbers; nan where there is no label."""
+    if question.target == "multiclass":
+        return _class_truth(question, row[question.labels[0]], where=where)
+    convert = _number_truth if question.target == "regression" else _binary_truth
+    return [
+        math.nan if row[name].lower() in UNLABELLED else convert(row[name], name, where=where)
+        for name in question.labels
+    ]
+
+
+def _binary_truth(text: str, name: str, *, where: Path) -> float:
+    if text.lower() not in TRUTHS:
+        raise ConfigError(f"{where}: label {name} holds {text!r}. Write 0 or 1, or nothing where it is not known.")
+    return TRUTHS[text.lower()]
+
+
+def _number_truth(text: str, name: str, *, where: Path) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.inf
+    if math.isinf(number):
+        raise ConfigError(f"{where}: label {name} holds {text!r}. Write a number, or nothing where it is not known.")
+    return number
+
+
+def _class_truth(question: Question, text: str, *, where: Path) -> list[float]:
+    if text in question.classes:
+        return [float(text == name) for name in question.classes]
+    if text.lower() in UNLABELLED:
+        return [math.nan] * len(question.classes)
+    raise ConfigError(
+        f"{where}: label {question.labels[0]} holds {text!r}, but the model's classes are "
+        f"{', '.join(question.classes)}. Rename the label, or leave it empty where the series is to be left out."
+    )
+
+
+def _thresholds(question: Question, scores: Sequence[Scores], threshold: float | None) -> Array | None:
+    """The threshold of each file and class (F,K); None where the question has none."""
+    if question.target in ("regression", "multiclass"):
+        return None
+    if threshold is not None:
+        return np.full((len(scores), len(question.classes)), threshold)
+    for one in scores:
+        lacking = [name for name in question.classes if name not in one.thresholds]
+        if lacking:
+            raise ConfigError(
+                f"No threshold for {lacking[0]!r} is known for {one.path}: the run.json beside it holds none. Give "
+                "--threshold with a value chosen on validation data; it is never chosen on the data evaluated."
+            )
+    return np.array([[one.thresholds[name] for name in question.classes] for one in scores])
+
+
+def _decide(question: Question, pairs: Sequence[Pair], values: Array, *, cutoffs: Array | None) -> Array:
+    decisions: Array
+    if question.target == "regression":
+        return np.zeros(values.shape, dtype=bool)
+    if cutoffs is not None:
+        files = np.array([pair.file for pair in pairs], dtype=int)
+        decisions = values >= cutoffs[files]
+        return decisions
+    named = [pair.score.get("prediction", "") for pair in pairs]
+    if pairs and all(name in question.classes for name in named):
+        winner = np.array([question.classes.index(name) for name in named])
+    else:
+        winner = values.argmax(axis=1)
+    decisions = winner[:, None] == np.arange(len(question.classes))
+    return decisions
