@@ -1,6 +1,6 @@
 """SequenceNetwork: encoder, sequence model, pooling and heads, composed. The one network of the package."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any
 
@@ -50,6 +50,9 @@ class NetworkSettings(Settings):
 class SequenceNetwork(nn.Module):
     """``network(slices (B,S,C,H,W), mask (B,S)) -> SequenceOutput``. Padding never enters any of its parts."""
 
+    output_center: Tensor
+    output_scale: Tensor
+
     def __init__(self, settings: NetworkSettings, *, encoder: Encoder, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
@@ -60,6 +63,13 @@ class SequenceNetwork(nn.Module):
         self.volume_head = nn.Linear(size, outputs)
         self.slice_head = nn.Linear(size, outputs)
         self.checkpoint_chunk = settings.checkpoint_chunk
+        self.register_buffer("output_center", torch.zeros(outputs))
+        self.register_buffer("output_scale", torch.ones(outputs))
+
+    def set_output_scale(self, center: Sequence[float], scale: Sequence[float]) -> None:
+        """For regression: give logits (K,) the mean and spread of the labels, so that numbers of any size are learnt."""
+        self.output_center.copy_(self.output_center.new_tensor(center))
+        self.output_scale.copy_(self.output_scale.new_tensor(scale))
 
     def forward(
         self,
@@ -98,8 +108,9 @@ class SequenceNetwork(nn.Module):
             shown = zero_padding(embeddings[:, :longest].to(self.volume_head.weight.dtype), kept)
             context = self.temporal(shown, kept)
             pooled, attention = self.pooling(context, kept)
-            volume_logits = self.volume_head(self.dropout(pooled))
-            slice_logits = zero_padding(self.slice_head(self.dropout(context)), kept)
+            volume_logits = self.volume_head(self.dropout(pooled)) * self.output_scale + self.output_center
+            slice_logits = self.slice_head(self.dropout(context)) * self.output_scale + self.output_center
+            slice_logits = zero_padding(slice_logits, kept)
         return SequenceOutput(
             embeddings=functional.pad(shown, (0, 0, 0, padding)),
             context=functional.pad(context, (0, 0, 0, padding)),

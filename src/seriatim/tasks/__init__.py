@@ -1,0 +1,9 @@
+"""What is asked of a series: labels, loss, metrics, and how logits become scores."""
+
+from typing import TypeAlias
+
+from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
+
+TaskSettings: TypeAlias = DiagnosisSettings
+
+__all__ = ["DiagnosisSettings", "DiagnosisTask", "TaskSettings"]

@@ -1,0 +1,230 @@
+"""Diagnosis: per series yes or no, one of several classes, several findings, or numbers; per slice where known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from seriatim.models.output import SequenceOutput
+from seriatim.series.batch import IGNORE, SliceBatch
+from seriatim.settings import Settings
+from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
+from seriatim.tasks.labels import encode_class, encode_number, encode_yes_no, read_cell
+from seriatim.tasks.losses import class_loss, number_loss, yes_no_loss
+from seriatim.tasks.metrics import youden_threshold
+
+Target = Literal["binary", "multiclass", "multilabel", "regression"]
+Array = NDArray[Any]
+
+
+class DiagnosisSettings(Settings):
+    """What is asked of a series, and in which columns the answers stand."""
+
+    kind: Literal["diagnosis"] = "diagnosis"
+    target: Target = "binary"
+    labels: tuple[str, ...] = Field(min_length=1)
+    """Label columns of the manifest: one for binary and multiclass, one per finding or number otherwise."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes, for multiclass only."""
+    slice_labels: tuple[str, ...] = ()
+    """Columns of the slice-label table, in the order of `labels`; empty: the same names, where the table has them."""
+    slice_loss_weight: float = Field(default=0.0, ge=0.0)
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
+    """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes) if self.target == "multiclass" else len(self.labels)
+
+    @model_validator(mode="after")
+    def _check(self) -> DiagnosisSettings:
+        if self.target in ("binary", "multiclass") and len(self.labels) != 1:
+            raise ValueError(f"{self.target} has one label column, not {len(self.labels)}; did you mean multilabel?")
+        if self.target == "multiclass" and len(self.classes) < 2:
+            raise ValueError("multiclass needs classes: the list of at least two class names, in order")
+        if self.target != "multiclass" and self.classes:
+            raise ValueError(f"classes are for target multiclass, not {self.target}; leave them out")
+        for key, names in (("labels", self.labels), ("classes", self.classes)):
+            if len(set(names)) != len(names) or not all(name.strip() for name in names):
+                raise ValueError(f"{key} must be different names, none of them empty")
+        if self.slice_labels and len(self.slice_labels) != len(self.labels):
+            raise ValueError(f"slice_labels must name {len(self.labels)} columns, in the order of labels")
+        if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing):
+            raise ValueError("class_weights and label_smoothing are for classes, not for regression; leave them out")
+        if not isinstance(self.class_weights, str):
+            _check_weights(self.class_weights, count=self.outputs)
+        return self
+
+    def build(self) -> DiagnosisTask:
+        """The task, with class weights where they are given as numbers."""
+        return DiagnosisTask(
+            settings=self, class_weights=None if isinstance(self.class_weights, str) else self.class_weights
+        )
+
+
+def _check_weights(weights: tuple[float, ...], *, count: int) -> None:
+    if len(weights) != count or not all(0 < weight < float("inf") for weight in weights):
+        raise ValueError(f"class_weights must be {count} positive numbers, none, or balanced")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisTask:
+    """Labels, loss, probabilities, metrics and decisions of one diagnosis. K is ``outputs``.
+
+    For regression, ``center`` and ``scale`` (K,) are the mean and spread of the training labels: errors are counted in
+    units of the scale, and a network that starts from them (``SequenceNetwork.set_output_scale``) learns numbers of any
+    size.
+    """
+
+    settings: DiagnosisSettings
+    class_weights: tuple[float, ...] | None = None
+    center: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+
+    @property
+    def outputs(self) -> int:
+        return self.settings.outputs
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each output: the classes of multiclass, the label columns otherwise."""
+        return self.settings.classes if self.settings.target == "multiclass" else self.settings.labels
+
+    @property
+    def monitor(self) -> tuple[str, Literal["max", "min"]]:
+        """The metric that chooses the best epoch; where it cannot be computed (one class only), the loss does."""
+        return ("mae", "min") if self.settings.target == "regression" else ("auc", "max")
+
+    def encode_labels(self, row: Mapping[str, str]) -> tuple[float, ...]:
+        """A manifest row to K numbers, for multiclass to (class index,); IGNORE where a cell is empty.
+
+        Raises:
+            ConfigError: a column is missing, or a value is not legal; value, column and the legal ones are named.
+        """
+        return tuple(self._encode(read_cell(row, column), column=column) for column in self.settings.labels)
+
+    def encode_slice_labels(self, row: Mapping[str, str]) -> tuple[float, ...]:
+        """A row of the slice-label table to K numbers, for multiclass one-hot; IGNORE where not known.
+
+        Raises:
+            ConfigError: a column that ``slice_labels`` names is missing, or a value is not legal.
+        """
+        named = self.settings.slice_labels
+        columns = named or self.settings.labels
+        values = tuple(
+            self._encode(read_cell(row, column), column=column) if named or column in row else IGNORE
+            for column in columns
+        )
+        if self.settings.target != "multiclass":
+            return values
+        if values[0] == IGNORE:
+            return (IGNORE,) * self.outputs
+        return tuple(float(index == values[0]) for index in range(self.outputs))
+
+    def with_class_weights(self, labels: Array) -> DiagnosisTask:
+        """The task fitted to the training labels (N,K), for multiclass (N,1).
+
+        ``balanced``: positives weigh negatives / positives, classes N / (K n); a class that never occurs weighs 1.
+        Regression: the labels' mean and standard deviation become ``center`` and ``scale``.
+        """
+        if self.settings.target == "regression":
+            known = np.where(labels == IGNORE, np.nan, labels)
+            columns = [column[np.isfinite(column)] for column in known.T]
+            center = tuple(float(column.mean()) if len(column) else 0.0 for column in columns)
+            scale = tuple(float(column.std()) if len(column) and np.ptp(column) > 0 else 1.0 for column in columns)
+            return replace(self, center=center, scale=scale)
+        if self.settings.class_weights != "balanced":
+            return self
+        if self.settings.target == "multiclass":
+            counts = np.array([(labels == index).sum() for index in range(self.outputs)])
+            weights = counts.sum() / (self.outputs * np.maximum(counts, 1))
+        else:
+            counts, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+            weights = np.maximum(negatives, 1) / np.maximum(counts, 1)
+        return replace(self, class_weights=tuple(float(w) if n else 1.0 for w, n in zip(weights, counts, strict=True)))
+
+    def loss(self, output: SequenceOutput, batch: SliceBatch) -> dict[str, Tensor]:
+        """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known."""
+        volume_loss = self._loss(output.volume_logits, batch.labels, weighted=True)
+        slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
+        slice_labels = batch.slice_labels[slices]
+        if self.settings.target == "multiclass":
+            unknown = slice_labels[:, :1] == IGNORE
+            slice_labels = torch.where(unknown, IGNORE, slice_labels.argmax(dim=1, keepdim=True).to(slice_labels.dtype))
+        slice_loss = self._loss(output.slice_logits[slices], slice_labels, weighted=False)
+        total = volume_loss + self.settings.slice_loss_weight * slice_loss
+        return {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities (..., K) in float64: sigmoid, softmax, or for regression the values themselves."""
+        if self.settings.target == "regression":
+            return logits.double()
+        return logits.double().softmax(dim=-1) if self.settings.target == "multiclass" else logits.double().sigmoid()
+
+    def slice_probabilities(self, slice_logits: Tensor) -> Tensor:
+        """The same for slices: (..., S, K)."""
+        return self.probabilities(slice_logits)
+
+    def metrics(self, probabilities: Array, labels: Array) -> dict[str, float]:
+        """What (N,K) probabilities say about (N,K) labels, (N,1) for multiclass, where they are known.
+
+        auc and average_precision (mean over the classes), accuracy, balanced_accuracy; for regression mae and rmse.
+        With several outputs also each one's auc, or mae. A metric that the data cannot answer is left out.
+        """
+        if self.settings.target == "multiclass":
+            known = labels[:, 0] != IGNORE
+            return agree_classes(labels[known, 0].astype(int), probabilities[known], names=self.class_names)
+        columns = self._known_columns(probabilities, labels)
+        return agree_numbers(columns) if self.settings.target == "regression" else agree_yes_no(columns)
+
+    def thresholds(self, probabilities: Array, labels: Array) -> dict[str, float]:
+        """The decision threshold of each output by Youden's index; none for multiclass and regression."""
+        if self.settings.target not in ("binary", "multilabel"):
+            return {}
+        columns = self._known_columns(probabilities, labels)
+        return {name: youden_threshold(true, scores) for name, (true, scores) in columns.items()}
+
+    def decide(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> str:
+        """One answer from (K,) probabilities: 1 or 0, a class name, the positive names joined by ;, or the numbers."""
+        named = dict(zip(self.class_names, (float(value) for value in probabilities), strict=True))
+        positive = [name for name, value in named.items() if value >= thresholds.get(name, 0.5)]
+        match self.settings.target:
+            case "binary":
+                return "1" if positive else "0"
+            case "multilabel":
+                return ";".join(positive)
+            case "multiclass":
+                return max(named, key=lambda name: named[name])
+            case "regression":
+                return ";".join(f"{value:.6g}" for value in named.values())
+
+    def _encode(self, text: str, *, column: str) -> float:
+        if self.settings.target == "multiclass":
+            return encode_class(text, column=column, classes=self.settings.classes)
+        return (encode_number if self.settings.target == "regression" else encode_yes_no)(text, column=column)
+
+    def _loss(self, logits: Tensor, labels: Tensor, *, weighted: bool) -> Tensor:
+        labels = labels.to(logits.dtype)
+        known = labels != IGNORE
+        if self.settings.target == "regression":
+            return number_loss(logits, labels, known, scale=logits.new_tensor(self.scale or (1.0,) * self.outputs))
+        weights = logits.new_tensor(self.class_weights) if weighted and self.class_weights else None
+        smoothing = self.settings.label_smoothing
+        if self.settings.target == "multiclass":
+            return class_loss(logits, labels[:, 0], known[:, 0], weights=weights, smoothing=smoothing)
+        return yes_no_loss(logits, labels, known, weights=weights, smoothing=smoothing)
+
+    def _known_columns(self, values: Array, labels: Array) -> dict[str, tuple[Array, Array]]:
+        """By output, the known labels and their values."""
+        return {
+            name: (true[true != IGNORE], value[true != IGNORE])
+            for name, true, value in zip(self.class_names, labels.T, values.T, strict=True)
+        }

@@ -1,0 +1,67 @@
+"""Labels as they stand in a table, text, to the numbers a loss takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from seriatim.errors import ConfigError
+from seriatim.series.batch import IGNORE
+
+UNKNOWN = frozenset({"", "nan", "na", "n/a", "-100", "-100.0"})
+YES = frozenset({"1", "1.0", "true", "yes"})
+NO = frozenset({"0", "0.0", "false", "no"})
+
+
+def read_cell(row: Mapping[str, str], column: str) -> str:
+    """The text of a label column. Raises ConfigError where the table has no such column."""
+    if column not in row:
+        raise ConfigError(f"The table has no label column {column!r}. Its columns: {', '.join(row)}.")
+    return row[column].strip()
+
+
+def encode_yes_no(text: str, *, column: str) -> float:
+    """1.0, 0.0, or IGNORE where nothing is known. Raises ConfigError for anything else."""
+    word = text.lower()
+    if word in UNKNOWN:
+        return IGNORE
+    if word not in YES | NO:
+        raise ConfigError(
+            f"{text!r} in column {column!r} is neither yes nor no. "
+            "Legal: 1, true, yes; 0, false, no; empty for unknown."
+        )
+    return float(word in YES)
+
+
+def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
+    """The index of a class by its name, or by its number where no name is a number; IGNORE where nothing is known.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    if text in classes:
+        return float(classes.index(text))
+    if text.lower() in UNKNOWN:
+        return IGNORE
+    number = _number(text)
+    if number is not None and number in range(len(classes)) and all(_number(name) is None for name in classes):
+        return number
+    raise ConfigError(f"{text!r} in column {column!r} is no class. Legal: {', '.join(classes)}; empty for unknown.")
+
+
+def encode_number(text: str, *, column: str) -> float:
+    """A finite number, or IGNORE where nothing is known (also -100). Raises ConfigError for anything else."""
+    if text.lower() in UNKNOWN:
+        return IGNORE
+    number = _number(text)
+    if number is None:
+        raise ConfigError(f"{text!r} in column {column!r} is not a number. Legal: a finite number; empty for unknown.")
+    return number
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
