@@ -16,3 +16,10 @@ class Exit(IntEnum):
     """Some series were used, others refused or failed; the table says which and why."""
     INTERRUPTED = 130
     """Stopped by the user."""
+
+
+def exit_for(*, used: int, asked: int) -> Exit:
+    """The exit code for ``used`` of ``asked`` series."""
+    if used == 0:
+        return Exit.NOTHING_USABLE
+    return Exit.ALL if used == asked else Exit.SOME

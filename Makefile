@@ -1,0 +1,40 @@
+# Everything a person or CI runs. `make demo` and `make test` set up what they need on a machine with Python 3.11.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := all,notebook,dev
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+DEMO := demo
+# one thread per test process: the same numbers everywhere, and two processes fit two cores
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: install demo test test-all check bench clean
+.DELETE_ON_ERROR:
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: install
+	$(BIN)/python tools/demo.py --output $(DEMO)
+
+test: install
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+test-all: install
+	$(TEST_ENV) $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python tools/bench/score_stages.py
+
+clean:
+	rm -rf $(DEMO) $(VENV)

@@ -1,0 +1,40 @@
+"""seriatim explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seriatim.cli.exits import exit_for
+from seriatim.cli.progress import SeriesBar
+
+
+def run(
+    path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="The run folder of a trained model.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The folder for pictures and tables.", show_default=False)],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=8, help="How many of the most attended slices to show.")] = 6,
+    limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
+) -> None:
+    """Show which slices drove each score: a PNG and a CSV per series.
+
+    Exit code: 0 all series explained, 8 some, 3 none, 2 bad arguments.
+
+    Example: `seriatim explain studies/ --model runs/demo --output pictures/ --limit 10`
+    """
+    from seriatim.explanation import explain
+    from seriatim.trained import split_of_run
+
+    only = split_of_run(model, split) if split else None
+    with SeriesBar("explaining") as bar:
+        rows = explain(
+            path, model=model, output=output, device=device, top=top, only=only, limit=limit,
+            report=lambda done, of, *_: bar.advance(done, of),
+        )  # fmt: skip
+    made = sum(row["status"] == "explained" for row in rows)
+    typer.echo(f"{made} of {len(rows)} series explained: {output}")
+    raise typer.Exit(exit_for(used=made, asked=len(rows)))

@@ -1,0 +1,41 @@
+"""seriatim score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seriatim.cli.exits import Exit, exit_for
+from seriatim.cli.progress import SeriesBar
+
+
+def run(
+    path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="The run folder of a trained model.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
+) -> None:
+    """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
+
+    Exit code: 0 all series scored, 8 some, 3 none, 2 bad arguments.
+
+    Example: `seriatim score studies/ --model runs/demo --output scores/`
+    """
+    from seriatim.scoring import score
+    from seriatim.trained import split_of_run
+
+    only = split_of_run(model, split) if split else None
+    with SeriesBar("scoring") as bar:
+        summary = score(path, model=model, output=output, device=device, only=only, report=lambda done, of, _: bar.advance(done, of))
+    counts = summary["counts"]
+    typer.echo(
+        f"{counts['scored']} scored, {counts['refused']} refused, {counts['failed']} failed "
+        f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, {counts['files_skipped']} files skipped): {output}"
+    )
+    code = exit_for(used=counts["scored"], asked=counts["discovered"] - counts["not_asked_for"])
+    if code is not Exit.ALL:
+        typer.echo(f"{output / 'scores.csv'} says why for each series, {output / 'skipped.csv'} for each file.", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,32 @@
+"""seriatim train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seriatim.errors import ConfigError
+
+
+def run(
+    config: Annotated[Path | None, typer.Argument(help="The YAML of the run.", show_default=False)] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder; default runs/<name>.", show_default=False)] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.", show_default=False)] = None,
+) -> None:
+    """Train a model from one YAML.
+
+    Example: `seriatim train configs/demo.yaml --set training.epochs=20 --output runs/demo`
+    """
+    if (config is None) == (resume is None):
+        raise ConfigError("Give a config to train, or --resume RUN to go on with a run; one of the two.")
+    from seriatim.experiment import Experiment
+    from seriatim.training import read_run_config, train
+
+    experiment = read_run_config(resume, set_ or ()) if resume else Experiment.read(config or Path(), set_ or ())
+    folder = resume or output or Path("runs") / experiment.name
+    summary = train(experiment, folder, resume=resume is not None)
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in summary.get("validation", {}).items())
+    typer.echo(f"{folder}: best epoch {summary['best_epoch']} of {summary['epochs']}; validation {shown}")

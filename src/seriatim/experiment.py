@@ -1,0 +1,122 @@
+"""One object = one YAML: data, preprocessing, network, task and training, composed and checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from seriatim.models import NetworkSettings
+from seriatim.series import Code
+from seriatim.series.findings import Action
+from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
+from seriatim.tasks import TaskSettings
+from seriatim.transforms import AugmentationSettings, PreprocessingSettings
+
+
+class DataSettings(Settings):
+    """Which series, whose, and how they are split. Paths are relative to the config's folder, or else to where you are."""
+
+    manifest: Path
+    """CSV: path, patient, label columns, and split or fold."""
+    slice_labels: Path | None = None
+    """CSV of slice labels by sop_instance_uid, or by index with series_uid or path."""
+    patient: str = "patient"
+    """The column that says whose a series is; no patient is ever in two splits."""
+    split: str = "split"
+    """The column with train, val or test."""
+    fold_column: str = "fold"
+    """The column with the fold, used when `fold` is given."""
+    fold: str | None = None
+    """Leave this fold out as the test split; validation is drawn from the others, by patient."""
+    validation_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """The share of training patients that validates, where the manifest does not say which."""
+    findings: dict[Code, Action] = {}
+    """What to do on a finding, where it differs from the default: for example {GAP: keep}."""
+    cache: bool = True
+    """Keep prepared series in memory (float32 on the network's grid)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_as_text(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("fold"), int):
+            return {**content, "fold": str(content["fold"])}
+        return content
+
+
+class TrainingSettings(Settings):
+    """How the network learns."""
+
+    mode: Literal["end-to-end", "two-stage"] = "end-to-end"
+    """End to end, or with the encoder frozen and its embeddings computed once."""
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=4, ge=1)
+    """Series per step and process."""
+    accumulate: int = Field(default=1, ge=1)
+    """Steps whose gradients are added before the weights move."""
+    max_slices: int = Field(default=64, ge=1)
+    """Longer series are sampled in training: one random slice from each of this many equal stretches, in order."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    encoder_rate: float = Field(default=1.0, ge=0)
+    """The encoder's learning rate as a multiple of `learning_rate`."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """The share of all steps in which the learning rate rises."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float = Field(default=1.0, gt=0)
+    patience: int = Field(default=10, ge=1)
+    """Stop after this many epochs without a better validation score."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(default=1, ge=1)
+    """Processes (one per device), by DDP where there is more than one."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    workers: int = Field(default=0, ge=0)
+    """Loader processes; 0 loads in the training process."""
+
+
+class Experiment(Settings):
+    """A whole run as data. ``read`` makes it from a YAML; an illegal or unknown key says what is legal."""
+
+    name: str
+    """What the run is called in tables and pictures."""
+    seed: int = Field(default=0, ge=0)
+    data: DataSettings
+    preprocessing: PreprocessingSettings
+    augmentation: AugmentationSettings = AugmentationSettings()
+    network: NetworkSettings
+    task: TaskSettings
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _slice_loss_needs_labels(self) -> Experiment:
+        if self.task.slice_loss_weight > 0 and self.data.slice_labels is None:
+            raise ValueError("task.slice_loss_weight needs data.slice_labels, a CSV of slice labels")
+        return self
+
+    @classmethod
+    def read(cls, path: Path, overrides: Iterable[str] = ()) -> Experiment:
+        """Read a YAML, apply ``KEY=VALUE`` overrides, and check the whole.
+
+        Raises:
+            ConfigError: the file cannot be read or a setting is illegal; the message names it and what is legal.
+        """
+        return cls.from_content(apply_overrides(read_yaml(path), overrides), where=str(path), folder=path.parent)
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], *, where: str, folder: Path | None = None) -> Experiment:
+        """Check a mapping as an experiment, and resolve the data paths against ``folder`` where they exist there."""
+        experiment = build_settings(cls, content, where=where)
+        if folder is None:
+            return experiment
+        data = experiment.data
+        found = {name: _find(getattr(data, name), folder) for name in ("manifest", "slice_labels")}
+        return experiment.model_copy(update={"data": data.model_copy(update=found)})
+
+
+def _find(path: Path | None, folder: Path) -> Path | None:
+    if path is None:
+        return None
+    beside = folder / path
+    return (beside if beside.exists() else path).resolve()

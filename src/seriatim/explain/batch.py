@@ -1,0 +1,184 @@
+"""Explain every series below a path: a picture and a table of numbers each."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seriatim.errors import ModelError, OutputError, SeriatimError
+from seriatim.explain.display import SliceView, fit_heat, show_slices
+from seriatim.explain.explanation import Explanation, Unit
+from seriatim.explain.figure import draw_explanation
+from seriatim.explain.gradcam import grad_cam, slice_contributions
+from seriatim.explain.table import rank_by_attention, write_explanation_csv
+from seriatim.io import find_series, read_volume
+from seriatim.series import Series, Volume
+from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings
+from seriatim.trained import Model, load_model
+
+logger = logging.getLogger(__name__)
+Report = Callable[[int, int, Series, str], None]
+"""(series done, series in all, the series, "" or why there is no picture)."""
+
+
+def explain(
+    path: Path | str,
+    *,
+    model: Path | str,
+    output: Path | str,
+    device: str = "auto",
+    top: int = 6,
+    only: Collection[str] | None = None,
+    limit: int | None = None,
+    report: Report | None = None,
+) -> list[dict[str, str]]:
+    """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
+
+    Args:
+        path: a folder (searched through) or a file.
+        model: the run folder of a trained model.
+        output: the folder for pictures and tables; made where it does not exist.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        top: how many of the most attended slices to show, at most 8.
+        only: series UIDs to explain; all others are left alone.
+        limit: explain at most this many series.
+        report: told after every series.
+
+    Returns:
+        The rows of ``explanations.csv``: series_uid, volume, status, reason, picture.
+
+    Raises:
+        InputError: ``path`` does not exist.
+        ModelError: the model is incomplete, changed or does not fit.
+        OutputError: ``output`` cannot be written.
+    """
+    loaded = load_model(model, device=device)
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error}. Choose another --output.") from error
+    found = find_series(path, loaded.experiment.data.findings).series
+    asked = [series for series in found if only is None or series.series_uid in only][:limit]
+    rows = []
+    for done, series in enumerate(asked, start=1):
+        name, reason = _explain_into(folder, series, loaded, top=top)
+        status = "explained" if name else ("refused" if loaded.refuse(series) else "failed")
+        rows.append({"series_uid": series.series_uid, "volume": series.volume, "status": status, "reason": reason, "picture": name})
+        if report is not None:
+            report(done, len(asked), series, reason)
+    with (folder / "explanations.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["series_uid", "volume", "status", "reason", "picture"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def explain_volume(volume: Volume, model: Model, *, top: int = 6) -> Explanation:
+    """Explain one volume: scores, attention, contributions, and Grad-CAM on the ``top`` most attended slices.
+
+    Raises:
+        ValueError: ``top`` is not 1 to 8.
+    """
+    if not 1 <= top <= 8:
+        raise ValueError(f"top must be 1 to 8, not {top}")
+    series, slices = volume.series, model.prepare(volume)
+    embeddings = embed_series(model.network, slices).clone()
+    scores = score_embeddings(model.network, model.task, embeddings)
+    chosen = int(scores.probabilities.argmax())
+    attention = scores.attention.numpy()
+    shown = tuple(int(index) for index in np.argsort(rank_by_attention(attention))[:top])
+    view = show_slices(volume, shown, window_hu=_first_window(model))
+    name = model.task.class_names[chosen]
+    return Explanation(
+        series_uid=series.series_uid,
+        label=name,
+        probability=float(scores.probabilities[chosen]),
+        prediction=describe_decision(model, scores),
+        threshold=model.thresholds.get(name),
+        axis=series.axis,
+        unit=unit_of(series),
+        positions=series.positions,
+        attention=attention,
+        contributions=slice_contributions(model.network, embeddings, class_index=chosen).double().cpu().numpy(),
+        slice_scores=_slice_scores(model, scores),
+        sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),
+        top=shown,
+        images=view.images,
+        heat=_heat(volume, model, slices, embeddings, chosen=chosen, shown=shown, view=view),
+        letters=view.letters,
+        window_text=view.window_text,
+        findings=tuple(str(finding.code) for finding in series.findings),
+        model_name=model.experiment.name,
+        model_digest=model.digest,
+    )
+
+
+def describe_decision(model: Model, scores: SeriesScores) -> str:
+    """The model's answer in words: the class name, or for a binary question its label or "no" label."""
+    decided = model.task.decide(scores.probabilities.numpy(), model.thresholds)
+    if model.experiment.task.target != "binary":
+        return decided or "none"
+    name = model.task.class_names[0]
+    return name if decided == "1" else f"no {name}"
+
+
+def unit_of(series: Series) -> Unit:
+    """What the positions are counted in; images in a folder have an order and no times."""
+    if series.axis == "space":
+        return "mm" if series.affine is not None else "index"
+    return "index" if series.format == "stack" else "s"
+
+
+def file_name(series: Series) -> str:
+    """A file name from UIDs alone, safe whatever the tags hold."""
+    text = series.series_uid + (f"_{series.volume}" if series.volume else "")
+    return re.sub(r"[^0-9A-Za-z.-]+", "_", text).strip("._")[:120] or "series"
+
+
+def _explain_into(folder: Path, series: Series, model: Model, *, top: int) -> tuple[str, str]:
+    """(picture's name, "") or ("", why there is none)."""
+    refusal = model.refuse(series)
+    if refusal:
+        return "", refusal
+    try:
+        explanation = explain_volume(read_volume(series), model, top=min(top, len(series.instances)))
+        name = file_name(series)
+        draw_explanation(explanation, folder / f"{name}.png")
+        write_explanation_csv(explanation, folder / f"{name}.csv")
+    except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
+        logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
+        return "", str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
+    return f"{name}.png", ""
+
+
+def _heat(
+    volume: Volume, model: Model, slices: Tensor, embeddings: Tensor, *, chosen: int, shown: Sequence[int], view: SliceView
+) -> NDArray[np.float32] | None:
+    """Grad-CAM on the display grid; None for an encoder without feature maps."""
+    device = next(model.network.parameters()).device
+    try:
+        maps = grad_cam(model.network, slices.to(device), class_index=chosen, slice_indices=shown, embeddings=embeddings)
+    except ModelError as error:
+        logger.info("no Grad-CAM: %s", error)
+        return None
+    on_slices = model.experiment.preprocessing.placement(volume).invert(maps.detach().cpu())
+    return fit_heat(on_slices, images=view.images)
+
+
+def _slice_scores(model: Model, scores: SeriesScores) -> dict[str, NDArray[np.float64]]:
+    if not model.task.scores_slices:
+        return {}
+    return dict(zip(model.task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
+
+
+def _first_window(model: Model) -> tuple[float, float] | None:
+    windows = getattr(model.experiment.preprocessing, "windows_hu", None)
+    return windows[0] if windows else None

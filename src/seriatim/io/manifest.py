@@ -1,0 +1,121 @@
+"""The training manifest: a CSV with one row per series, and optional slice labels in a second CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from seriatim.errors import ConfigError
+from seriatim.series import Series
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One manifest row: where the series lies, whose it is, and its labels as text.
+
+    ``path`` is absolute; ``series_uid`` picks one of several series below it ("" where there must be just one).
+    """
+
+    path: Path
+    patient: str
+    row: Row
+    series_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceLabels:
+    """Slice labels by SOP Instance UID, or by (series key, index); the series key is a series UID or a manifest path."""
+
+    by_uid: Mapping[str, Row] = field(default_factory=dict)
+    by_index: Mapping[tuple[str, int], Row] = field(default_factory=dict)
+
+    def of(self, series: Series, case: Case) -> list[Row | None]:
+        """The label row of each slice of a series, in its order; None where there is none."""
+        keys = (series.series_uid, case.row.get("path", ""))
+        return [
+            self.by_uid.get(instance.sop_instance_uid)
+            or next((row for key in keys if (row := self.by_index.get((key, index)))), None)
+            for index, instance in enumerate(series.instances)
+        ]
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV with a header into rows of text, cells stripped.
+
+    Raises:
+        ConfigError: the file cannot be read, has no header, or a row has more or fewer cells than the header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = [_checked(row, path=path, line=reader.line_num) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"The table {path} cannot be read: {error}. Give the path of a UTF-8 CSV file.") from error
+    if not rows:
+        raise ConfigError(f"The table {path} has no rows. Give a CSV with a header and one row per series.")
+    return rows
+
+
+def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
+    """Read the manifest: column ``path`` (relative to the manifest), the ``patient`` column, labels, split or fold.
+
+    Raises:
+        ConfigError: a needed column is missing or empty, a path does not exist, or a series stands there twice.
+    """
+    rows = read_table(path)
+    for column in ("path", patient):
+        if column not in rows[0]:
+            raise ConfigError(f"The manifest {path} has no column {column!r}; it has {', '.join(rows[0])}.")
+    cases = tuple(_case(row, folder=path.parent, patient=patient, line=line) for line, row in enumerate(rows, start=2))
+    seen: dict[tuple[Path, str], int] = {}
+    for line, case in enumerate(cases, start=2):
+        first = seen.setdefault((case.path, case.series_uid), line)
+        if first != line:
+            raise ConfigError(f"The manifest {path} names the same series in lines {first} and {line}. Remove one.")
+    return cases
+
+
+def read_slice_labels(path: Path) -> SliceLabels:
+    """Read slice labels: ``sop_instance_uid``, or ``index`` (0-based) with ``series_uid`` or ``path``; then the labels."""
+    rows = read_table(path)
+    columns = set(rows[0])
+    if "sop_instance_uid" not in columns and not ({"index"} <= columns and columns & {"series_uid", "path"}):
+        raise ConfigError(f"{path} needs sop_instance_uid, or index with series_uid or path; it has {', '.join(rows[0])}.")
+    by_uid = {row["sop_instance_uid"]: row for row in rows if row.get("sop_instance_uid")}
+    by_index: dict[tuple[str, int], Row] = {}
+    for line, row in enumerate(rows, start=2):
+        if row.get("index"):
+            index = _index(row["index"], path=path, line=line)
+            by_index.update({(key, index): row for key in (row.get("series_uid"), row.get("path")) if key})
+    return SliceLabels(MappingProxyType(by_uid), MappingProxyType(by_index))
+
+
+def _checked(row: dict[str | None, str | list[str] | None], *, path: Path, line: int) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise ConfigError(f"{path}, line {line}: the row has more or fewer cells than the header. Correct the line.")
+    return {str(key).strip(): str(value).strip() for key, value in row.items()}
+
+
+def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case:
+    for column in ("path", patient):
+        if not row[column]:
+            raise ConfigError(f"Manifest line {line}: {column!r} is empty. Every series needs its path and its patient.")
+    path = (folder / row["path"]).resolve()
+    if not path.exists():
+        raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")
+    return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""))
+
+
+def _index(text: str, *, path: Path, line: int) -> int:
+    try:
+        index = int(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}, line {line}: index {text!r} is not a whole number.") from error
+    if index < 0:
+        raise ConfigError(f"{path}, line {line}: index {index} is negative; the first slice is 0.")
+    return index

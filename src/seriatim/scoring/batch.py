@@ -1,0 +1,102 @@
+"""Score every series below a path: one row each, nothing lost, one bad series never stops the run."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Collection
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from seriatim.errors import OutputError
+from seriatim.io import find_series
+from seriatim.scoring.engine import score_one
+from seriatim.scoring.tables import ScoreTables
+from seriatim.series import Prediction
+from seriatim.trained import Model, load_model
+
+PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
+Report = Callable[[int, int, Prediction], None]
+"""(series done, series in all, the last one's prediction): called after every series."""
+
+
+def score(
+    path: Path | str,
+    *,
+    model: Path | str,
+    output: Path | str,
+    device: str = "auto",
+    only: Collection[str] | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
+
+    Args:
+        path: a folder (searched through) or a file.
+        model: the run folder of a trained model.
+        output: the folder for the tables; made where it does not exist.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
+        report: told after every series.
+
+    Returns:
+        What ``run.json`` holds: versions, the model's digest, and counts that add up.
+
+    Raises:
+        InputError: ``path`` does not exist.
+        ModelError: the model is incomplete, changed or does not fit.
+        OutputError: ``output`` cannot be written.
+    """
+    started = perf_counter()
+    loaded = load_model(model, device=device)
+    folder = make_folder(Path(output))
+    inventory = find_series(path, loaded.experiment.data.findings)
+    asked = [series for series in inventory.series if only is None or series.series_uid in only]
+    counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
+    prefix = "value" if loaded.experiment.task.target == "regression" else "probability"
+    names, per_slice = loaded.task.class_names, loaded.task.scores_slices
+    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice) as tables:
+        tables.add_skipped(inventory.skipped)
+        for done, series in enumerate(asked, start=1):
+            prediction = score_one(series, loaded)
+            counts[prediction.status] += 1
+            tables.add(prediction)
+            if report is not None:
+                report(done, len(asked), prediction)
+    total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}
+    summary = describe_run(loaded, counts={**total, "files_skipped": len(inventory.skipped)}, seconds=perf_counter() - started)
+    write_json(folder / "run.json", summary)
+    return summary
+
+
+def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:
+    """What made the tables: versions, model, thresholds, counts."""
+    task = model.experiment.task
+    return {
+        "model": {"name": model.experiment.name, "path": str(model.path), "digest": model.digest},
+        "task": {"kind": task.kind, "target": task.target, "labels": list(task.labels), "classes": list(model.task.class_names)},
+        "thresholds": dict(model.thresholds),
+        "counts": counts,
+        "seconds": round(seconds, 3),
+        "device": str(next(model.network.parameters()).device),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder for results."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made: {error}. Choose another --output.") from error
+    return path
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON and put it in place whole."""
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,63 @@
+"""Score one series: read, prepare, predict. Whatever goes wrong becomes a row with a reason."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+
+import torch
+
+from seriatim.errors import SeriatimError
+from seriatim.io import read_volume
+from seriatim.series import Prediction, Series
+from seriatim.series.prediction import Status
+from seriatim.tasks.predict import SeriesScores, score_series
+from seriatim.trained import Model
+
+logger = logging.getLogger(__name__)
+
+
+def score_one(series: Series, model: Model) -> Prediction:
+    """The prediction for one discovered series; never raises for what is wrong with the series."""
+    started = perf_counter()
+    refusal = model.refuse(series)
+    if refusal:
+        return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
+    try:
+        scores = score_series(model.network, model.task, model.prepare(read_volume(series)))
+        if not bool(torch.isfinite(scores.probabilities).all()):
+            raise SeriatimError("the network gave a score that is not a number; the pixel values are out of all range")
+    except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
+        logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
+        reason = str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
+        return _unscored(series, "failed", reason or type(error).__name__, seconds=perf_counter() - started)
+    return _scored(series, model, scores, seconds=perf_counter() - started)
+
+
+def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: float) -> Prediction:
+    task = model.task
+    per_slice = dict(zip(task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
+    probabilities = scores.probabilities.numpy()
+    return Prediction(
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        path=series.path,
+        modality=series.modality,
+        volume=series.volume,
+        status="scored",
+        probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
+        prediction=task.decide(probabilities, model.thresholds),
+        seconds=seconds,
+        slices=len(series.instances),
+        sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),
+        positions=series.positions,
+        attention=scores.attention.numpy(),
+        slice_scores=per_slice if task.scores_slices else {},
+    )
+
+
+def _unscored(series: Series, status: Status, reason: str, *, seconds: float) -> Prediction:
+    return Prediction(
+        study_uid=series.study_uid, series_uid=series.series_uid, path=series.path, modality=series.modality, volume=series.volume,
+        status=status, reason=reason, seconds=seconds, slices=len(series.instances),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""scores.csv, slices.csv and skipped.csv, written row by row and put in place when whole."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from seriatim.errors import OutputError
+from seriatim.series import Prediction, Skipped
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class ScoreTables:
+    """The tables of one scoring run; leaving the ``with`` block without an error puts them in place."""
+
+    def __init__(self, output: Path, *, classes: Sequence[str], prefix: str, slice_scores: bool) -> None:
+        """``prefix`` is ``probability`` or ``value`` (regression)."""
+        self._classes = tuple(classes)
+        self._slice_classes = self._classes if slice_scores else ()
+        scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
+        scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds", "volume"]
+        slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
+        slices += [f"score_{name}" for name in self._slice_classes] + ["volume"]
+        self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
+        self._skipped = _Table(output / "skipped.csv", ["path", "reason"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for table in (self._scores, self._slices, self._skipped):
+            table.close(keep=kind is None)
+
+    def add(self, prediction: Prediction) -> None:
+        """Write one series and, when it was scored, its slices."""
+        one = prediction
+        scores = [repr(one.probabilities[name]) if one.probabilities else "" for name in self._classes]
+        self._scores.write(
+            [one.study_uid, one.series_uid, text(str(one.path)), text(one.modality), one.slices, one.status, text(one.reason)]
+            + [*scores, text(one.prediction), f"{one.seconds:.3f}", text(one.volume)]
+        )
+        if one.positions is None or one.attention is None:
+            return
+        for index, uid in enumerate(one.sop_instance_uids):
+            per_slice = [repr(float(one.slice_scores[name][index])) for name in self._slice_classes]
+            weighed = [repr(float(one.positions[index])), repr(float(one.attention[index]))]
+            self._slices.write([one.series_uid, uid, index, *weighed, *per_slice, text(one.volume)])
+
+    def add_skipped(self, skipped: Iterable[Skipped]) -> None:
+        """Write the files that are part of no series."""
+        for one in skipped:
+            self._skipped.write([text(str(one.path)), text(one.reason)])
+
+
+def text(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula, on one line."""
+    flat = " ".join(value.split())
+    return f"'{flat}" if flat.startswith(FORMULA) else flat
+
+
+class _Table:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path, self._partial = path, path.with_suffix(".csv.partial")
+        try:
+            self._file = self._partial.open("w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{self._partial} cannot be written: {error}. Choose another --output.") from error
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(columns)
+
+    def write(self, cells: Sequence[Any]) -> None:
+        self._writer.writerow(cells)
+        self._file.flush()
+
+    def close(self, *, keep: bool) -> None:
+        self._file.close()
+        if keep:
+            self._partial.replace(self._path)

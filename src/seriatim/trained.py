@@ -1,0 +1,174 @@
+"""A trained model on disk: weights as safetensors, everything else as JSON. Written by training, read by the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from seriatim import __version__
+from seriatim.errors import ConfigError, ModelError
+from seriatim.experiment import Experiment
+from seriatim.io.manifest import read_table
+from seriatim.models.network import SequenceNetwork
+from seriatim.series import Series, Volume
+from seriatim.tasks import DiagnosisTask
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the model saw in training: input outside of it is refused at scoring, or noted."""
+
+    modalities: tuple[str, ...]
+    axis: str
+    slices: tuple[int, int]
+    slice_spacing_mm: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A network ready to score: in eval mode, with its experiment, task and decision thresholds.
+
+    ``digest`` is the SHA-256 of the weights and the description together.
+    """
+
+    network: SequenceNetwork
+    experiment: Experiment
+    task: DiagnosisTask
+    thresholds: Mapping[str, float]
+    envelope: Envelope
+    digest: str
+    path: Path
+
+    def refuse(self, series: Series) -> str:
+        """Why this model must not score a series; "" where it may."""
+        if not series.usable:
+            return series.reason
+        allowed = self.experiment.preprocessing.modalities or self.envelope.modalities
+        if series.format == "dicom" and series.modality not in allowed:
+            return f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
+        if series.axis != self.envelope.axis:
+            return f"AXIS: the series runs in {series.axis}, the model reads series in {self.envelope.axis}."
+        return ""
+
+    def prepare(self, volume: Volume) -> Tensor:
+        """A volume as the network sees it: (S,C,H,W) in [0,1]."""
+        preprocessing = self.experiment.preprocessing
+        return preprocessing.finish(preprocessing.prepare(volume))
+
+
+def write_description(
+    run: Path, *, experiment: Experiment, thresholds: Mapping[str, float], envelope: Envelope, metrics: Mapping[str, Any]
+) -> None:
+    """Write ``model.json`` beside the weights: all that scoring needs beyond them."""
+    content = {
+        "format": FORMAT,
+        "seriatim": __version__,
+        "weights_sha256": _sha256(run / WEIGHTS),
+        "experiment": experiment.model_dump(mode="json"),
+        "thresholds": dict(thresholds),
+        "envelope": asdict(envelope),
+        "validation": dict(metrics),
+    }
+    partial = run / "model.json.partial"
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(run / DESCRIPTION)
+
+
+def load_model(run: Path | str, *, device: str = "cpu") -> Model:
+    """Load a run folder for scoring.
+
+    Args:
+        run: the folder that ``seriatim train`` wrote (``model.safetensors`` and ``model.json``).
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` (CUDA where there is one).
+
+    Raises:
+        ModelError: a file is missing, was changed after training, or does not fit.
+    """
+    folder = Path(run)
+    description = _read_description(folder)
+    found = _sha256(folder / WEIGHTS)
+    if found != description["weights_sha256"]:
+        raise ModelError(f"{folder / WEIGHTS} is not the file that was trained (SHA-256 {found[:12]}..). Copy the run again.")
+    try:
+        experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
+        envelope = _envelope(description["envelope"])
+        thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}") from error
+    task = experiment.task.build()
+    network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelError(f"{folder / WEIGHTS} does not fit its description: {error}") from error
+    network.to(choose_device(device)).eval().requires_grad_(False)
+    digest = hashlib.sha256((found + _sha256(folder / DESCRIPTION)).encode()).hexdigest()
+    return Model(
+        network=network, experiment=experiment, task=task, thresholds=thresholds, envelope=envelope, digest=digest, path=folder
+    )
+
+
+def split_of_run(run: Path, split: str) -> set[str]:
+    """The series UIDs that a run's manifest put in ``split``: to score just the held-out part."""
+    rows = read_table(run / "manifest.csv")
+    chosen = {row["series_uid"] for row in rows if row["split"] == split and row["series_uid"]}
+    if not chosen:
+        raise ConfigError(f"{run} has no series in the split {split!r}. Give train, val or test.")
+    return chosen
+
+
+def choose_device(name: str) -> str:
+    """The torch device for a name; ``auto`` takes CUDA where there is one, an explicit choice is never changed.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        have = ", ".join(device for device, present in there.items() if present)
+        raise ConfigError(f"The device {name!r} is not there; this machine has {have}. Choose one, or auto.")
+    return name
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder} has no {' and no '.join(missing)}: it is not a finished run. Train it, or go on with --resume.")
+    try:
+        content = json.loads((folder / DESCRIPTION).read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / DESCRIPTION} cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "weights_sha256" not in content:
+        raise ModelError(f"{folder / DESCRIPTION} is not of format {FORMAT}, the one this version reads.")
+    return content
+
+
+def _envelope(content: Mapping[str, Any]) -> Envelope:
+    spacing = content["slice_spacing_mm"]
+    return Envelope(
+        modalities=tuple(content["modalities"]),
+        axis=str(content["axis"]),
+        slices=(int(content["slices"][0]), int(content["slices"][1])),
+        slice_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

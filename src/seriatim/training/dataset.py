@@ -1,0 +1,141 @@
+"""From examples to batches: prepared once, changed by a seed, padded to the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from seriatim.io import read_volume
+from seriatim.series import Series
+from seriatim.series.batch import SliceBatch
+from seriatim.training.examples import Example
+from seriatim.transforms import Augment, PreprocessingSettings
+
+Draw = tuple[int, int]
+"""(example index, seed of its random changes)."""
+
+
+class PreparedSeries:
+    """Reads and prepares a series, and keeps the result in memory where asked to."""
+
+    def __init__(self, preprocessing: PreprocessingSettings, *, cache: bool) -> None:
+        self._preprocessing = preprocessing
+        self._kept: dict[tuple[str, str], Tensor] | None = {} if cache else None
+
+    def prepare(self, series: Series) -> Tensor:
+        """(N,h,w) on the network's grid, before windowing."""
+        key = (series.series_uid, series.volume)
+        if self._kept is None:
+            return self._preprocessing.prepare(read_volume(series))
+        if key not in self._kept:
+            self._kept[key] = self._preprocessing.prepare(read_volume(series))
+        return self._kept[key]
+
+    def slices(self, series: Series) -> Tensor:
+        """(S,C,h,w) in [0,1], unchanged: what validation and scoring see."""
+        return self._preprocessing.finish(self.prepare(series))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One training sample; ``inputs`` is (S,C,h,w) slices or (S,E) embeddings."""
+
+    inputs: Tensor
+    positions: Tensor
+    labels: Tensor
+    slice_labels: Tensor
+    key: str
+
+
+class SequenceDataset(Dataset[Item]):
+    """Training samples: the same (index, seed) always gives the same sample, in any process."""
+
+    def __init__(
+        self, examples: Sequence[Example], prepared: PreparedSeries, *, finish: PreprocessingSettings, augment: Augment, max_slices: int
+    ) -> None:
+        self._examples = examples
+        self._prepared = prepared
+        self._finish = finish
+        self._augment = augment
+        self._max_slices = max_slices
+
+    def __getitem__(self, draw: Draw) -> Item:
+        index, seed = draw
+        example = self._examples[index]
+        slices = self._finish.finish(self._augment(self._prepared.prepare(example.series), seed))
+        return make_item(example, slices, chosen=sample_slices(len(slices), self._max_slices, seed))
+
+
+class EmbeddingDataset(Dataset[Item]):
+    """Training samples whose embeddings were computed once (two-stage)."""
+
+    def __init__(self, examples: Sequence[Example], embeddings: dict[str, Tensor], *, max_slices: int) -> None:
+        self._examples = examples
+        self._embeddings = embeddings
+        self._max_slices = max_slices
+
+    def __getitem__(self, draw: Draw) -> Item:
+        index, seed = draw
+        example = self._examples[index]
+        embeddings = self._embeddings[example.key]
+        return make_item(example, embeddings, chosen=sample_slices(len(embeddings), self._max_slices, seed))
+
+
+def make_item(example: Example, inputs: Tensor, *, chosen: Tensor) -> Item:
+    """The chosen slices of an example with their positions and labels."""
+    return Item(
+        inputs=inputs[chosen],
+        positions=torch.from_numpy(example.series.positions)[chosen],
+        labels=torch.tensor(example.labels, dtype=torch.float32),
+        slice_labels=torch.from_numpy(example.slice_labels)[chosen],
+        key=example.key,
+    )
+
+
+def sample_slices(count: int, most: int, seed: int) -> Tensor:
+    """Ascending slice indices: all, or one at random from each of ``most`` equal stretches."""
+    if count <= most:
+        return torch.arange(count)
+    edges = np.linspace(0, count, most + 1)
+    offsets = np.random.default_rng(seed).random(most)
+    return torch.from_numpy(np.floor(edges[:-1] + offsets * np.diff(edges)).astype(np.int64).clip(0, count - 1))
+
+
+def collate(items: Sequence[Item]) -> SliceBatch:
+    """Pad to the longest series; padding is zero and masked."""
+    longest = max(len(item.inputs) for item in items)
+    mask = torch.stack([torch.arange(longest) < len(item.inputs) for item in items])
+    inputs = _pad([item.inputs for item in items])
+    return SliceBatch(
+        mask=mask,
+        positions=_pad([item.positions for item in items]),
+        labels=torch.stack([item.labels for item in items]),
+        slice_labels=_pad([item.slice_labels for item in items]),
+        keys=tuple(item.key for item in items),
+        slices=inputs if inputs.ndim == 5 else None,
+        embeddings=inputs if inputs.ndim == 3 else None,
+    )
+
+
+def _pad(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(tensors), batch_first=True)
+
+
+def plan_epoch(count: int, *, epoch: int, seed: int, batch_size: int) -> list[list[Draw]]:
+    """The shuffled batches of an epoch, a function of seed and epoch alone, so that a resumed run draws the same."""
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(count)
+    seeds = generator.integers(0, 2**31, size=count)
+    draws = [(int(index), int(drawn)) for index, drawn in zip(order, seeds, strict=True)]
+    return [draws[start : start + batch_size] for start in range(0, count, batch_size)]
+
+
+def load_batches(dataset: Dataset[Item], batches: list[list[Draw]], *, workers: int) -> Iterator[SliceBatch]:
+    """Load planned batches in order."""
+    loader: DataLoader[Item] = DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
+    yield from loader  # type: ignore[misc]

@@ -1,0 +1,127 @@
+"""The examples of a run: manifest rows joined to the series found on disk, with their labels as numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.errors import ConfigError, InputError
+from seriatim.experiment import Experiment
+from seriatim.io import find_series
+from seriatim.io.manifest import Case, SliceLabels, read_manifest, read_slice_labels
+from seriatim.series import Series
+from seriatim.series.batch import IGNORE
+from seriatim.tasks import DiagnosisTask
+from seriatim.training.split import Split, assign_splits, prove_split
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One series of one split. ``labels`` (K or 1,), ``slice_labels`` (S,K); IGNORE where not known."""
+
+    case: Case
+    series: Series
+    split: Split
+    labels: tuple[float, ...]
+    slice_labels: NDArray[np.float32]
+
+    @property
+    def key(self) -> str:
+        """Unique and stable: the series UID, and the volume where one UID holds several."""
+        return f"{self.series.series_uid}/{self.series.volume}" if self.series.volume else self.series.series_uid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A manifest row that cannot be used, and why."""
+
+    case: Case
+    split: Split
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """All rows of the manifest: the used, the left out, and the proof that no patient is in two splits."""
+
+    used: tuple[Example, ...]
+    left_out: tuple[LeftOut, ...]
+    proof: dict[str, object]
+
+    def of(self, split: Split) -> tuple[Example, ...]:
+        return tuple(example for example in self.used if example.split == split)
+
+
+def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
+    """Read the manifest, split it, and find each series. A bad series is left out with its reason, and logged.
+
+    Raises:
+        ConfigError: the manifest or a label is wrong, or a series (by content) stands in two splits.
+        InputError: no series is left to train or to validate with.
+    """
+    data = experiment.data
+    cases = read_manifest(data.manifest, patient=data.patient)
+    labels = [task.encode_labels(case.row) for case in cases]
+    splits = assign_splits(cases, data, strata=[str(label) for label in labels], seed=experiment.seed)
+    slice_labels = read_slice_labels(data.slice_labels) if data.slice_labels else SliceLabels()
+    used: list[Example] = []
+    left_out: list[LeftOut] = []
+    for case, split, label in zip(cases, splits, labels, strict=True):
+        try:
+            series = _pick(case, experiment)
+        except InputError as error:
+            logger.warning("left out of training: %s", error)
+            left_out.append(LeftOut(case=case, split=split, reason=str(error)))
+            continue
+        per_slice = _label_slices(series, case, slice_labels, task)
+        used.append(Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice))
+    _refuse_twins(used)
+    _require_enough(used, left_out)
+    if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
+        raise ConfigError(f"No row of {data.slice_labels} names a slice of the manifest's series. Check its UIDs or paths.")
+    return Examples(used=tuple(used), left_out=tuple(left_out), proof=prove_split(cases, splits))
+
+
+def _pick(case: Case, experiment: Experiment) -> Series:
+    found = find_series(case.path, experiment.data.findings).series
+    if case.series_uid:
+        found = tuple(series for series in found if series.series_uid == case.series_uid)
+        if not found:
+            raise InputError(f"{case.path} does not hold the series_uid of its manifest row. Correct the path or the UID.")
+    usable = [series for series in found if series.usable]
+    if not usable:
+        raise InputError(f"{case.path}: {found[0].reason if found else 'no series was found there'}")
+    if len(usable) > 1:
+        raise InputError(
+            f"{case.path} holds {len(usable)} usable series, and a label belongs to one. Add a series_uid column."
+        )
+    return usable[0]
+
+
+def _label_slices(series: Series, case: Case, table: SliceLabels, task: DiagnosisTask) -> NDArray[np.float32]:
+    unknown = (IGNORE,) * task.outputs
+    rows = [unknown if row is None else task.encode_slice_labels(row) for row in table.of(series, case)]
+    return np.asarray(rows, dtype=np.float32)
+
+
+def _refuse_twins(used: Sequence[Example]) -> None:
+    split_of: dict[str, str] = {}
+    for example in used:
+        if split_of.setdefault(example.key, example.split) != example.split:
+            raise ConfigError(
+                f"Series {example.key} stands in the splits {split_of[example.key]} and {example.split} under two paths. "
+                "The same images in two splits make every score too good; remove one."
+            )
+
+
+def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut]) -> None:
+    for split in ("train", "val"):
+        if not any(example.split == split for example in used):
+            reason = left_out[0].reason if left_out else "the manifest names none"
+            raise InputError(f"No usable series for {split}: {len(left_out)} were left out, the first because: {reason}")

@@ -1,0 +1,187 @@
+"""One training run from experiment to run folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+
+from seriatim.errors import ConfigError, OutputError
+from seriatim.experiment import Experiment
+from seriatim.io.weights import load_weights
+from seriatim.trained import WEIGHTS, Envelope, write_description
+from seriatim.tasks.predict import embed_series
+from seriatim.training.card import write_card
+from seriatim.training.curves import draw_curves
+from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, SequenceDataset
+from seriatim.training.examples import Example, Examples, gather_examples
+from seriatim.training.loop import Learner, fit, score_example
+from seriatim.training.records import read_metrics
+from seriatim.training.runtime import build_optimizer, describe_environment, start_fabric
+
+CONFIG = "config.yaml"
+
+
+def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train an experiment into the folder ``run`` and return its summary (validation metrics, best epoch, paths).
+
+    Raises:
+        ConfigError: a setting, the manifest or a label is wrong.
+        InputError: no series can be used.
+        ModelError: encoder weights are missing or do not fit, or there is nothing to resume.
+        OutputError: ``run`` exists already and ``resume`` is False.
+    """
+    _open_run(run, resume=resume)
+    fabric = start_fabric(experiment.training)
+    learner, examples = _assemble(experiment, fabric)
+    if resume:
+        _refuse_changed_data(run, examples)
+    if fabric.is_global_zero:
+        _write_start(run, experiment=experiment, examples=examples, fabric=fabric)
+    progress = fit(learner, run, resume=resume)
+    learner.network.load_state_dict(load_file(run / WEIGHTS))
+    summary: dict[str, Any] = {"run": str(run), "best_epoch": progress.best_epoch, "epochs": progress.epoch}
+    if fabric.is_global_zero:
+        summary["validation"] = _write_end(run, learner=learner, examples=examples, best_epoch=progress.best_epoch)
+    fabric.barrier()
+    return summary
+
+
+def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment of a run folder, for ``--resume``; ``overrides`` are KEY=VALUE, for example more epochs."""
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} has no {CONFIG}: it is not a run to resume. Give the folder that train wrote.")
+    return Experiment.read(run / CONFIG, overrides)
+
+
+def _open_run(run: Path, *, resume: bool) -> None:
+    if not resume and run.exists() and any(run.iterdir()):
+        raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run} cannot be made: {error}. Choose another --output.") from error
+
+
+def _refuse_changed_data(run: Path, examples: Examples) -> None:
+    path = run / "split.json"
+    if not path.is_file() or json.loads(path.read_text()) != examples.proof:
+        raise ConfigError(f"The manifest or its split changed since {run} was started. Put it back, or train anew.")
+
+
+def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
+    training, task = experiment.training, experiment.task.build()
+    examples = gather_examples(experiment, task)
+    used = examples.of("train")
+    task = task.with_class_weights(np.array([example.labels for example in used]))
+    torch.manual_seed(experiment.seed)
+    network = experiment.network.build(experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment))
+    if training.mode == "two-stage":
+        network.encoder.requires_grad_(False)
+    optimizer = build_optimizer(network, training)
+    model, optimizer = fabric.setup(network, optimizer)
+    model.mark_forward_method("read")
+    prepared = PreparedSeries(experiment.preprocessing, cache=experiment.data.cache)
+    embeddings = None
+    if training.mode == "two-stage":
+        network.eval()
+        embeddings = {example.key: embed_series(network, prepared.slices(example.series)).clone() for example in examples.used}
+        dataset: Any = EmbeddingDataset(used, embeddings, max_slices=training.max_slices)
+    else:
+        augment = experiment.augmentation.build(experiment.preprocessing.size)
+        dataset = SequenceDataset(
+            used, prepared, finish=experiment.preprocessing, augment=augment, max_slices=training.max_slices
+        )
+    learner = Learner(
+        experiment=experiment, task=task, network=network, model=model, optimizer=optimizer, fabric=fabric, train=dataset,
+        train_count=len(used), validation=examples.of("val"), prepared=prepared, embeddings=embeddings,
+    )  # fmt: skip
+    return learner, examples
+
+
+def encoder_weights(experiment: Experiment) -> dict[str, torch.Tensor] | None:
+    """The pretrained weights the encoder's settings ask for, or None."""
+    encoder = experiment.network.encoder
+    if encoder.kind != "torchvision" or encoder.weights is None:
+        return None
+    return load_weights(encoder.weights, name=encoder.name)
+
+
+def _write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
+    (run / CONFIG).write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
+    _write_json(run / "environment.json", describe_environment(fabric))
+    _write_json(run / "split.json", examples.proof)
+    columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason"]
+    labels = list(experiment.task.labels)
+    rows: list[Mapping[str, Any]] = [_manifest_row(example, labels) for example in examples.used]
+    for left in examples.left_out:
+        known = {"path": left.case.path, "patient": left.case.patient, "series_uid": left.case.series_uid}
+        rows.append({**known, "split": left.split, "status": "left out", "reason": left.reason})
+    write_rows(run / "manifest.csv", [*columns, *labels], rows)
+
+
+def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
+    series = example.series
+    return {
+        "path": example.case.path, "patient": example.case.patient, "series_uid": series.series_uid, "volume": series.volume,
+        "modality": series.modality, "slices": len(series.instances), "split": example.split, "status": "used",
+        **{name: example.case.row[name] for name in labels},
+    }  # fmt: skip
+
+
+def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: int) -> dict[str, float]:
+    """Score validation with the kept weights as scoring will, choose thresholds on it, and write what describes the model."""
+    task, validation = learner.task, learner.validation
+    probabilities = np.stack([score_example(learner, example).probabilities.numpy() for example in validation])
+    labels = np.array([example.labels for example in validation])
+    metrics, thresholds = task.metrics(probabilities, labels), task.thresholds(probabilities, labels)
+    prefix = "value" if learner.experiment.task.target == "regression" else "probability"
+    columns = [f"{prefix}_{name}" for name in task.class_names]
+    names = list(learner.experiment.task.labels)
+    rows = [
+        {"series_uid": example.series.series_uid, "volume": example.series.volume, "patient": example.case.patient,
+         **{name: example.case.row[name] for name in names}, **dict(zip(columns, row, strict=True)),
+         "prediction": task.decide(row, thresholds)}
+        for example, row in zip(validation, probabilities, strict=True)
+    ]  # fmt: skip
+    write_rows(run / "validation.csv", ["series_uid", "volume", "patient", *names, *columns, "prediction"], rows)
+    lines = read_metrics(run / "metrics.jsonl")
+    draw_curves(lines, run / "curves.png", title=learner.experiment.name, best_epoch=best_epoch)
+    envelope = measure_envelope([*examples.of("train"), *examples.of("val")])
+    write_description(run, experiment=learner.experiment, thresholds=thresholds, envelope=envelope, metrics=metrics)
+    results = {"metrics": metrics, "thresholds": thresholds}
+    write_card(run, experiment=learner.experiment, examples=examples, envelope=envelope, results=results)
+    return metrics
+
+
+def measure_envelope(examples: Sequence[Example]) -> Envelope:
+    """What the used examples cover: modalities, axis, number of slices, slice spacing."""
+    series = [example.series for example in examples]
+    counts = [len(one.instances) for one in series]
+    spacings = [one.spacing_mm[2] for one in series if one.spacing_mm is not None]
+    return Envelope(
+        modalities=tuple(sorted({one.modality for one in series})),
+        axis=series[0].axis,
+        slices=(min(counts), max(counts)),
+        slice_spacing_mm=(min(spacings), max(spacings)) if spacings else None,
+    )
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV with a header; a missing cell is empty."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,113 @@
+"""Which series train, validate and test: by patient, and proven so."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from seriatim.errors import ConfigError
+from seriatim.experiment import DataSettings
+from seriatim.io.manifest import Case
+
+Split = Literal["train", "val", "test"]
+NAMES: Mapping[str, Split] = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[str], seed: int) -> list[Split]:
+    """The split of every case: from `fold`, from the split column, or drawn; validation is drawn where none is given.
+
+    ``strata`` is the label text of each case; the draw keeps its shares and moves whole patients.
+
+    Raises:
+        ConfigError: a split or fold is unknown or empty, or a patient stands in two splits.
+    """
+    splits = _from_folds(cases, data) if data.fold is not None else _from_column(cases, data)
+    refuse_overlap(cases, splits)
+    if "val" not in splits:
+        splits = _draw_validation(cases, splits, strata=strata, fraction=data.validation_fraction, seed=seed)
+        refuse_overlap(cases, splits)
+    for name in ("train", "val"):
+        if name not in splits:
+            raise ConfigError(f"No series is left for {name}; the manifest has {len(cases)} rows. Add rows or change the split.")
+    return splits
+
+
+def refuse_overlap(cases: Sequence[Case], splits: Sequence[str]) -> None:
+    """Raise ConfigError when a patient stands in two splits, naming manifest lines and never the patient."""
+    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    for line, (case, split) in enumerate(zip(cases, splits, strict=True), start=2):
+        lines[case.patient].setdefault(split, line)
+    mixed = [" and ".join(str(line) for line in found.values()) for found in lines.values() if len(found) > 1]
+    if mixed:
+        raise ConfigError(
+            f"{len(mixed)} patient(s) are in more than one split, the first in manifest lines {mixed[0]}. "
+            "A patient in two splits makes every score too good; put all their series in one."
+        )
+
+
+def prove_split(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, Any]:
+    """Counts and a digest of the patients of each split, and how many patients stand in two (0, or it was refused)."""
+    patients: dict[str, set[str]] = {name: set() for name in ("train", "val", "test")}
+    for case, split in zip(cases, splits, strict=True):
+        patients[split].add(case.patient)
+    total = len(set().union(*patients.values()))
+    return {
+        "patients_in_two_splits": sum(map(len, patients.values())) - total,
+        "splits": {
+            name: {
+                "series": sum(split == name for split in splits),
+                "patients": len(members),
+                "patients_sha256": hashlib.sha256("\n".join(sorted(members)).encode()).hexdigest(),
+            }
+            for name, members in patients.items()
+        },
+    }
+
+
+def _from_folds(cases: Sequence[Case], data: DataSettings) -> list[Split]:
+    folds = [_cell(case, data.fold_column) for case in cases]
+    if data.fold not in folds:
+        raise ConfigError(f"data.fold={data.fold} is not in the column {data.fold_column!r}; it has {_listed(folds)}.")
+    refuse_overlap(cases, folds)
+    return ["test" if fold == data.fold else "train" for fold in folds]
+
+
+def _from_column(cases: Sequence[Case], data: DataSettings) -> list[Split]:
+    if data.split not in cases[0].row:
+        return ["train"] * len(cases)
+    texts = [_cell(case, data.split) for case in cases]
+    unknown = sorted({text for text in texts if text.lower() not in NAMES})
+    if unknown:
+        raise ConfigError(f"The split column {data.split!r} has {_listed(unknown)}; legal are train, val and test.")
+    return [NAMES[text.lower()] for text in texts]
+
+
+def _cell(case: Case, column: str) -> str:
+    if column not in case.row:
+        raise ConfigError(f"The manifest has no column {column!r}; it has {', '.join(case.row)}.")
+    return case.row[column]
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(repr(value) for value in sorted(set(values))[:10])
+
+
+def _draw_validation(
+    cases: Sequence[Case], splits: list[Split], *, strata: Sequence[str], fraction: float, seed: int
+) -> list[Split]:
+    """Move about ``fraction`` of the training patients of each stratum to validation; a patient's first label counts."""
+    stratum_of: dict[str, str] = {}
+    for case, split, stratum in zip(cases, splits, strata, strict=True):
+        if split == "train":
+            stratum_of.setdefault(case.patient, stratum)
+    generator = np.random.default_rng(seed)
+    chosen: set[str] = set()
+    for stratum in sorted(set(stratum_of.values())):
+        patients = sorted(patient for patient, own in stratum_of.items() if own == stratum)
+        count = max(1, round(fraction * len(patients))) if len(patients) > 1 else 0
+        chosen.update(patients[index] for index in generator.permutation(len(patients))[:count])
+    return ["val" if split == "train" and case.patient in chosen else split for case, split in zip(cases, splits, strict=True)]

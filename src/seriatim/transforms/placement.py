@@ -1,0 +1,84 @@
+"""Where a slice lands in the network's square input, and the way back. In plane only: slices stay one-to-one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+RESIZE_CHUNK = 8
+"""Slices resized at a time: small enough to stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """An in-plane resize from ``source`` to ``scaled`` (rows, columns), then centred in ``size`` by padding or cropping."""
+
+    source: tuple[int, int]
+    scaled: tuple[int, int]
+    size: tuple[int, int]
+
+    def apply(self, stack: Tensor, *, fill: float) -> Tensor:
+        """Resize with antialiasing and centre: (N,H,W) -> (N, *size)."""
+        out = stack.new_full((stack.shape[0], *self.size), fill)
+        into, taken = self._windows()
+        for start in range(0, stack.shape[0], RESIZE_CHUNK):
+            piece = resize(stack[start : start + RESIZE_CHUNK], self.scaled)
+            out[start : start + RESIZE_CHUNK, *into] = piece[:, *taken]
+        return out
+
+    def invert(self, maps: Tensor) -> Tensor:
+        """Bring maps on the network's grid back to the slices' own grid: (N, *size) -> (N, *source); 0 where cropped."""
+        scaled = maps.new_zeros((maps.shape[0], *self.scaled))
+        into, taken = self._windows()
+        scaled[:, *taken] = maps[:, *into]
+        return resize(scaled, self.source)
+
+    def _windows(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        pairs = [_centred(have, want) for have, want in zip(self.scaled, self.size, strict=True)]
+        return (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
+
+
+def resize(stack: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased when shrinking: (N,H,W) -> (N, *size)."""
+    if tuple(stack.shape[1:]) == size:
+        return stack
+    return F.interpolate(stack[:, None], size=size, mode="bilinear", align_corners=False, antialias=True)[:, 0]
+
+
+def place(
+    source: tuple[int, int], size: tuple[int, int], *, pixel_mm: tuple[float, float], spacing_mm: float | None, stretch: bool
+) -> Placement:
+    """Plan how slices of ``source`` (rows, columns) and ``pixel_mm`` (row, column) spacing go into ``size``.
+
+    With ``spacing_mm`` pixels get that physical size; otherwise the slice is fitted into ``size``, its physical aspect
+    kept unless ``stretch``.
+    """
+    if spacing_mm is not None:
+        scaled = [max(1, round(count * mm / spacing_mm)) for count, mm in zip(source, pixel_mm, strict=True)]
+    elif stretch:
+        scaled = list(size)
+    else:
+        extent = [count * mm for count, mm in zip(source, pixel_mm, strict=True)]
+        scale = min(want / have for want, have in zip(size, extent, strict=True))
+        scaled = [max(1, min(want, round(have * scale))) for have, want in zip(extent, size, strict=True)]
+    return Placement(source=source, scaled=(scaled[0], scaled[1]), size=size)
+
+
+def _centred(have: int, want: int) -> tuple[slice, slice]:
+    """(where in ``want``, what of ``have``) so that the shorter lies centred in the longer."""
+    length = min(have, want)
+    into, taken = (want - length) // 2, (have - length) // 2
+    return slice(into, into + length), slice(taken, taken + length)
+
+
+def mean_pixel(spacing: tuple[float, float, float] | None) -> tuple[float, float]:
+    """(row, column) pixel size from (column, row, slice) spacing; square where none is known."""
+    return (1.0, 1.0) if spacing is None else (spacing[1], spacing[0])
+
+
+def as_float(array: object) -> Tensor:
+    """A float32 tensor of an array of any numeric type."""
+    return torch.as_tensor(array).to(torch.float32)

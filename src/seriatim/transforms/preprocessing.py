@@ -1,0 +1,147 @@
+"""From a volume in real-world values to slices (S,C,H,W) in [0,1]: what the network sees, and nothing else.
+
+Two halves, so that the first can be kept in memory and augmentation can stand between them: ``prepare`` orients and
+resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour channels, and gives slices.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from seriatim.series import Volume
+from seriatim.series.geometry import display_orientation
+from seriatim.settings import Settings
+from seriatim.transforms.orientation import orient
+from seriatim.transforms.placement import Placement, as_float, mean_pixel, place
+
+AIR_HU = -1000.0
+
+
+class _InPlane(Settings):
+    """What all kinds of input share: the in-plane grid and the 2.5D channels."""
+
+    size: tuple[int, int] = (224, 224)
+    """Rows and columns of the network's input."""
+    spacing_mm: float | None = Field(default=None, gt=0)
+    """Resample pixels to this size in mm and centre them in `size`; without it the slice is fitted into `size`."""
+    stretch: bool = False
+    """Fill `size` even if that changes the aspect ratio."""
+    neighbours: int = Field(default=0, ge=0, le=8)
+    """Neighbour slices on each side as extra channels (2.5D); the first and last slice stand in beyond the ends."""
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _square(cls, size: object) -> object:
+        return (size, size) if isinstance(size, int) else size
+
+    @field_validator("size")
+    @classmethod
+    def _reasonable(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if not all(16 <= length <= 2048 for length in size):
+            raise ValueError("rows and columns must be 16 to 2048, for example 224")
+        return size
+
+    def placement(self, volume: Volume) -> Placement:
+        """How this volume's slices, already in the radiological view, lie in the network's input."""
+        turned = orient(volume.array[:1], volume.affine)
+        pixel_mm = mean_pixel(volume.series.spacing_mm)
+        if volume.affine is not None and display_orientation(volume.affine).transpose:
+            pixel_mm = pixel_mm[::-1]
+        source = (int(turned.shape[1]), int(turned.shape[2]))
+        return place(source, self.size, pixel_mm=pixel_mm, spacing_mm=self.spacing_mm, stretch=self.stretch)
+
+    def _add_neighbours(self, slices: Tensor) -> Tensor:
+        """(S,C,H,W) -> (S, C*(2n+1), H, W): previous slices first, then the slice itself, then the next ones."""
+        count = slices.shape[0]
+        index = torch.arange(count)
+        shifts = range(-self.neighbours, self.neighbours + 1)
+        return torch.cat([slices[(index + shift).clamp(0, count - 1)] for shift in shifts], dim=1)
+
+
+class CTSettings(_InPlane):
+    """CT in Hounsfield units: one channel per window."""
+
+    kind: Literal["ct"] = "ct"
+    windows_hu: tuple[tuple[float, float], ...] = ((40.0, 80.0),)
+    """(level, width) of each window in HU; each becomes a channel, [0,1] across the window."""
+
+    @field_validator("windows_hu")
+    @classmethod
+    def _positive(cls, windows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if not windows or any(width <= 0 for _, width in windows):
+            raise ValueError("give at least one [level, width] with width > 0, for example [[40, 80]]")
+        return windows
+
+    @property
+    def channels(self) -> int:
+        return len(self.windows_hu) * (2 * self.neighbours + 1)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return ("CT",)
+
+    def prepare(self, volume: Volume) -> Tensor:
+        """HU on the network's grid: (S,h,w) float32; outside the slice is air."""
+        stack = as_float(orient(volume.array, volume.affine))
+        if stack.ndim == 4:
+            stack = stack.mean(dim=3)
+        return self.placement(volume).apply(stack, fill=AIR_HU)
+
+    def finish(self, prepared: Tensor) -> Tensor:
+        """(S,h,w) in HU -> (S,C,h,w) in [0,1]."""
+        channels = [((prepared - (level - width / 2)) / width).clamp(0, 1) for level, width in self.windows_hu]
+        return self._add_neighbours(torch.stack(channels, dim=1))
+
+
+class IntensitySettings(_InPlane):
+    """Anything without an absolute scale: MRI, ultrasound, endoscopy, photographs, masks."""
+
+    kind: Literal["intensity"] = "intensity"
+    colour: Literal["grey", "rgb"] = "grey"
+    """Whether the network sees one grey channel or three colour channels."""
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    """The series' own percentiles that become 0 and 1; 8-bit data is divided by 255 instead."""
+
+    @property
+    def channels(self) -> int:
+        return (3 if self.colour == "rgb" else 1) * (2 * self.neighbours + 1)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, volume: Volume) -> Tensor:
+        """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice is 0."""
+        stack = as_float(orient(volume.array, volume.affine))
+        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1)
+        if volume.inverted:
+            scaled = 1 - scaled
+        return self.placement(volume).apply(self._as_planes(scaled), fill=0.0)
+
+    def finish(self, prepared: Tensor) -> Tensor:
+        """(S,h,w) or (S*3,h,w) -> (S,C,h,w) in [0,1]."""
+        planes = 3 if self.colour == "rgb" else 1
+        return self._add_neighbours(prepared.clamp(0, 1).unflatten(0, (-1, planes)))
+
+    def _scale(self, stack: Tensor, *, eight_bit: bool) -> Tensor:
+        if eight_bit and float(stack.min()) >= 0:
+            return stack / 255
+        sample = stack.flatten()
+        sample = sample[:: max(1, sample.numel() // 1_000_000)]
+        fractions = torch.tensor(self.percentiles, dtype=torch.float32) / 100
+        low, high = (float(value) for value in torch.quantile(sample, fractions))
+        return (stack - low) / max(high - low, 1e-6)
+
+    def _as_planes(self, stack: Tensor) -> Tensor:
+        if self.colour == "grey":
+            return stack if stack.ndim == 3 else stack @ torch.tensor([0.299, 0.587, 0.114])
+        if stack.ndim == 3:
+            stack = stack[..., None].expand(*stack.shape, 3)
+        return stack.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+PreprocessingSettings = Annotated[CTSettings | IntensitySettings, Field(discriminator="kind")]
