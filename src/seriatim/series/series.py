@@ -59,7 +59,7 @@ class Series:
             return
         if not self.instances:
             raise ValueError(f"Series {self.series_uid} has no slices.")
-        if any(not late.position > early.position for early, late in zip(self.instances, self.instances[1:], strict=False)):
+        if not (np.diff(self.positions) > 0).all():
             raise ValueError(f"Series {self.series_uid}: slice positions must strictly ascend.")
         if self.affine is not None and not (self.affine.shape == (4, 4) and np.isfinite(self.affine).all()):
             raise ValueError(f"Series {self.series_uid}: the affine must be a finite (4, 4) matrix.")
@@ -103,7 +103,8 @@ class Volume:
     ``array`` is (S,H,W), or (S,H,W,3) for colour: integer where every value is whole, float32 otherwise.
     ``affine`` is float64 (4,4) from (column, row, slice) to RAS+ mm, or None where the files hold no geometry.
     ``positions`` is (S,), mm along the slice normal or seconds. ``inverted`` is True for MONOCHROME1, whose stored
-    polarity is kept here and turned for display and for the network.
+    polarity is kept here and turned for display and for the network. ``padding`` is the value (real-world, like the
+    array) of pixels outside the image, None where the files name none; it is left in the array.
     """
 
     array: NDArray[np.generic]
@@ -111,6 +112,7 @@ class Volume:
     positions: NDArray[np.float64]
     series: Series
     inverted: bool = False
+    padding: float | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4) or (self.array.ndim == 4 and self.array.shape[3] != 3):

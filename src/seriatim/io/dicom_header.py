@@ -1,0 +1,183 @@
+"""DICOM headers: one file -> its planes, reading no pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom import config
+from pydicom.datadict import tag_for_keyword
+from pydicom.uid import UID
+
+from seriatim.io.dicom_extent import check_extent
+from seriatim.io.dicom_frames import expand_frames
+from seriatim.io.dicom_plane import Plane, Trait, check_geometry
+from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text
+from seriatim.series.findings import Code, Finding, find
+
+MAX_PIXELS_PER_FILE = 1 << 33
+IMAGE = "1.2.840.10008.5.1.4.1.1."
+NOT_IMAGES = ("9.", "11.", "66", "67", "88.", "104.", "200.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8",
+              "481.9", "481.10", "481.11", "4.2", "77.1.5.3", "78.", "79.", "80.", "131", "90.", "34.7", "34.8")
+UNPLACED = frozenset({"CR", "DX", "MG", "US", "XA", "RF", "IO", "PX", "XC", "ES", "GM", "SM", "OP", "IVUS", "OT", "SC"})
+"""Modalities whose images are single pictures: a position is not expected, and several files are several pictures."""
+
+TRAITS = ("ConvolutionKernel", "FrameOfReferenceUID", "EchoTime", "EchoNumbers", "ImageType", "DiffusionBValue",
+          "TemporalPositionIdentifier", "TriggerTime", "FrameReferenceTime", "AcquisitionNumber", "InversionTime",
+          "FlipAngle", "RepetitionTime", "KVP", "SequenceName", "ScanOptions", "DiffusionGradientOrientation",
+          "SeriesNumber", "AcquisitionTime", "SliceThickness", "ComplexImageComponent", "AcquisitionDateTime",
+          "ContrastBolusAgent", "ReconstructionDiameter", "NominalPercentageOfCardiacPhase", "ContentTime")
+KEYWORDS = (*TRAITS, "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows",
+            "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
+            "PixelRepresentation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber",
+            "RescaleSlope", "RescaleIntercept", "LossyImageCompression", "PerFrameFunctionalGroupsSequence",
+            "SharedFunctionalGroupsSequence", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
+            "FrameIncrementPointer", "GridFrameOffsetVector", "DoseGridScaling", "SpacingBetweenSlices",
+            "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "EnergyWindowVector", "DetectorVector",
+            "PhaseVector", "RotationVector", "RRIntervalVector", "AngularViewVector", "TimeSliceVector",
+            "DimensionIndexSequence", "Manufacturer")
+PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
+PRIVATE_DIRECTIONS = (0x0019100E,)
+TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
+TAGS += [*PRIVATE_BVALUES, *PRIVATE_DIRECTIONS]
+
+
+class NotAnImageError(Exception):
+    """The file is DICOM without an image, or cannot be parsed; the message is the reason."""
+
+
+def read_planes(path: Path) -> list[Plane]:
+    """The planes of one DICOM file: one, or one per frame.
+
+    Raises:
+        NotAnImageError: the file holds no image.
+    """
+    try:
+        with path.open("rb") as file, config.disable_value_validation():
+            dataset = _read_header(file)
+            _require_image(dataset)
+            findings = [*check_extent(file, dataset), *_check_values(dataset)]
+            return _make_planes(path, dataset, findings)
+    except (NotAnImageError, OSError):
+        raise
+    except Exception as error:
+        raise NotAnImageError(f"unreadable DICOM: {type(error).__name__}") from error
+
+
+def _read_header(file: BinaryIO) -> Any:
+    dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+    return dataset
+
+
+def _require_image(dataset: Any) -> None:
+    sop_class = get_text(dataset, "SOPClassUID") or get_text(dataset.file_meta, "MediaStorageSOPClassUID")
+    kind = sop_class.removeprefix(IMAGE)
+    if kind != sop_class and kind.startswith(NOT_IMAGES):
+        raise NotAnImageError(f"not an image: {UID(sop_class).name}")
+    if sop_class == "1.2.840.10008.1.3.10":
+        raise NotAnImageError("not an image: DICOMDIR")
+    if "Rows" not in dataset or "Columns" not in dataset:
+        name = UID(sop_class).name if sop_class else "no SOP Class UID"
+        raise NotAnImageError(f"DICOM without an image ({name})")
+
+
+def _check_values(dataset: Any) -> list[Finding]:
+    findings = []
+    try:
+        slope = get_number(dataset, "RescaleSlope", 1.0)
+        get_number(dataset, "RescaleIntercept", 0.0)
+        if slope == 0:
+            findings.append(find(Code.BAD_VALUE, "RescaleSlope is 0: every pixel would have one value."))
+    except BadValueError as error:
+        findings.append(find(Code.BAD_VALUE, str(error)))
+    if "MOSAIC" in get_text(dataset, "ImageType").upper().split("\\"):
+        findings.append(find(Code.UNSUPPORTED, "A Siemens mosaic holds many slices in one picture. Export it unpacked."))
+    if get_text(dataset, "LossyImageCompression") == "01":
+        findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))
+    try:
+        rows, columns = get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0)
+        frames = max(get_integer(dataset, "NumberOfFrames", 1), 1)
+    except BadValueError as error:
+        raise NotAnImageError(f"DICOM with a broken size: {error}") from error
+    if rows < 1 or columns < 1:
+        findings.append(find(Code.BAD_VALUE, f"Rows x Columns is {rows} x {columns}."))
+    if rows * columns * frames > MAX_PIXELS_PER_FILE:
+        findings.append(find(Code.TOO_LARGE, f"{frames} frames of {columns} x {rows} pixels are too many for one file."))
+    return findings
+
+
+def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plane]:
+    geometry: dict[str, tuple[float, ...] | None] = {"position": None, "orientation": None, "spacing_mm": None}
+    modality = get_text(dataset, "Modality").upper() or "OT"
+    fields = (("position", "ImagePositionPatient", 3), ("orientation", "ImageOrientationPatient", 6),
+              ("spacing_mm", "PixelSpacing", 2))
+    problems: list[Finding] = []
+    for name, keyword, count in fields:
+        try:
+            geometry[name] = get_numbers(dataset, keyword, count)
+        except BadValueError as error:
+            problems.append(find(Code.BAD_VALUE, str(error)))
+    problems += check_geometry(geometry["orientation"], geometry["spacing_mm"])
+    if problems and modality in UNPLACED:  # such a picture needs no place: often all zeros there
+        problems, geometry = [], dict.fromkeys(geometry)
+    image_type = get_text(dataset, "ImageType").upper()
+    plane = Plane(
+        path=path, frame=None, modality=modality, rows=get_integer(dataset, "Rows", 0),
+        columns=get_integer(dataset, "Columns", 0), localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
+        sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
+        sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
+        series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),
+        colour=get_text(dataset, "SamplesPerPixel") == "3" or "PALETTE" in get_text(dataset, "PhotometricInterpretation"),
+        thickness_mm=_thickness(dataset), traits=_read_traits(dataset), findings=(*findings, *problems), **geometry,
+    )
+    return expand_frames(plane, dataset)
+
+
+def _instance_number(dataset: Any) -> int:
+    try:
+        return get_integer(dataset, "InstanceNumber", 0)
+    except BadValueError:
+        return 0
+
+
+def _thickness(dataset: Any) -> float | None:
+    try:
+        return get_number(dataset, "SliceThickness")
+    except BadValueError:
+        return None
+
+
+def _read_traits(dataset: Any) -> dict[str, Trait]:
+    traits: dict[str, Trait] = {}
+    for keyword in TRAITS:
+        if text := get_text(dataset, keyword):
+            traits[keyword] = _as_trait(text)
+    for keyword, tags in (("DiffusionBValue", PRIVATE_BVALUES), ("DiffusionGradientOrientation", PRIVATE_DIRECTIONS)):
+        for tag in tags:
+            if keyword not in traits and tag in dataset:
+                traits[keyword] = _private_trait(dataset, tag)
+    return traits
+
+
+def _private_trait(dataset: Any, tag: int) -> Trait:
+    value = dataset[tag].value
+    if isinstance(value, bytes):
+        return value.hex() if b"\0" in value.rstrip(b"\0") else _as_trait(value.decode("ascii", "replace").strip(" \0"))
+    if isinstance(value, str | int | float):
+        return _as_trait(str(value))
+    values = [str(part) for part in value]
+    return _as_trait(values[0]) if tag == 0x00431039 and values else "\\".join(values)  # GE: the b-value comes first
+
+
+def _as_trait(text: str) -> Trait:
+    try:
+        return round(float(text), 4)
+    except ValueError:
+        return text
+
+
+def _content_uid(path: Path) -> str:
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"

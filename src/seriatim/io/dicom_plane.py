@@ -1,0 +1,83 @@
+"""Plane: one 2D image of a DICOM file, with what is needed to place it in a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.series.findings import Code, Finding, find
+from seriatim.series.geometry import LPS_TO_RAS
+
+Trait = float | str
+AXIS_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """One image plane. Coordinates are DICOM's own: LPS, mm, of the centre of the first pixel.
+
+    ``frame`` is the 0-based frame of a multi-frame file, None in a single-frame file. ``spacing_mm`` is (between rows,
+    between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that tell
+    one volume of a series from another. ``findings`` are what is wrong with the file that holds the plane.
+    """
+
+    path: Path
+    frame: int | None
+    sop_instance_uid: str
+    sop_class_uid: str
+    study_uid: str
+    series_uid: str
+    modality: str
+    rows: int
+    columns: int
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    time_s: float | None = None
+    number: int = 0
+    localizer: bool = False
+    colour: bool = False
+    thickness_mm: float | None = None
+    traits: Mapping[str, Trait] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def placed(self) -> bool:
+        """True where the plane has a place in space."""
+        return self.position is not None and self.orientation is not None and self.spacing_mm is not None
+
+    @property
+    def origin_ras(self) -> NDArray[np.float64]:
+        """(3,) the centre of the first pixel, RAS+ mm."""
+        return np.asarray(self.position, dtype=np.float64) @ LPS_TO_RAS[:3, :3]
+
+    @property
+    def axes_ras(self) -> NDArray[np.float64]:
+        """(2,3) unit vectors of increasing column and of increasing row index, RAS+."""
+        axes = np.asarray(self.orientation, dtype=np.float64).reshape(2, 3)
+        return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3]
+
+
+def check_orientation(values: tuple[float, ...]) -> str:
+    """Why six direction cosines are no orientation; "" where they are one."""
+    axes = np.asarray(values, dtype=np.float64).reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if (np.abs(lengths - 1) > AXIS_TOLERANCE).any():
+        return f"ImageOrientationPatient has axes of length {lengths[0]:.4g} and {lengths[1]:.4g}, expected 1."
+    if abs(float(axes[0] @ axes[1])) > AXIS_TOLERANCE:
+        return f"ImageOrientationPatient has axes that are not perpendicular (cosine {float(axes[0] @ axes[1]):.4g})."
+    return ""
+
+
+def check_geometry(orientation: tuple[float, ...] | None, spacing_mm: tuple[float, ...] | None) -> list[Finding]:
+    """BAD_VALUE findings for an orientation that is none and a pixel spacing that is not positive."""
+    problems = []
+    if orientation is not None and (reason := check_orientation(orientation)):
+        problems.append(find(Code.BAD_VALUE, reason))
+    if spacing_mm is not None and min(spacing_mm) <= 0:
+        problems.append(find(Code.BAD_VALUE, f"PixelSpacing is {spacing_mm[0]:g} x {spacing_mm[1]:g} mm."))
+    return problems

@@ -1,0 +1,176 @@
+"""Planes of one DICOM series -> Series: duplicates dropped, slices ordered by position, findings told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.io.dicom_plane import Plane
+from seriatim.io.dicom_split import Group, has_repeats, split_volumes
+from seriatim.io.duplicates import drop_copies, drop_same_pixels
+from seriatim.series.findings import Action, Code, Finding, find
+from seriatim.series.geometry import direction_sign, spacing_of, tilt_degrees
+from seriatim.series.series import Instance, Series
+from seriatim.series.spacing import check_spacing
+
+MIN_TILT_DEGREES = 0.5
+MAX_SHIFT_PIXELS = 0.3
+MAX_VOLUME_BYTES = 1 << 36
+SECONDS_PER_FRAME = 1.0
+VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placing:
+    planes: list[Plane]
+    positions: NDArray[np.float64]
+    affine: NDArray[np.float64] | None
+    findings: list[Finding]
+
+
+def build_series(planes: Sequence[Plane], actions: Mapping[Code, Action], *, path: Path) -> list[Series]:
+    """The volumes and clips of all planes that share a series UID. Each file of ``planes`` is in exactly one of them."""
+    kept, dropped = drop_copies(planes)
+    series = []
+    groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
+    for name, group in groups:
+        parts = [copy for copy in dropped if copy.kept in {(plane.path, plane.frame) for plane in group}]
+        extra = [find(Code.DUPLICATE_SLICE, f"{len(parts)} copies of slices were left out.", copies=len(parts))] if parts else []
+        series.append(_build_volume(group, name, extra=extra, path=path))
+    return [apply_actions(one, actions) for one in series]
+
+
+def apply_actions(series: Series, actions: Mapping[Code, Action]) -> Series:
+    """The series with the caller's action on each finding it names; a finding we chose to keep stays kept."""
+    changed = tuple(
+        replace(finding, action=actions[finding.code])
+        if (finding.code in actions and finding.action == "refuse") or actions.get(finding.code) == "refuse"
+        else finding
+        for finding in series.findings
+    )
+    return replace(series, findings=changed)
+
+
+def _separate_pictures(group: Group) -> list[Group]:
+    """Single pictures of one series (stills, projections, captures) are series of one image, not a stack."""
+    name, planes = group
+    alone = not planes[0].placed and planes[0].time_s is None and planes[0].modality not in VOLUMETRIC
+    if not alone or len(planes) == 1:
+        return [group]
+    return [(f"{name}, image {index + 1}".removeprefix(", "), [plane]) for index, plane in enumerate(planes)]
+
+
+def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path: Path) -> Series:
+    findings = [*extra, *_file_findings(planes)]
+    broken = any(finding.action == "refuse" for finding in findings)
+    first = planes[0]
+    axis: Literal["space", "time"] = "space"
+    if first.time_s is not None:
+        axis, placing = "time", _place_in_time(planes)
+    elif first.placed and not broken:
+        placing = _place_in_space(planes)
+    else:
+        placing = _leave_unplaced(planes, broken=broken)
+    findings += placing.findings
+    if len(planes) == 1 and axis == "space":
+        findings.append(_single(first))
+    elif first.localizer:
+        findings.append(find(Code.NOT_A_SERIES, "A localizer shows where the scan lies; it is no series of its own."))
+    if first.rows * first.columns * len(planes) * 4 > MAX_VOLUME_BYTES:
+        findings.append(find(Code.TOO_LARGE, f"{len(planes)} slices of {first.columns} x {first.rows} do not fit memory."))
+    instances = tuple(
+        Instance(path=plane.path, sop_instance_uid=plane.sop_instance_uid, frame=plane.frame, position=float(position))
+        for plane, position in zip(placing.planes, placing.positions, strict=True)
+    )
+    return Series(
+        study_uid=first.study_uid, series_uid=first.series_uid, modality=first.modality, axis=axis, format="dicom",
+        path=path, instances=instances, rows=first.rows, columns=first.columns, affine=placing.affine,
+        spacing_mm=None if placing.affine is None else spacing_of(placing.affine), volume=name, findings=tuple(findings),
+    )
+
+
+def _file_findings(planes: Sequence[Plane]) -> list[Finding]:
+    """One finding per code of the planes' own, with how many files it touches."""
+    told: dict[Code, Finding] = {}
+    files: dict[Code, set[Path]] = {}
+    for plane in planes:
+        for finding in plane.findings:
+            told.setdefault(finding.code, finding)
+            files.setdefault(finding.code, set()).add(plane.path)
+    return [
+        replace(finding, message=f"{finding.message} ({len(files[code])} of the files)", numbers={**finding.numbers, "files": len(files[code])})
+        if len(files[code]) > 1 else finding
+        for code, finding in told.items()
+    ]
+
+
+def _single(plane: Plane) -> Finding:
+    if plane.localizer:
+        return find(Code.NOT_A_SERIES, "A localizer is a single picture that shows where the scan lies.")
+    finding = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
+    return replace(finding, action="keep")
+
+
+def _place_in_time(planes: list[Plane]) -> _Placing:
+    ordered = sorted(planes, key=lambda plane: plane.time_s or 0.0)
+    times = np.array([plane.time_s for plane in ordered], dtype=np.float64)
+    return _Placing(planes=ordered, positions=times, affine=None, findings=[])
+
+
+def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
+    """Planes without a place: one picture is fine; several slices without a place have no order."""
+    ordered = sorted(planes, key=lambda plane: (plane.number, plane.sop_instance_uid, plane.frame or 0))
+    findings = []
+    if len(planes) > 1 and not broken:
+        findings.append(find(Code.MISSING_GEOMETRY, f"{len(planes)} slices without a position or orientation have no order. "
+                             "Export the series with ImagePositionPatient, ImageOrientationPatient and PixelSpacing."))
+    return _Placing(planes=ordered, positions=np.arange(len(planes), dtype=np.float64), affine=None, findings=findings)
+
+
+def _place_in_space(planes: list[Plane]) -> _Placing:
+    planes, findings = drop_same_pixels(planes) if has_repeats(planes) else (planes, [])
+    first = planes[0]
+    normal = np.cross(*first.axes_ras)
+    normal *= direction_sign(normal) / np.linalg.norm(normal)
+    planes = sorted(planes, key=lambda plane: (float(plane.origin_ras @ normal), plane.sop_instance_uid))
+    origins = np.array([plane.origin_ras for plane in planes])
+    positions = origins @ normal
+    if has_repeats(planes):
+        repeats = len(positions) - len(np.unique(np.round(positions, 2)))
+        message = (f"{repeats} slices lie at the position of another and nothing tells them apart. "
+                   "Export each volume as a series of its own.")
+        findings.append(find(Code.DUPLICATE_POSITION, message, repeats=repeats))
+        return _Placing(planes=planes, positions=positions, affine=None, findings=findings)
+    affine = _affine_of(planes[0], origins, normal)
+    shift = _largest_shift(origins, positions, affine)
+    if shift > MAX_SHIFT_PIXELS * min(first.spacing_mm or (1.0,)):
+        findings.append(find(Code.MIXED_SIZE, f"Slices are shifted in plane by up to {shift:.4g} mm: they share no grid.", shift_mm=shift))
+    findings += check_spacing(positions)
+    if len(planes) > 1 and (tilt := tilt_degrees(affine)) > MIN_TILT_DEGREES:
+        findings.append(find(Code.GANTRY_TILT, f"Slices are sheared by {tilt:.3g} degrees; the affine keeps the shear.", degrees=tilt))
+    return _Placing(planes=planes, positions=positions, affine=affine, findings=findings)
+
+
+def _affine_of(plane: Plane, origins: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,4) index (column, row, slice) -> RAS+ mm, PS3.3 C.7.6.2.1.1; the slice step is the mean step of the origins."""
+    column_axis, row_axis = plane.axes_ras
+    between_rows, between_columns = plane.spacing_mm or (1.0, 1.0)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = column_axis * between_columns, row_axis * between_rows
+    affine[:3, 2] = (origins[-1] - origins[0]) / (len(origins) - 1) if len(origins) > 1 else normal
+    affine[:3, 3] = origins[0]
+    return affine
+
+
+def _largest_shift(origins: NDArray[np.float64], positions: NDArray[np.float64], affine: NDArray[np.float64]) -> float:
+    """How far (mm) an origin lies from the straight line through the first and the last."""
+    if len(origins) < 3:
+        return 0.0
+    part = (positions - positions[0]) / (positions[-1] - positions[0])
+    line = origins[0] + part[:, None] * (origins[-1] - origins[0])
+    return float(np.linalg.norm(origins - line, axis=1).max()) if np.isfinite(affine).all() else 0.0

@@ -1,0 +1,174 @@
+"""Which planes of one DICOM series make one volume: by what tells volumes apart, never by file order.
+
+First by what no volume mixes (kind of image, size, pixel spacing, orientation), then by kernel, echo, b-value and frame
+of reference, then, only where planes repeat a position, by whatever value separates the repeats.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+
+from seriatim.io.dicom_plane import Plane, Trait
+
+Group = tuple[str, list[Plane]]
+
+ORIENTATION_TOLERANCE = 2e-3
+POSITION_TOLERANCE_MM = 1e-2
+SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoTime", "DiffusionBValue",
+               "ComplexImageComponent")
+REPEAT_TRAITS = ("StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
+                 "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
+                 "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
+                 "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
+                 "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness",
+                 "ReconstructionDiameter", "ContentTime", "DimensionIndex")
+LABELS = {"EchoTime": "echo", "EchoNumbers": "echo", "DiffusionBValue": "b", "ComplexImageComponent": "component",
+          "ImageType": "type", "FrameOfReferenceUID": "frame of reference", "ConvolutionKernel": "kernel",
+          "KVP": "kVp", "StackID": "stack", "DiffusionGradientOrientation": "direction"}
+SHOWN_BY_VALUE = frozenset({"DiffusionBValue", "KVP", "ConvolutionKernel", "ComplexImageComponent"})
+
+
+def split_volumes(planes: Sequence[Plane]) -> list[Group]:
+    """The volumes of one series as (name, planes). Planes without a place in space form groups of their own."""
+    groups: list[Group] = []
+    for name, hard in _split_hard(planes):
+        for soft_name, soft in _split_soft(hard):
+            parts = split_repeats(soft) if soft[0].placed else None
+            groups += [(_join(name, soft_name, part_name), part) for part_name, part in parts or [("", soft)]]
+    return groups
+
+
+def has_repeats(planes: Sequence[Plane]) -> bool:
+    """True where two planes lie at one position."""
+    return max(Counter(_places(planes)).values(), default=0) > 1
+
+
+def _split_hard(planes: Sequence[Plane]) -> list[Group]:
+    clusters: list[np.ndarray] = []
+
+    def key(plane: Plane) -> Hashable:
+        spacing = tuple(round(value, 3) for value in plane.spacing_mm) if plane.spacing_mm else None
+        return (plane.localizer, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
+                plane.sop_class_uid, plane.colour, plane.time_s is not None and str(plane.path))
+
+    groups = _group(sorted(planes, key=_stable), key)
+    return [(_name_hard(index, part, len(groups)), part) for index, part in enumerate(groups.values())]
+
+
+def _cluster(plane: Plane, clusters: list[np.ndarray]) -> int:
+    """The number of the orientation that a plane shares within tolerance; a new one where it shares none."""
+    if not plane.placed:
+        return -1
+    orientation = np.asarray(plane.orientation)
+    for index, known in enumerate(clusters):
+        if np.abs(known - orientation).max() < ORIENTATION_TOLERANCE:
+            return index
+    clusters.append(orientation)
+    return len(clusters) - 1
+
+
+def _name_hard(index: int, planes: Sequence[Plane], count: int) -> str:
+    if planes[0].localizer and count > 1:
+        return f"localizer {index + 1}"
+    return f"part {index + 1}" if count > 1 else ""
+
+
+def _split_soft(planes: list[Plane]) -> list[Group]:
+    """Split by kernel, echo, b-value ...; not where that would shatter a volume into single slices."""
+    groups: list[Group] = [("", planes)]
+    for trait in SOFT_TRAITS:
+        groups = [(_join(name, label), part) for name, group in groups for label, part in _split_by(group, trait)
+                  ] if all(_may_split(group, trait) for _, group in groups) else groups
+    return groups
+
+
+def _may_split(planes: Sequence[Plane], trait: str) -> bool:
+    sizes = Counter(plane.traits.get(trait, "") for plane in planes)
+    return len(sizes) == 1 or min(sizes.values()) >= 2
+
+
+def split_repeats(planes: list[Plane]) -> list[Group] | None:
+    """Split planes that repeat positions into volumes that do not; None where nothing tells the repeats apart."""
+    if not has_repeats(planes):
+        return [("", planes)]
+    places = len(set(_places(planes)))
+    for trait in REPEAT_TRAITS:
+        parts = _split_by(planes, trait)
+        if len(parts) < 2 or min(len(set(_places(part))) for _, part in parts) * 2 < places:
+            continue
+        split = [(name, split_repeats(part)) for name, part in parts]
+        if all(inner is not None for _, inner in split):
+            return [(_join(name, inner_name), part) for name, inner in split for inner_name, part in inner or ()]
+    return _split_runs(planes)
+
+
+def _split_runs(planes: list[Plane]) -> list[Group] | None:
+    """Split by consistent runs of instance numbers: volume after volume, or position after position.
+
+    The number says only which repeat a plane belongs to; where a plane lies in its volume, its position says.
+    """
+    if len({(plane.number, plane.frame) for plane in planes}) < len(planes):
+        return None
+    ordered = sorted(planes, key=lambda plane: (plane.number, plane.frame or 0))
+    keys = dict(zip([id(plane) for plane in planes], _places(planes), strict=True))
+    places, count = len(set(keys.values())), len(planes)
+    if count % places:
+        return None
+    repeats = count // places
+    by_volume = [ordered[start : start + places] for start in range(0, count, places)]
+    by_place = [ordered[start::repeats] for start in range(repeats)]
+    for candidate in (by_volume, by_place):
+        if all(len({keys[id(plane)] for plane in part}) == places for part in candidate):
+            return [(f"t {index + 1}", part) for index, part in enumerate(candidate)]
+    return None
+
+
+def _split_by(planes: Sequence[Plane], trait: str) -> list[Group]:
+    groups = _group(planes, lambda plane: plane.traits.get(trait, ""))
+    if len(groups) < 2:
+        return [("", list(planes))]
+    ordered = sorted(groups.items(), key=lambda item: _order(item[0]))
+    return [(_label(trait, value, index), part) for index, (value, part) in enumerate(ordered)]
+
+
+def _order(value: Hashable) -> tuple[bool, float, str]:
+    return (False, float(value), "") if isinstance(value, int | float) else (True, 0.0, str(value))
+
+
+def _label(trait: str, value: Trait | Hashable, index: int) -> str:
+    label = LABELS.get(trait, "t")
+    if trait in SHOWN_BY_VALUE:
+        return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
+    return f"{label} {index + 1}"
+
+
+def _group(planes: Sequence[Plane], key: Callable[[Plane], Hashable]) -> dict[Hashable, list[Plane]]:
+    groups: dict[Hashable, list[Plane]] = {}
+    for plane in planes:
+        groups.setdefault(key(plane), []).append(plane)
+    return groups
+
+
+def _places(planes: Sequence[Plane]) -> list[int]:
+    """A number per plane: equal where the planes lie at one position along their common normal."""
+    if not planes or not planes[0].placed:
+        return list(range(len(planes)))
+    normal = np.cross(*planes[0].axes_ras)
+    along = np.array([plane.origin_ras @ normal for plane in planes])
+    order = np.argsort(along, kind="stable")
+    steps = np.concatenate([[0], np.diff(along[order]) > POSITION_TOLERANCE_MM]).cumsum()
+    numbers = np.empty(len(planes), dtype=int)
+    numbers[order] = steps
+    return [int(number) for number in numbers]
+
+
+def _stable(plane: Plane) -> tuple[int, str, int]:
+    """An order that does not depend on file names."""
+    return plane.number, plane.sop_instance_uid, plane.frame or 0
+
+
+def _join(*names: str) -> str:
+    return ", ".join(name for name in names if name)

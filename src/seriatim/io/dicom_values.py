@@ -1,0 +1,81 @@
+"""Values from DICOM headers, read with suspicion: what is missing is None, what is broken is a BadValueError."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+SHOWN_CHARACTERS = 40
+
+
+class BadValueError(Exception):
+    """A header value that cannot be used; the message names the attribute and the value."""
+
+
+def get_text(dataset: Any, keyword: str) -> str:
+    """The value as text, "" where it is missing or cannot be read; of several values, joined by a backslash."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken value
+        return ""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip(" \0")
+    try:
+        return "\\".join(str(part).strip(" \0") for part in value)
+    except TypeError:
+        return str(value).strip(" \0")
+
+
+def get_numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """Finite numbers of a multi-valued attribute; None where it is missing or empty.
+
+    Raises:
+        BadValueError: a value is not a finite number, or there are not ``count`` of them.
+    """
+    if keyword not in dataset:
+        return None
+    try:
+        value = dataset.get(keyword)
+        if value is None or value == "" or (hasattr(value, "__len__") and len(value) == 0):
+            return None
+        parts = [value] if isinstance(value, int | float | str) or not hasattr(value, "__iter__") else list(value)
+        numbers = tuple(float(part) for part in parts)
+    except Exception as error:
+        raise BadValueError(f"{keyword} is {_show(dataset, keyword)}, not a number.") from error
+    if not all(math.isfinite(number) for number in numbers):
+        raise BadValueError(f"{keyword} is {_show(dataset, keyword)}, which is not finite.")
+    if count is not None and len(numbers) != count:
+        raise BadValueError(f"{keyword} has {len(numbers)} values, expected {count}.")
+    return numbers
+
+
+def get_number(dataset: Any, keyword: str, default: float | None = None) -> float | None:
+    """The first finite number of an attribute, ``default`` where it is missing or empty."""
+    numbers = get_numbers(dataset, keyword)
+    return numbers[0] if numbers else default
+
+
+def get_integer(dataset: Any, keyword: str, default: int) -> int:
+    """A whole number, ``default`` where it is missing."""
+    number = get_number(dataset, keyword)
+    return default if number is None else int(number)
+
+
+def get_group(dataset: Any, keyword: str) -> Any:
+    """The first item of a sequence, None where there is none."""
+    try:
+        items = dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken value
+        return None
+    return items[0] if items else None
+
+
+def _show(dataset: Any, keyword: str) -> str:
+    try:
+        value = getattr(dataset.get_item(keyword), "value", None)
+    except Exception:  # noqa: BLE001 - only for showing
+        value = None
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return repr(text[:SHOWN_CHARACTERS])

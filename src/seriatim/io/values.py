@@ -1,0 +1,74 @@
+"""One preallocated array for the slices of a volume, in the smallest kind of number that holds them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.errors import InputError
+
+INTEGERS: tuple[type[np.integer[Any]], ...] = (np.uint8, np.int16, np.int32, np.int64)
+
+
+class SliceWriter:
+    """Collects slices (H,W) or (H,W,3) into (S,H,W) or (S,H,W,3).
+
+    The result is uint8, int16, int32 or int64 where every value is whole, float32 otherwise. The array starts in the
+    kind the first slice needs and is widened when a later slice needs more.
+    """
+
+    def __init__(self, *, count: int) -> None:
+        self._count = count
+        self._array: NDArray[Any] | None = None
+
+    def write(self, index: int, pixels: NDArray[Any]) -> None:
+        """Put ``pixels`` at slice ``index``. Raises InputError where the shape differs from the first slice's."""
+        kind = _kind_of(pixels)
+        if self._array is None:
+            self._array = np.empty((self._count, *pixels.shape), dtype=kind)
+        if pixels.shape != self._array.shape[1:]:
+            raise InputError(f"Slice {index + 1} is {pixels.shape}, the first is {self._array.shape[1:]}.")
+        wide = _wider(self._array.dtype, kind)
+        if wide != self._array.dtype:
+            self._array = self._array.astype(wide)
+        self._array[index] = pixels
+
+    def finish(self) -> NDArray[Any]:
+        """The whole array."""
+        if self._array is None:
+            raise InputError("There is no slice to read.")
+        return as_whole(self._array)
+
+
+def as_whole(array: NDArray[Any]) -> NDArray[Any]:
+    """``array`` as integers where it is float and every value is whole (and small enough), else as it is."""
+    if array.dtype.kind != "f":
+        return array
+    for part in array:
+        if not np.isfinite(part).all() or np.abs(part).max(initial=0) >= 2**24 or (np.rint(part) != part).any():
+            return array if array.dtype == np.float32 else array.astype(np.float32)
+    whole = array.astype(np.int32)
+    return whole.astype(_kind_of(whole))
+
+
+def _kind_of(pixels: NDArray[Any]) -> np.dtype[Any]:
+    if pixels.dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if pixels.dtype.kind == "f":
+        return np.dtype(np.float32)
+    if pixels.dtype in (np.uint8, np.int16):
+        return pixels.dtype.newbyteorder("=")
+    low, high = (int(pixels.min()), int(pixels.max())) if pixels.size else (0, 0)
+    if pixels.ndim == 2 and low >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max:
+        return np.dtype(np.int16)
+    return np.dtype(next(kind for kind in INTEGERS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max))
+
+
+def _wider(first: np.dtype[Any], second: np.dtype[Any]) -> np.dtype[Any]:
+    if first == second:
+        return first
+    if "f" in (first.kind, second.kind):
+        return np.dtype(np.float32)
+    return np.promote_types(first, second)

@@ -1,0 +1,105 @@
+"""Are slices evenly spaced, and is one missing? Told from positions along the normal alone (docs/findings.md).
+
+A missing slice leaves one step much larger than the regular steps beside it. A protocol with two slice distances (2.5 mm
+in the posterior fossa, then 5 mm) changes its step once and keeps the new one: that is uneven, but nothing is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from seriatim.series.findings import Code, Finding, find
+
+GAP_FACTOR = 1.5
+"""A step is a gap where it is at least so many times the regular step beside it."""
+REGULAR_TOLERANCE = 0.1
+"""Steps are alike where they differ by less than this part; slices are even where they lie this near their grid."""
+ROUNDING_MM = 2e-2
+"""Positions written with few digits differ by this much at a regular step."""
+MIN_RUN = 3
+"""So many like steps in a row are a regular run, whose step is meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A hole after slice ``index`` (0-based): the step found and the step expected, mm."""
+
+    index: int
+    step_mm: float
+    expected_mm: float
+
+
+def find_gaps(positions: ArrayLike) -> list[Gap]:
+    """The holes in strictly ascending positions (S,)."""
+    steps = np.diff(np.asarray(positions, dtype=np.float64))
+    if len(steps) < 2:
+        return []
+    runs = find_runs(steps)
+    regular = [run for run in runs if run[1] - run[0] >= MIN_RUN]
+    gaps = []
+    for start, stop in runs:
+        if (start, stop) in regular:
+            continue
+        expected = _expected_step(steps, regular, start, stop)
+        gaps += [
+            Gap(index=index, step_mm=float(steps[index]), expected_mm=expected)
+            for index in range(start, stop) if steps[index] >= GAP_FACTOR * expected
+        ]
+    return gaps
+
+
+def find_runs(steps: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Half-open index ranges of consecutive steps that are alike."""
+    runs, start = [], 0
+    for index in range(1, len(steps) + 1):
+        if index == len(steps) or not _alike(steps[index], float(np.median(steps[start:index]))):
+            runs.append((start, index))
+            start = index
+    return runs
+
+
+def is_even(positions: ArrayLike) -> bool:
+    """True where every position lies within a tenth of a step of a regular grid."""
+    values = np.asarray(positions, dtype=np.float64)
+    if len(values) < 3:
+        return True
+    grid = np.linspace(values[0], values[-1], len(values))
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    return bool(np.abs(values - grid).max() <= REGULAR_TOLERANCE * step + ROUNDING_MM / 2)
+
+
+def check_spacing(positions: ArrayLike) -> list[Finding]:
+    """GAP where slices are missing, UNEVEN_SPACING where the step varies without one."""
+    values = np.asarray(positions, dtype=np.float64)
+    gaps = find_gaps(values)
+    if gaps:
+        first = gaps[0]
+        more = f" ({len(gaps)} gaps in all)" if len(gaps) > 1 else ""
+        message = (f"Slices {first.index + 1}-{first.index + 2} are {first.step_mm:.4g} mm apart, expected "
+                   f"{first.expected_mm:.4g} mm{more}. Export the series again, or keep it with GAP=keep.")
+        return [find(Code.GAP, message, gaps=len(gaps), slice=first.index + 1, step_mm=first.step_mm,
+                     expected_mm=first.expected_mm)]
+    if is_even(values):
+        return []
+    steps = np.diff(values)
+    message = (f"The distance of slices varies from {steps.min():.4g} to {steps.max():.4g} mm; positions are true, the "
+               "affine holds the mean step.")
+    return [find(Code.UNEVEN_SPACING, message, smallest_mm=float(steps.min()), largest_mm=float(steps.max()),
+                 mean_mm=float(steps.mean()))]
+
+
+def _alike(step: float, other: float) -> bool:
+    smaller = min(step, other)
+    return abs(step - other) <= REGULAR_TOLERANCE * smaller + min(ROUNDING_MM, 2 * REGULAR_TOLERANCE * smaller)
+
+
+def _expected_step(steps: NDArray[np.float64], regular: Sequence[tuple[int, int]], start: int, stop: int) -> float:
+    """The step expected at a run: the larger of the regular steps before and after it, else the lower median step."""
+    before = [run for run in regular if run[1] <= start][-1:]
+    after = [run for run in regular if run[0] >= stop][:1]
+    beside = [float(np.median(steps[run[0] : run[1]])) for run in (*before, *after)]
+    return max(beside) if beside else float(np.sort(steps)[(len(steps) - 1) // 2])
