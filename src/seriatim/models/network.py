@@ -67,7 +67,7 @@ class SequenceNetwork(nn.Module):
         self.register_buffer("output_scale", torch.ones(outputs))
 
     def set_output_scale(self, center: Sequence[float], scale: Sequence[float]) -> None:
-        """For regression: give logits (K,) the mean and spread of the labels, so that numbers of any size are learnt."""
+        """For regression: give logits (K,) the mean and spread of the labels, so that any numbers can be learnt."""
         self.output_center.copy_(self.output_center.new_tensor(center))
         self.output_scale.copy_(self.output_scale.new_tensor(scale))
 

@@ -35,7 +35,7 @@ def agree_classes(labels: Array, probabilities: Array, *, names: Sequence[str]) 
 
 
 def agree_numbers(columns: Columns) -> dict[str, float]:
-    """mae and rmse: means over the outputs, and each one's mae."""
+    """The errors mae and rmse: means over the outputs, and each one's mae."""
     mae = {name: metrics.mean_absolute_error(labels, values) for name, (labels, values) in columns.items()}
     rmse = [metrics.root_mean_squared_error(labels, values) for labels, values in columns.values()]
     return _known({"mae": _mean(list(mae.values())), "rmse": _mean(rmse), **_each("mae", mae)})
