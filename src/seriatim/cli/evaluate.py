@@ -20,7 +20,7 @@ def run(
     labels: Annotated[Path, typer.Option(help="CSV: series_uid or path, label columns, and patient.")],
     output: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.csv and the figures.")],
     label: Annotated[
-        list[str] | None, typer.Option(help="Label column, repeatable. [default: the model's own, from run.json]")
+        list[str] | None, typer.Option(help="Label column, repeatable; without it the model's own, from run.json.")
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Decide by this instead of the threshold chosen on validation.")
@@ -56,6 +56,8 @@ def run(
 def _summarise(evaluation: Evaluation) -> list[str]:
     joined, evaluated = evaluation.joined, len(evaluation.samples.labels)
     lines = [f"{joined.labelled} series labelled, {evaluated} scored and evaluated."]
+    if evaluated:
+        lines.append(f"  Intervals count {evaluation.samples.clusters.count} by {evaluation.samples.clustered_by}.")
     lines += [f"  {count} not evaluated, {reason}" for reason, count in evaluation.missing_counts.items()]
     if joined.unlabelled:
         lines.append(f"  {joined.unlabelled} scored without a label, not evaluated")
@@ -70,12 +72,12 @@ def _tabulate(evaluation: Evaluation) -> Table:
     table.add_column("metric", no_wrap=True)
     for name in ("value", "95 % interval", "n"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     chances = evaluation.slices.chance if evaluation.slices else {}
     for name, one in evaluation.all_measures.items():
         value = "-" if one.value is None else f"{one.value:.3f}"
         interval = "-" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
         chance = chances.get(name)
-        note = one.method or one.reason
-        table.add_row(name, value, interval, str(one.n), note if chance is None else f"{note}; chance {chance:.3f}")
+        note = one.method.partition(" over ")[0] if chance is None else f"chance {chance:.3f}"
+        table.add_row(name, value, interval, str(one.n), note or one.reason)
     return table

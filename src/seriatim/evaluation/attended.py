@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, wilson
 from seriatim.evaluation.join import Pair, cluster
-from seriatim.evaluation.samples import TRUTHS, UNLABELLED, Question
+from seriatim.evaluation.samples import Question, read_truth
 from seriatim.evaluation.scores import Row, Scores, read_number
 from seriatim.io.manifest import read_table
 from seriatim.tasks import metrics
@@ -144,7 +144,6 @@ def _attend(rows: Sequence[Row], truth: _Truth, *, name: str, where: Path) -> At
 class _Truth:
     """True slice labels, by SOP Instance UID and by index within the series."""
 
-    path: Path
     columns: Sequence[str]
     by_uid: Mapping[tuple[str, str], Row]
     by_index: Mapping[tuple[str, str], Row]
@@ -160,7 +159,6 @@ class _Truth:
         shared = Counter((row["series_uid"], row.get("sop_instance_uid", "")) for row in rows)
         by_uid = {key: row for row in rows if (key := (row["series_uid"], row.get("sop_instance_uid", "")))[1]}
         return cls(
-            path=path,
             columns=list(rows[0]),
             by_uid={key: row for key, row in by_uid.items() if shared[key] == 1},
             by_index={(row["series_uid"], row["index"]): row for row in rows if row.get("index")},
@@ -174,10 +172,7 @@ class _Truth:
             unique = shared[row["sop_instance_uid"]] == 1
             found = self.by_uid.get((row["series_uid"], row["sop_instance_uid"])) if unique else None
             found = found or self.by_index.get((row["series_uid"], row.get("index", "")))
-            text = (found or {}).get(name, "").lower()
-            if text not in TRUTHS and text not in UNLABELLED:
-                raise ConfigError(f"{self.path}: slice label {name} holds {text!r}. Write 0 or 1, or nothing.")
-            labels.append(TRUTHS.get(text, math.nan))
+            labels.append(read_truth((found or {}).get(name, ""), name))
         return labels
 
 

@@ -35,8 +35,9 @@ STYLE = {
     "figure.dpi": 200,
     "savefig.facecolor": "white",
 }
-SERIES_PER_BIN = 8
-MOST_BINS = 10
+SERIES_PER_BIN = 12
+FEWEST_BINS, MOST_BINS = 3, 8
+LEFT_INCHES = 0.64
 
 
 def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
@@ -50,8 +51,8 @@ def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Es
 
 
 def reliability_bins(labels: Array, probabilities: Array) -> tuple[Array, Array, Array]:
-    """Mean probability, hits and count of each bin, (M,) each: up to ten bins of equally many series, ties together."""
-    count = int(np.clip(len(labels) // SERIES_PER_BIN, 1, MOST_BINS))
+    """Mean probability, hits and count of each bin, (M,) each: bins of about equally many series, ties together."""
+    count = int(np.clip(len(labels) // SERIES_PER_BIN, FEWEST_BINS, MOST_BINS))
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, count + 1)[1:-1])) if len(labels) else np.zeros(0)
     place = np.searchsorted(edges, probabilities, side="right")
     found = np.unique(place)
@@ -64,8 +65,8 @@ def reliability_bins(labels: Array, probabilities: Array) -> tuple[Array, Array,
 
 
 def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with _figure(path, size=(4.9, 5.5)) as figure:
-        axes = figure.add_axes((0.13, 0.1, 0.83, 0.74))
+    with _figure(path, size=(4.9, 5.7)) as figure:
+        axes = figure.add_axes((0.13, 0.09, 0.83, 0.714))
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
             labels, scores, decisions = _column(samples, column)
@@ -74,7 +75,7 @@ def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estim
             colour, style = _look(column)
             _draw_files(axes, samples, column, colour=colour)
             rate, sensitivity, _ = metrics.roc_curve(labels, scores)
-            shown = f"{name}: {_told(measures[_named('auc', name, question)])}"
+            shown = f"{name} {_told(measures[_named('auc', name, question)], short=True)}"
             look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
             axes.plot(rate, sensitivity, label=shown, zorder=3, **look)
             _draw_operating_point(axes, labels, decisions, colour=colour)
@@ -85,13 +86,14 @@ def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estim
 
 
 def _finish_roc(figure: Any, axes: Any, question: Question, samples: Samples, measures: Mapping[str, Estimate]) -> None:
-    point = "Point: the predicted class" if question.target == "multiclass" else "Point: the threshold of validation"
+    several = "Thin: each file of scores\n" if len(np.unique(samples.files)) > 1 else ""
     if not axes.get_legend_handles_labels()[0]:
         axes.text(0.5, 0.55, "A ROC curve needs\npositive and negative series.", ha="center", color=QUIET)
     elif len(question.classes) > 1:
-        axes.legend(loc="lower right", handlelength=1.6, title="AUC, each against the rest", alignment="left")
+        _add_legend(axes, "lower right", title="AUC (95 % interval), each against the rest")
     else:
-        axes.text(0.98, 0.04, f"{point},\nwith 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
+        note = f"{several}Point: at the threshold, with 95 % intervals"
+        axes.text(0.98, 0.03, note, ha="right", color=QUIET, fontsize=8.5)
     single = len(question.classes) == 1
     key = "auc" if single else "auc_macro"
     headline = f"{'AUC' if single else 'Mean AUC'} {_told(measures[key])}"
@@ -130,25 +132,28 @@ def _draw_operating_point(axes: Any, labels: Array, decisions: Array, *, colour:
 
 
 def _draw_reliability(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with _figure(path, size=(4.9, 6.1)) as figure:
-        axes = figure.add_axes((0.13, 0.26, 0.83, 0.61))
-        below = figure.add_axes((0.13, 0.09, 0.83, 0.12), sharex=axes)
+    with _figure(path, size=(4.9, 6.75)) as figure:
+        axes = figure.add_axes((0.13, 0.245, 0.83, 0.603))
+        below = figure.add_axes((0.13, 0.08, 0.83, 0.125), sharex=axes)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
             labels, probabilities, _ = _column(samples, column)
             if len(labels):
-                _draw_bins(axes, labels, probabilities, column=column, name=name)
+                brier = _told(measures[_named("brier", name, question)], short=True)
+                _draw_bins(axes, labels, probabilities, column=column, name=f"{name} {brier}")
                 _draw_spread(below, labels, probabilities, column=column, single=len(question.classes) == 1)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="Share truly positive")
         axes.tick_params(labelbottom=False)
         below.set(xlabel="Probability given", yticks=[], ylabel="Series")
         below.spines["left"].set_visible(False)
+        axes.text(0.98, 0.03, "Bars: 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
         if len(question.classes) > 1:
-            axes.legend(loc="upper left", handlelength=1.6)
+            _add_legend(axes, "upper left", title="Brier score (95 % interval)")
+            shown = "Probability given and share truly positive, by class"
         else:
-            _name_sides(axes, below)
-        shown = "" if len(question.classes) > 1 else f"Brier score {_told(measures['brier'])}"
-        _title(figure, f"Reliability of {_subject(question)}", shown or "Bars: 95 %", _counted(question, samples))
+            _name_sides(below)
+            shown = f"Brier score {_told(measures['brier'])}"
+        _title(figure, f"Reliability of {_subject(question)}", shown, _counted(question, samples))
     return path
 
 
@@ -158,7 +163,8 @@ def _draw_bins(axes: Any, labels: Array, probabilities: Array, *, column: int, n
     low, high = np.array([wilson(float(one), int(count)) for one, count in zip(hits, counts, strict=True)]).T
     colour, style = _look(column)
     spread = [np.maximum(0, share - low), np.maximum(0, high - share)]
-    axes.errorbar(given, share, yerr=spread, fmt="none", color=colour, elinewidth=1, alpha=0.5, zorder=2, clip_on=False)
+    bars = {"fmt": "none", "color": colour, "elinewidth": 1, "alpha": 0.35, "clip_on": False}
+    axes.errorbar(given, share, yerr=spread, zorder=2, **bars)
     look = {"color": colour, "linestyle": style, "markeredgecolor": "white", "markersize": 6.5, "clip_on": False}
     axes.plot(given, share, marker="o", linewidth=1.6, label=name, zorder=3, **look)
 
@@ -177,17 +183,16 @@ def _draw_spread(axes: Any, labels: Array, probabilities: Array, *, column: int,
     axes.axhline(0, color=QUIET, linewidth=0.6)
 
 
-def _name_sides(axes: Any, below: Any) -> None:
-    axes.text(0.98, 0.04, "Bars: 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
+def _name_sides(below: Any) -> None:
     below.text(1.0, 0.98, "positive", transform=below.transAxes, ha="right", va="top", color=COLOURS[0], fontsize=8.5)
     below.text(1.0, 0.02, "negative", transform=below.transAxes, ha="right", va="bottom", color=QUIET, fontsize=8.5)
 
 
 def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
     count = len(question.classes)
-    with _figure(path, size=(0.4 + 4.5 * count, 5.4)) as figure:
+    with _figure(path, size=(4.9 * count, 5.9)) as figure:
         for column, name in enumerate(question.classes):
-            axes = figure.add_axes(((column + 0.16) / count, 0.11, 0.8 / count, 0.72))
+            axes = figure.add_axes(((column + 0.13) / count, 0.09, 0.83 / count, 0.689))
             labels, values, _ = _column(samples, column)
             both = np.concatenate([labels, values, np.zeros(0 if len(labels) else 2)])
             margin = 0.04 * (float(np.ptp(both)) or 1.0)
@@ -218,7 +223,7 @@ def _figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
 
 def _title(figure: Any, title: str, *lines: str) -> None:
     width, height = figure.get_size_inches()
-    left, top = 0.18 / width, 1 - 0.18 / height
+    left, top = LEFT_INCHES / width, 1 - 0.18 / height
     figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")
     for place, line in enumerate(filter(None, lines)):
         figure.text(left, top - (0.28 + 0.19 * place) / height, line, fontsize=9.5, color=QUIET, va="top")
@@ -241,12 +246,20 @@ def _subject(question: Question) -> str:
     return ", ".join(question.labels) if len(question.labels) < 4 else f"{len(question.labels)} labels"
 
 
-def _told(estimate: Estimate) -> str:
+def _add_legend(axes: Any, place: str, *, title: str) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        look = {"frameon": True, "edgecolor": "none", "framealpha": 0.85, "fontsize": 8.5, "title_fontsize": 8.5}
+        axes.legend(loc=place, handlelength=1.6, title=title, alignment="left", **look)
+
+
+def _told(estimate: Estimate, *, short: bool = False) -> str:
     if estimate.value is None:
         return "not defined"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3g} (no interval)"
-    return f"{estimate.value:.3g} (95 % interval {estimate.low:.3g} to {estimate.high:.3g})"
+        return f"{estimate.value:#.3g} (no interval)"
+    if short:
+        return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.value:#.3g} (95 % interval {estimate.low:#.3g} to {estimate.high:#.3g})"
 
 
 def _counted(question: Question, samples: Samples) -> str:

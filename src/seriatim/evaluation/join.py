@@ -158,7 +158,7 @@ class _Paths:
 
     def find(self, score: Row) -> Found | None:
         path = _portable(score["path"])
-        candidates = [] if path.is_absolute() else self.ends.get(path.parts, [])
+        candidates = [] if path.is_absolute() else self.ends.get(_below(path.parts), [])
         if not candidates:
             # A relative path is read as if the folder of the labels had been scored, the usual layout.
             resolved = (self.labels.path.parent / path).resolve()
@@ -183,6 +183,11 @@ def _portable(path: str) -> PurePosixPath:
         else:
             parts.append(part)
     return PurePosixPath(*parts)
+
+
+def _below(parts: Parts) -> Parts:
+    """A relative path without the ``..`` it begins with, which lead out of a folder that is not known here."""
+    return tuple(part for part in parts if part != "..")
 
 
 def _ends(parts: Parts) -> Iterator[Parts]:

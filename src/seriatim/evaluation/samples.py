@@ -15,11 +15,9 @@ from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.join import Pair, cluster
 from seriatim.evaluation.scores import PROBABILITY, VALUE, Row, Scores, Target, read_number
+from seriatim.tasks.labels import UNKNOWN, encode_class, encode_number, encode_yes_no, read_cell
 
 Array: TypeAlias = NDArray[Any]
-
-UNLABELLED = ("", "nan", "na", "none", "-100")
-TRUTHS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ def collect(
     Raises:
         ConfigError: a label or score is not what the question needs, or no threshold is known.
     """
-    absent = [name for name in question.labels if name not in pairs[0].label] if pairs else []
+    absent = [name for name in question.labels if pairs and name not in pairs[0].label]
     if absent:
         raise ConfigError(
             f"{labels_path} has no label column {absent[0]!r}; it has {', '.join(pairs[0].label)}. Name it by --label."
@@ -145,41 +143,26 @@ def _from_columns(scores: Scores, names: tuple[str, ...]) -> Question:
 
 
 def _truth(question: Question, row: Row, *, where: Path) -> list[float]:
-    """One label row as (K,) numbers; nan where there is no label."""
-    if question.target == "multiclass":
-        return _class_truth(question, row[question.labels[0]], where=where)
-    convert = _number_truth if question.target == "regression" else _binary_truth
-    return [
-        math.nan if row[name].lower() in UNLABELLED else convert(row[name], name, where=where)
-        for name in question.labels
-    ]
-
-
-def _binary_truth(text: str, name: str, *, where: Path) -> float:
-    if text.lower() not in TRUTHS:
-        raise ConfigError(f"{where}: label {name} holds {text!r}. Write 0 or 1, or nothing where it is not known.")
-    return TRUTHS[text.lower()]
-
-
-def _number_truth(text: str, name: str, *, where: Path) -> float:
+    """One label row as (K,) numbers, read as training reads it; nan where there is no label."""
     try:
-        number = float(text)
-    except ValueError:
-        number = math.inf
-    if math.isinf(number):
-        raise ConfigError(f"{where}: label {name} holds {text!r}. Write a number, or nothing where it is not known.")
-    return number
+        if question.target == "multiclass":
+            column = question.labels[0]
+            place = encode_class(read_cell(row, column), column=column, classes=question.classes)
+            return [float(place == one) if place >= 0 else math.nan for one in range(len(question.classes))]
+        return [read_truth(read_cell(row, name), name, target=question.target) for name in question.labels]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
-def _class_truth(question: Question, text: str, *, where: Path) -> list[float]:
-    if text in question.classes:
-        return [float(text == name) for name in question.classes]
-    if text.lower() in UNLABELLED:
-        return [math.nan] * len(question.classes)
-    raise ConfigError(
-        f"{where}: label {question.labels[0]} holds {text!r}, but the model's classes are "
-        f"{', '.join(question.classes)}. Rename the label, or leave it empty where the series is to be left out."
-    )
+def read_truth(text: str, column: str, *, target: Target = "binary") -> float:
+    """One label cell: 0.0 or 1.0, for regression a number; nan where nothing is known.
+
+    Raises:
+        ConfigError: the cell holds something else.
+    """
+    if text.lower() in UNKNOWN:
+        return math.nan
+    return (encode_number if target == "regression" else encode_yes_no)(text, column=column)
 
 
 def _thresholds(question: Question, scores: Sequence[Scores], threshold: float | None) -> Array | None:
