@@ -135,11 +135,16 @@ class SequenceNetwork(nn.Module):
 @contextmanager
 def _keep_statistics(module: nn.Module) -> Iterator[None]:
     """While a chunk is computed again, BatchNorm must not count it a second time."""
-    tracking = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
-    for part in tracking:
-        part.track_running_stats = False
+    parts = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    before = [(part.momentum, _copy(part.num_batches_tracked)) for part in parts]
+    for part in parts:
+        part.momentum = 0.0
     try:
         yield
     finally:
-        for part in tracking:
-            part.track_running_stats = True
+        for part, (momentum, count) in zip(parts, before, strict=True):
+            part.momentum, part.num_batches_tracked = momentum, count
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
