@@ -1,0 +1,209 @@
+"""The attention curve over slice position, with the shown slices numbered, and what each slice contributed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from seriatim.explain import style
+from seriatim.explain.explanation import Explanation
+from seriatim.explain.style import Page, quiet
+
+CURVE_HEIGHT = 2.3
+STRIP_HEIGHT = 0.6
+STRIP_GAP = 0.34
+AXIS_HEIGHT = 0.62
+HEADING_HEIGHT = 0.42
+LEFT, SCORE_AXIS = 1.15, 0.4
+"""Inches that hold the tick labels beside the panels."""
+BADGE = 0.27
+HEADROOM = 1.34
+"""The badges stand between the highest attention and this many times of it."""
+DOTS_UP_TO = 120
+WIDEST_BAR = 0.04
+"""Of the panel, so that one bar of few does not fill it."""
+ASCENDS = ("IS", "PA", "LR")
+"""The direction rule of seriatim.series.geometry: slices ascend along the pair of directions that they do not show."""
+
+
+def curve_height(explanation: Explanation) -> float:
+    """Inches the section takes."""
+    strip = 0.0 if explanation.contributions is None else STRIP_GAP + STRIP_HEIGHT
+    return HEADING_HEIGHT + CURVE_HEIGHT + strip + AXIS_HEIGHT
+
+
+def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
+    """Draw the section with its top at ``top`` inches."""
+    scores = _scores_of_label(explanation)
+    width = style.FIGURE_WIDTH - LEFT - style.MARGIN - (0.0 if scores is None else SCORE_AXIS)
+    page.write(style.MARGIN, top, "Attention along the series", width=6.0, fontsize=style.HEADING, weight="bold")
+    axes = page.add_axes(LEFT, top + HEADING_HEIGHT, width, CURVE_HEIGHT)
+    limits = _limits(explanation.positions)
+    lowest = axes
+    _draw_attention(axes, explanation)
+    _draw_badges(axes, explanation, limits=limits, gap=BADGE / width * (limits[1] - limits[0]))
+    handles = list(axes.get_legend_handles_labels()[0])
+    if scores is not None:
+        handles += _draw_scores(axes, explanation, scores)
+    if explanation.truth is not None:
+        handles.append(_shade_truth(axes, explanation))
+    _draw_legend(page, handles, top=top)
+    if explanation.contributions is not None:
+        place = top + HEADING_HEIGHT + CURVE_HEIGHT + STRIP_GAP
+        lowest = page.add_axes(LEFT, place, width, STRIP_HEIGHT)
+        _draw_contributions(lowest, explanation, explanation.contributions)
+        page.note(LEFT, place - 0.24, "Contribution to the logit, gradient × input", width=width)
+        axes.tick_params(labelbottom=False)
+    for panel in {axes, lowest}:
+        panel.set_xlim(*limits)
+    _label_positions(lowest, explanation)
+
+
+def spread(wanted: ArrayLike, *, gap: float, limits: tuple[float, float]) -> NDArray[np.float64]:
+    """Move numbers apart as little as possible, order kept, so that neighbours are ``gap`` apart within ``limits``.
+
+    Where they cannot all fit, they are evenly spaced over ``limits``.
+    """
+    values = np.asarray(wanted, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    low, high = limits
+    gap = min(gap, (high - low) / max(1, len(values) - 1))
+    steps = gap * np.arange(len(values))
+    moved = np.clip(_nearest_ascending(values[order] - steps), low, high - steps[-1]) + steps
+    result = np.empty_like(moved)
+    result[order] = moved
+    return result
+
+
+def _nearest_ascending(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The non-descending numbers nearest to ``values`` in squares (pool adjacent violators)."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    return np.concatenate([np.full(size, mean) for mean, size in blocks])
+
+
+def _limits(positions: NDArray[np.float64]) -> tuple[float, float]:
+    first, last = float(positions[0]), float(positions[-1])
+    margin = max(0.015 * (last - first), 0.5 * (last - first) / max(1, len(positions) - 1)) or 1.0
+    return first - margin, last + margin
+
+
+def _edges(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S+1,) half way between slices; the outer edges stay within the panel."""
+    low, high = _limits(positions)
+    return np.concatenate([[low], (positions[1:] + positions[:-1]) / 2, [high]])
+
+
+def _draw_attention(axes: Any, explanation: Explanation) -> None:
+    positions, attention = explanation.positions, explanation.attention
+    quiet(axes)
+    axes.grid(axis="y", color=style.GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.fill_between(positions, attention, color=style.ACCENT, alpha=0.16, linewidth=0)
+    axes.plot(positions, attention, color=style.ACCENT, linewidth=1.8, solid_joinstyle="round", label="attention",
+              marker="o" if len(positions) <= DOTS_UP_TO else "", markersize=3.2)
+    if len(positions) > 1:
+        axes.axhline(1 / len(positions), color=style.MUTED, linewidth=0.9, linestyle=(0, (2, 3)),
+                     label=f"even attention (1 / {len(positions)} {explanation.noun}s)")
+    axes.set_ylim(0, HEADROOM * float(attention.max()) or 1.0)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.04 * attention.max()])
+
+
+def _draw_badges(axes: Any, explanation: Explanation, *, limits: tuple[float, float], gap: float) -> None:
+    """A numbered disc over each shown slice, tied to its point; discs of neighbours stand side by side."""
+    points = explanation.positions[list(explanation.top)]
+    weights = explanation.attention[list(explanation.top)]
+    inner = (limits[0] + gap / 2, limits[1] - gap / 2)
+    height = (1 + HEADROOM) / 2 * axes.get_ylim()[1] / HEADROOM
+    places = spread(points, gap=gap, limits=inner)
+    for number, (at, point, weight) in enumerate(zip(places, points, weights, strict=True), 1):
+        axes.plot([point, at], [weight, height], color=style.ACCENT, linewidth=0.8, alpha=0.6, zorder=3)
+        axes.plot([point], [weight], marker="o", markersize=5.5, color=style.ACCENT, mec=style.BACKGROUND, zorder=4)
+        draw_badge(axes, (at, height), number, transform=axes.transData)
+
+
+def draw_badge(axes: Any, centre: tuple[float, float], number: int, *, transform: Any) -> None:
+    """The numbered disc that ties a slice to its point in the curve."""
+    axes.plot(*centre, marker="o", markersize=16, color=style.ACCENT, markeredgewidth=0, zorder=5, transform=transform,
+              clip_on=False)
+    axes.text(*centre, str(number), color=style.BACKGROUND, fontsize=style.BODY, weight="bold", ha="center",
+              va="center_baseline", zorder=6, transform=transform)
+
+
+def _scores_of_label(explanation: Explanation) -> NDArray[np.float64] | None:
+    """The slice scores of the explained class, or the only ones there are."""
+    scores = explanation.slice_scores
+    return scores.get(explanation.label, next(iter(scores.values())) if len(scores) == 1 else None)
+
+
+def _draw_scores(axes: Any, explanation: Explanation, scores: NDArray[np.float64]) -> list[Any]:
+    """Slice scores as a quiet line on their own right axis."""
+    right = axes.twinx()
+    quiet(right)
+    handles = right.plot(explanation.positions, scores, color=style.SCORE, linewidth=1.2, alpha=0.85,
+                         linestyle=(0, (5, 2)), marker="o" if len(scores) == 1 else "", markersize=5,
+                         label=f"{explanation.noun} score (right axis)")
+    if ((scores >= 0) & (scores <= 1)).all():
+        right.set_ylim(0, HEADROOM)
+        right.set_yticks([0, 0.5, 1])
+    right.tick_params(axis="y", colors=style.SCORE)
+    return list(handles)
+
+
+def _shade_truth(axes: Any, explanation: Explanation) -> Any:
+    edges = _edges(explanation.positions)
+    marked = np.concatenate([[False], explanation.truth if explanation.truth is not None else [], [False]]).astype(int)
+    starts, stops = (np.flatnonzero(np.diff(marked) == sign) for sign in (1, -1))
+    for start, stop in zip(starts, stops, strict=True):
+        axes.axvspan(edges[start], edges[stop], color=style.TRUTH, alpha=0.45, linewidth=0, zorder=0)
+    return Patch(color=style.TRUTH, alpha=0.7, linewidth=0, label=f"{explanation.noun}s labelled positive")
+
+
+def _draw_contributions(axes: Any, explanation: Explanation, values: NDArray[np.float64]) -> None:
+    quiet(axes)
+    low, high = _limits(explanation.positions)
+    width = np.minimum(0.84 * np.diff(_edges(explanation.positions)), WIDEST_BAR * (high - low))
+    colours = [style.ACCENT if value > 0 else style.AGAINST for value in values]
+    axes.bar(explanation.positions, values, width=width, color=colours, alpha=0.8, linewidth=0)
+    axes.axhline(0, color=style.MUTED, linewidth=0.7)
+    least, most = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    reach = (most - least) or 1.0
+    axes.set_ylim(least - 0.08 * reach, most + 0.08 * reach)
+    ticks = [value for value in (least, most) if abs(value) > 0.4 * reach]
+    axes.set_yticks([0, *ticks], ["0", *(f"{tick:+.2g}".replace("-", "−") for tick in ticks)])
+
+
+def _draw_legend(page: Page, handles: list[Any], *, top: float) -> None:
+    place = (1 - style.MARGIN / style.FIGURE_WIDTH, 1 - (top - 0.04) / page.height)
+    page.figure.legend(
+        handles=handles, loc="upper right", bbox_to_anchor=place, ncols=len(handles), frameon=False, borderaxespad=0,
+        fontsize=style.SMALL, labelcolor=style.MUTED, handlelength=2.2, columnspacing=2.0,
+    )
+
+
+def _label_positions(axes: Any, explanation: Explanation) -> None:
+    """The position axis, and the patient direction at each of its ends."""
+    if len(explanation.positions) == 1:
+        axes.set_xticks(explanation.positions)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=explanation.unit == "index"))
+    name = {"mm": "position along the slice normal (mm)", "s": "time (s)", "index": f"{explanation.noun} index"}
+    below = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    quietly = {"color": style.MUTED, "fontsize": style.SMALL, **below}
+    axes.annotate(name[explanation.unit], (0.5, 0), (0, -30), ha="center", **quietly)
+    shown = set(explanation.letters or "RLAPSI")
+    for pair in (pair for pair in ASCENDS if not shown & set(pair)):
+        bright = {"color": style.INK, "fontsize": style.BODY, "weight": "bold", **below}
+        axes.annotate(f"◂ {pair[0]}", (0, 0), (0, -30), ha="left", **bright)
+        axes.annotate(f"{pair[1]} ▸", (1, 0), (0, -30), ha="right", **bright)

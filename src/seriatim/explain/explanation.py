@@ -1,0 +1,88 @@
+"""Explanation: everything a picture and a table say about one series, as plain arrays. No torch, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.series.series import Axis
+
+Unit = Literal["mm", "s", "index"]
+Letters = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a model scored one series as it did: S slices, of which T are shown.
+
+    ``label`` is the class explained and ``probability`` its number (for regression, the value); ``prediction`` is the
+    model's answer in words, e.g. "bleed", ``threshold`` what it was decided at (None where there is none).
+    ``positions`` (S,) ascend in ``unit``; ``attention`` (S,) sums to 1; ``contributions`` (S,) are logit units;
+    ``slice_scores`` maps class to (S,). ``top`` are the T slice indices shown, most attended first. ``images`` uint8
+    (T,H,W) or (T,H,W,3), windowed, in the radiological view, pixels square; ``heat`` (T,H,W) in [0,1] on the same
+    grid, None for an encoder without feature maps. ``letters`` are the patient directions at the (left, right, top,
+    bottom) edges. ``findings`` are codes or short texts without identifiers. ``truth`` bool (S,) marks labelled slices.
+    """
+
+    series_uid: str
+    label: str
+    probability: float
+    prediction: str
+    axis: Axis
+    unit: Unit
+    positions: NDArray[np.float64]
+    attention: NDArray[np.float64]
+    sop_instance_uids: tuple[str, ...]
+    top: tuple[int, ...]
+    images: NDArray[np.uint8]
+    heat: NDArray[np.float32] | None = None
+    contributions: NDArray[np.float64] | None = None
+    slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    truth: NDArray[np.bool_] | None = None
+    threshold: float | None = None
+    letters: Letters | None = None
+    window_text: str = ""
+    findings: tuple[str, ...] = ()
+    model_name: str = ""
+    model_digest: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_slices()
+        self._check_images()
+
+    @property
+    def noun(self) -> str:
+        """What one step of the series is called."""
+        return "frame" if self.axis == "time" else "slice"
+
+    def _check_slices(self) -> None:
+        count = len(self.sop_instance_uids)
+        fields = {
+            "positions": self.positions, "attention": self.attention, "contributions": self.contributions,
+            "truth": self.truth, **self.slice_scores,
+        }
+        given = {name: values for name, values in fields.items() if values is not None}
+        wrong = {name: values.shape for name, values in given.items() if values.shape != (count,)}
+        if not count or wrong:
+            raise ValueError(f"An explanation of {count} slices got per-slice shapes {wrong}.")
+        bad = [name for name, values in given.items() if not np.isfinite(values).all()]
+        if bad or not np.isfinite(self.probability):
+            raise ValueError(f"An explanation holds finite numbers only, unlike its {', '.join(bad) or 'probability'}.")
+        if not (np.diff(self.positions) > 0).all() or (self.attention < 0).any():
+            raise ValueError("Positions must strictly ascend, and attention must not be negative.")
+        if not self.top or len(set(self.top)) != len(self.top) or not all(0 <= index < count for index in self.top):
+            raise ValueError(f"The slices shown must be distinct and within 0..{count - 1}, not {self.top}.")
+
+    def _check_images(self) -> None:
+        shape = self.images.shape
+        grey, colour = self.images.ndim == 3, self.images.ndim == 4 and shape[-1] == 3
+        if self.images.dtype != np.uint8 or not (grey or colour) or shape[0] != len(self.top) or 0 in shape:
+            raise ValueError(f"Images must be uint8 ({len(self.top)},H,W[,3]), not {self.images.dtype} {shape}.")
+        if self.heat is None:
+            return
+        if self.heat.shape != shape[:3] or not ((self.heat >= 0) & (self.heat <= 1)).all():
+            raise ValueError(f"Heat must be {shape[:3]} within [0,1], not {self.heat.shape}.")

@@ -1,0 +1,98 @@
+"""The picture of an explanation: its header, the attention curve, the most attended slices, and what it cannot say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.patches import Rectangle
+
+from seriatim.errors import OutputError
+from seriatim.explain import style
+from seriatim.explain.curve import curve_height, draw_curve
+from seriatim.explain.explanation import Explanation
+from seriatim.explain.montage import draw_montage, montage_height
+from seriatim.explain.style import Page
+
+HEADER_HEIGHT = 1.5
+SECTION_GAP = 0.3
+FOOTER_HEIGHT = 0.75
+GAUGE = (3.4, 0.1)
+"""Width and height in inches of the bar that shows the probability beside its threshold."""
+FOOTNOTE = (
+    "Attention says which {noun}s the model weighed, not why. Grad-CAM is relative to the {noun}s shown. "
+    "Research use, not a medical device."
+)
+
+
+def draw_explanation(explanation: Explanation, path: Path) -> None:
+    """Draw one series' explanation as a PNG. It shows no identifier, neither UIDs nor file names.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    page = compose(explanation)
+    try:
+        page.figure.savefig(path, format="png", dpi=style.DPI, facecolor=style.BACKGROUND)
+    except OSError as error:
+        raise OutputError(f"The picture {path} cannot be written: {error}. Choose another folder.") from error
+
+
+def compose(explanation: Explanation) -> Page:
+    """Lay the explanation out on a page as high as its slices need."""
+    curve, montage = curve_height(explanation), montage_height(explanation)
+    page = Page(HEADER_HEIGHT + curve + SECTION_GAP + montage + FOOTER_HEIGHT)
+    _draw_header(page, explanation)
+    draw_curve(page, explanation, top=HEADER_HEIGHT)
+    draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
+    footnote = FOOTNOTE.format(noun=explanation.noun)
+    page.note(style.MARGIN, page.height - 0.42, footnote, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+    return page
+
+
+def _draw_header(page: Page, explanation: Explanation) -> None:
+    title = {"fontsize": style.TITLE, "weight": "bold", "va": "baseline"}
+    wide = page.write(style.MARGIN, 0.68, explanation.label, width=7.2, **title)
+    score = f"{explanation.probability:.2f}" if _is_share(explanation.probability) else f"{explanation.probability:.4g}"
+    page.write(style.MARGIN + wide + 0.3, 0.68, score, width=1.6, color=style.ACCENT, **title)
+    left = style.MARGIN
+    if _is_share(explanation.probability):
+        _draw_gauge(page, explanation)
+        left += GAUGE[0] + 0.3
+    answer = f"Prediction: {explanation.prediction}"
+    if explanation.threshold is not None:
+        answer += f"  (threshold {explanation.threshold:.2f})"
+    page.write(left, 0.96, answer, width=5.4, color=style.INK)
+    for line, text in enumerate(_facts(explanation)):
+        page.note(style.FIGURE_WIDTH - style.MARGIN, 0.44 + 0.25 * line, text, width=5.4, ha="right")
+
+
+def _draw_gauge(page: Page, explanation: Explanation) -> None:
+    axes = page.add_axes(style.MARGIN, 1.0, *GAUGE)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_axis_off()
+    axes.add_patch(Rectangle((0, 0), 1, 1, color=style.GRID, linewidth=0))
+    axes.add_patch(Rectangle((0, 0), explanation.probability, 1, color=style.ACCENT, linewidth=0))
+    if explanation.threshold is not None and _is_share(explanation.threshold):
+        axes.plot([explanation.threshold] * 2, [-0.7, 1.7], color=style.INK, linewidth=1.6, clip_on=False)
+
+
+def _facts(explanation: Explanation) -> list[str]:
+    """The lines on the right of the header: the series, the model, what discovery noticed."""
+    count = len(explanation.positions)
+    series = f"{count} {explanation.noun}{'s' if count > 1 else ''}"
+    model = " · ".join(part for part in (explanation.model_name, explanation.model_digest[:12]) if part)
+    noticed = ", ".join(_shorten(finding) for finding in explanation.findings)
+    return [
+        " · ".join(part for part in (series, explanation.window_text) if part),
+        *([f"model {model}"] if model else []),
+        *([f"noticed: {noticed}"] if noticed else []),
+    ]
+
+
+def _shorten(finding: str) -> str:
+    """A finding's code as words; its message is left out, since it may name the series."""
+    return finding.partition(":")[0].lower().replace("_", " ")
+
+
+def _is_share(value: float) -> bool:
+    return 0 <= value <= 1

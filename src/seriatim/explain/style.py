@@ -1,0 +1,74 @@
+"""How pictures look: a dark reading-room theme, its type sizes, and text that always fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BACKGROUND = "#0f1317"
+PANEL = "#161b21"
+GRID = "#2a323b"
+INK = "#eef1f4"
+MUTED = "#98a4b0"
+ACCENT = "#ffb547"
+SCORE = "#7cc4ff"
+AGAINST = "#6f8fbf"
+TRUTH = "#2f6b52"
+TITLE, HEADING, BODY, SMALL = 21.0, 13.0, 10.5, 9.0
+"""Type sizes in points on a figure of FIGURE_WIDTH."""
+FIGURE_WIDTH = 16.0
+MARGIN = 0.55
+"""Inches."""
+DPI = 140
+SMALLEST_TYPE = 8.5
+
+
+class Page:
+    """A figure measured in inches from its top left corner, as a page is read."""
+
+    def __init__(self, height: float) -> None:
+        self.height = height
+        self.figure = Figure(figsize=(FIGURE_WIDTH, height), dpi=DPI, facecolor=BACKGROUND)
+        self._canvas = FigureCanvasAgg(self.figure)
+
+    def add_axes(self, left: float, top: float, width: float, height: float) -> Any:
+        """Axes with their top left corner at (left, top), in inches."""
+        box = (left / FIGURE_WIDTH, 1 - (top + height) / self.height, width / FIGURE_WIDTH, height / self.height)
+        return self.figure.add_axes(box, facecolor=PANEL)
+
+    def write(self, left: float, top: float, text: str, *, width: float, **style: Any) -> float:
+        """Write one line with its top at ``top``, shrunk and then cut to ``width`` inches; its width in inches."""
+        style = {"color": INK, "fontsize": BODY, "va": "top", **style}
+        place = (left / FIGURE_WIDTH, 1 - top / self.height)
+        artist = self.figure.text(*place, " ".join(text.split()), parse_math=False, **style)
+        return self._fit(artist, width)
+
+    def note(self, left: float, top: float, text: str, *, width: float, **style: Any) -> float:
+        """Write one quiet line of small type."""
+        return self.write(left, top, text, width=width, **{"color": MUTED, "fontsize": SMALL, **style})
+
+    def _fit(self, artist: Any, width: float) -> float:
+        smallest = HEADING if artist.get_fontsize() > HEADING else SMALLEST_TYPE
+        while (wide := self._measure(artist)) > width and artist.get_fontsize() > smallest:
+            artist.set_fontsize(max(smallest, artist.get_fontsize() * 0.94))
+        while wide > width and len(artist.get_text()) > 1:
+            artist.set_text(artist.get_text().rstrip("…")[: max(1, int(len(artist.get_text()) * 0.95) - 1)] + "…")
+            wide = self._measure(artist)
+        return wide
+
+    def _measure(self, artist: Any) -> float:
+        return float(artist.get_window_extent(self._canvas.get_renderer()).width) / DPI
+
+
+def quiet(axes: Any) -> None:
+    """Take everything from axes that is not data: frame lines, tick marks, bright ticks."""
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(colors=MUTED, labelsize=SMALL, length=0, pad=5)
+
+
+def format_position(position: float, unit: str) -> str:
+    """A position as people read it: "64.5 mm", "1.24 s", "" where it is only the index."""
+    return {"mm": f"{position:.1f} mm", "s": f"{position:.2f} s"}.get(unit, "").replace("-", "−")
