@@ -1,0 +1,243 @@
+"""From tables to figures: what is asked, measured, written and refused; numbers against scikit-learn."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from typer.testing import CliRunner
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation import EvaluationSettings, describe, evaluate
+
+CLASSES = ["covid", "pneumonia", "regular"]
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def score_row(uid, numbers, *, prediction=""):
+    head = {"study_uid": f"{uid}.0", "series_uid": uid, "path": f"s{uid}", "modality": "CT", "slices": 4}
+    return {**head, "status": "scored", "reason": "", **numbers, "prediction": prediction, "seconds": 1, "volume": ""}
+
+
+def write_run(folder, *, target, labels, classes, thresholds=None):
+    task = {"kind": "diagnosis", "target": target, "labels": labels, "classes": classes}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps({"task": task, "thresholds": thresholds or {}}))
+
+
+def make_binary(folder, *, count=40, first=0, threshold=0.5, seed=0):
+    """A scored folder; returns scores.csv, the labels and the probabilities."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    values = 1 / (1 + np.exp(-random.normal(size=count) - 2 * labels + 1))
+    rows = [score_row(f"1.{first + i}", {"probability_bleed": repr(float(v))}) for i, v in enumerate(values)]
+    write_run(folder, target="binary", labels=["bleed"], classes=["bleed"], thresholds={"bleed": threshold})
+    return write(folder / "scores.csv", rows), labels, values
+
+
+def label_rows(labels, *, first=0, patients=None, name="bleed"):
+    whose = patients if patients is not None else range(first, first + len(labels))
+    rows = zip(labels, whose, strict=True)
+    return [{"series_uid": f"1.{first + i}", name: v, "patient": f"p{p}"} for i, (v, p) in enumerate(rows)]
+
+
+def run(tmp_path, scores, labels, **options):
+    scores = scores if isinstance(scores, list) else [scores]
+    settings = EvaluationSettings(labels=write(tmp_path / "labels.csv", labels), **options)
+    found = evaluate(scores, settings=settings, output=tmp_path / "eval")
+    text = (tmp_path / "eval" / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == json.loads(json.dumps(describe(found, settings)))
+    return json.loads(text)
+
+
+def test_binary_figures_equal_sklearn(tmp_path):
+    scores, labels, values = make_binary(tmp_path / "out", threshold=0.6)
+    found = run(tmp_path, scores, label_rows(labels))["metrics"]
+    called = values >= 0.6
+    expected = {
+        "auc": sklearn.metrics.roc_auc_score(labels, values),
+        "average_precision": sklearn.metrics.average_precision_score(labels, values),
+        "accuracy": sklearn.metrics.accuracy_score(labels, called),
+        "sensitivity": sklearn.metrics.recall_score(labels, called),
+        "specificity": sklearn.metrics.recall_score(1 - labels, ~called),
+        "brier": sklearn.metrics.brier_score_loss(labels, values),
+    }
+    assert {name: one["value"] for name, one in found.items()} == pytest.approx(expected)
+    assert all(one["low"] <= one["value"] <= one["high"] for one in found.values())
+    assert [found[name]["method"] for name in ("auc", "accuracy")] == ["delong, logit", "wilson"]
+
+
+def test_patients_with_several_series_widen_the_intervals(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    alone = run(tmp_path, scores, label_rows(labels))
+    shared = run(tmp_path, scores, label_rows(labels, patients=np.arange(40) // 4))
+    assert shared["intervals"]["clusters"] == 10
+    assert shared["metrics"]["auc"]["method"] == "bootstrap over patients"
+    assert shared["metrics"]["auc"]["value"] == alone["metrics"]["auc"]["value"]
+
+
+def test_folds_are_pooled_and_each_decided_by_its_own_threshold(tmp_path):
+    one, labels_1, values_1 = make_binary(tmp_path / "f1", threshold=0.3, seed=1)
+    two, labels_2, values_2 = make_binary(tmp_path / "f2", threshold=0.7, first=40, seed=2)
+    found = run(tmp_path, [one, two], label_rows(np.concatenate([labels_1, labels_2])))
+    right = np.concatenate([(values_1 >= 0.3) == labels_1, (values_2 >= 0.7) == labels_2])
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
+    areas = [sklearn.metrics.roc_auc_score(labels_1, values_1), sklearn.metrics.roc_auc_score(labels_2, values_2)]
+    assert found["metrics"]["auc_mean_of_files"]["value"] == pytest.approx(np.mean(areas))
+    assert [one["metrics"]["auc"]["value"] for one in found["files"]] == pytest.approx(areas)
+    assert found["thresholds"] == [{"bleed": 0.3}, {"bleed": 0.7}]
+
+
+def test_labelled_series_without_a_score_are_counted_with_their_reason(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out", count=12)
+    rows = list(csv.DictReader(scores.open()))
+    rows[0] |= {"status": "refused", "reason": "GAP: slices 3-4", "probability_bleed": ""}
+    write(scores, rows)
+    labelled = [*label_rows(labels), {"series_uid": "9.9", "bleed": 1, "patient": "z"}]
+    labelled[1]["bleed"] = ""
+    counts = run(tmp_path, scores, labelled)["counts"]
+    assert (counts["labelled"], counts["evaluated"]) == (13, 10)
+    assert counts["not_evaluated"] == {"refused: GAP: slices 3-4": 1, "missing: not in scores.csv": 1, "label empty": 1}
+
+
+def test_multi_class_figures_equal_sklearn(tmp_path):
+    random = np.random.default_rng(0)
+    true = np.arange(60) % 3
+    values = random.dirichlet(np.ones(3), 60) * 0.5 + 0.5 * np.eye(3)[true] * random.random((60, 1))
+    values /= values.sum(axis=1, keepdims=True)
+    rows = [
+        score_row(f"1.{i}", {f"probability_{c}": repr(float(x)) for c, x in zip(CLASSES, v, strict=True)})
+        for i, v in enumerate(values)
+    ]
+    write_run(tmp_path / "out", target="multiclass", labels=["label"], classes=CLASSES)
+    labels = label_rows([CLASSES[one] for one in true], name="label")
+    content = run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)
+    found, predicted = content["metrics"], values.argmax(axis=1)
+    expected = sklearn.metrics.roc_auc_score(true, values, multi_class="ovr")
+    assert found["auc_macro"]["value"] == pytest.approx(expected)
+    assert found["accuracy"]["value"] == pytest.approx((true == predicted).mean())
+    balanced = sklearn.metrics.balanced_accuracy_score(true, predicted)
+    assert found["balanced_accuracy"]["value"] == pytest.approx(balanced)
+    assert found["sensitivity_covid"]["value"] == pytest.approx((predicted[true == 0] == 0).mean())
+    assert content["confusion"]["counts"] == sklearn.metrics.confusion_matrix(true, predicted).tolist()
+
+
+def test_several_labels_are_measured_where_they_are_known(tmp_path):
+    random = np.random.default_rng(0)
+    truth, values = random.integers(0, 2, (40, 2)), random.random((40, 2))
+    rows = [score_row(f"1.{i}", {"probability_a": v[0], "probability_b": v[1]}) for i, v in enumerate(values)]
+    thresholds = {"a": 0.5, "b": 0.5}
+    write_run(tmp_path / "out", target="multilabel", labels=["a", "b"], classes=["a", "b"], thresholds=thresholds)
+    labels = [{"series_uid": f"1.{i}", "a": t[0], "b": t[1] if i < 30 else ""} for i, t in enumerate(truth)]
+    found = run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)["metrics"]
+    known = sklearn.metrics.roc_auc_score(truth[:30, 1], values[:30, 1])
+    assert found["auc_b"]["value"] == pytest.approx(known)
+    assert (found["auc_a"]["n"], found["auc_b"]["n"]) == (40, 30)
+    whole = sklearn.metrics.roc_auc_score(truth[:, 0], values[:, 0])
+    assert found["auc_macro"]["value"] == pytest.approx((whole + known) / 2)
+
+
+def test_regression_figures_equal_sklearn(tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.normal(50, 10, 30)
+    values = truth + random.normal(0, 5, 30)
+    rows = [score_row(f"1.{i}", {"value_age": repr(float(v))}) for i, v in enumerate(values)]
+    write_run(tmp_path / "out", target="regression", labels=["age"], classes=["age"])
+    labels = label_rows([repr(float(one)) for one in truth], name="age")
+    found = run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)["metrics"]
+    assert found["mae"]["value"] == pytest.approx(sklearn.metrics.mean_absolute_error(truth, values))
+    assert found["r2"]["value"] == pytest.approx(sklearn.metrics.r2_score(truth, values))
+    assert found["pearson"]["low"] < found["pearson"]["value"] < found["pearson"]["high"]
+    assert (tmp_path / "eval" / "agreement.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("labels", [[1], [0], [1, 1, 1], [0, 1]])
+def test_what_few_series_cannot_say_is_null_with_a_reason(tmp_path, labels):
+    scores, _, _ = make_binary(tmp_path / "out", count=len(labels))
+    found = run(tmp_path, scores, label_rows(labels))["metrics"]
+    assert all(one["low"] is not None or one["reason"] for one in found.values())
+    assert (tmp_path / "eval" / "roc.png").exists()
+
+
+def make_slices(folder, attention, *, shared_uid=False):
+    """slices.csv of series 1.0, 1.1, ... from a list of attention weights each."""
+    rows = [
+        {"series_uid": f"1.{i}", "sop_instance_uid": f"1.{i}.{0 if shared_uid else k}", "index": k, "attention": weight}
+        for i, weights in enumerate(attention)
+        for k, weight in enumerate(weights)
+    ]
+    return write(folder / "slices.csv", rows)
+
+
+@pytest.mark.parametrize("shared_uid", [False, True])
+def test_the_top_attended_slice_is_held_against_the_truth(tmp_path, shared_uid):
+    """Series 1.1 looks at its bleed, 1.3 beside it, 1.5 ties between a right and a wrong slice."""
+    scores, labels, _ = make_binary(tmp_path / "out", count=6)
+    attention = [[0.5, 0.3, 0.2]] * 6
+    attention[3], attention[5] = [0.2, 0.5, 0.3], [0.4, 0.4, 0.2]
+    rows = list(csv.DictReader(make_slices(tmp_path / "out", attention, shared_uid=shared_uid).open()))
+    for row in rows:
+        bleeds = int(row["series_uid"][2:]) % 2 == 1 and row["index"] == "0"
+        row |= {"bleed": int(bleeds)}
+        del row["attention"]
+    found = run(tmp_path, scores, label_rows(labels), slices=write(tmp_path / "truth.csv", rows))["slices"]
+    top = found["metrics"]["top_attended_slice_is_positive"]
+    assert (top["value"], top["n"]) == (pytest.approx(0.5), 3)
+    assert found["chance"]["top_attended_slice_is_positive"] == pytest.approx(1 / 3)
+    assert found["metrics"]["slice_auc_of_attention"]["value"] == pytest.approx((1 + 0 + 0.75) / 3)
+    assert found["series"]["top_attended_slice_is_positive"]["with_slice_truth"] == 6
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: (folder / "run.json").unlink(), "--label"),
+        (lambda folder: write_run(folder, target="binary", labels=["bleed"], classes=["bleed"]), "--threshold"),
+        (lambda folder: write_run(folder, target="binary", labels=["ich"], classes=["bleed"]), "no label column 'ich'"),
+        (lambda folder: write_run(folder, target="binary", labels=["bleed"], classes=["x"]), "no column probability_x"),
+        (lambda folder: (folder / "run.json").write_text("{"), "cannot be read"),
+    ],
+)
+def test_what_is_not_known_is_asked_for_and_never_guessed(tmp_path, break_it, message):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    break_it(tmp_path / "out")
+    with pytest.raises(ConfigError, match=message):
+        run(tmp_path, scores, label_rows(labels))
+
+
+def test_a_label_or_score_that_is_no_number_is_refused(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out", count=4)
+    with pytest.raises(ConfigError, match="perhaps"):
+        run(tmp_path, scores, [*label_rows(labels)[:3], {"series_uid": "1.3", "bleed": "perhaps", "patient": "p"}])
+    rows = list(csv.DictReader(scores.open()))
+    rows[2]["probability_bleed"] = "nan"
+    with pytest.raises(ConfigError, match=r"series 1\.2 is scored"):
+        run(tmp_path, write(scores, rows), label_rows(labels))
+
+
+def test_command_line_from_end_to_end_without_a_run_json(tmp_path):
+    from seriatim.cli import app
+
+    scores, labels, values = make_binary(tmp_path / "out")
+    (tmp_path / "out" / "run.json").unlink()
+    table = write(tmp_path / "labels.csv", label_rows(labels, name="ich"))
+    options = ["--labels", str(table), "--output", str(tmp_path / "eval"), "--label", "ich", "--threshold", "0.4"]
+    result = CliRunner().invoke(app, ["evaluate", str(scores), *options])
+    assert result.exit_code == 0, result.output
+    assert "40 series labelled, 40 scored and evaluated" in result.output
+    rows = {row["metric"]: row for row in csv.DictReader((tmp_path / "eval" / "evaluation.csv").open())}
+    assert list(rows["auc"]) == ["metric", "value", "low", "high", "method", "n"]
+    assert float(rows["accuracy"]["value"]) == pytest.approx(((values >= 0.4) == labels).mean())
+    assert {path.name for path in (tmp_path / "eval").iterdir()} == {
+        "evaluation.json", "evaluation.csv", "roc.png", "reliability.png",
+    }  # fmt: skip

@@ -1,0 +1,127 @@
+"""Labels find their series by UID or path; what does not fit is an error that names the repair."""
+
+import csv
+
+import pytest
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation.join import cluster, join
+from seriatim.evaluation.scores import read_scores
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def score(uid, path, *, status="scored", volume="", study=""):
+    reason = "" if status == "scored" else "GAP: slices 3-4"
+    row = {"study_uid": study, "series_uid": uid, "path": path, "status": status, "reason": reason}
+    return {**row, "probability_bleed": "0.5" if status == "scored" else "", "volume": volume}
+
+
+def joined(tmp_path, scores, labels, *, labels_in="data"):
+    tables = [read_scores(write(tmp_path / "out" / "scores.csv", scores))]
+    return join(tables, write(tmp_path / labels_in / "labels.csv", labels))
+
+
+def matches(result):
+    return {pair.label.get("name"): pair.score["series_uid"] for pair in result.pairs}
+
+
+def test_series_uid_wins_over_path(tmp_path):
+    result = joined(
+        tmp_path,
+        [score("1.1", "a"), score("1.2", "b")],
+        [{"series_uid": "1.2", "path": "a", "name": "x"}, {"series_uid": "", "path": "b", "name": "y"}],
+    )
+    assert matches(result) == {"x": "1.2"}
+    assert [one.reason for one in result.missing] == ["not in scores.csv"]
+    assert result.unlabelled == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["{data}/series/a", "series/a", "a", "./series/a", "other/series/a", "/moved/data/series/a", "../data/series/a"],
+)
+def test_a_path_is_found_however_scoring_named_it(tmp_path, path):
+    labels = [{"path": "series/a", "name": "a"}, {"path": "series/b", "name": "b"}]
+    result = joined(tmp_path, [score("1", path.format(data=tmp_path / "data"))], labels)
+    assert matches(result) == {"a": "1"}
+
+
+def test_a_label_of_a_folder_fits_the_one_scored_series_below_it(tmp_path):
+    labels = [{"path": "p1", "name": "a"}, {"path": "p2", "name": "b"}]
+    scores = [score("1", f"{tmp_path}/data/p1/study/ct"), score("2", f"{tmp_path}/data/p1/scout", status="refused")]
+    result = joined(tmp_path, scores, labels)
+    assert matches(result) == {"a": "1"}
+    assert result.labelled == 2
+
+
+def test_windows_paths_and_names_that_begin_alike(tmp_path):
+    labels = [{"path": "series\\a", "name": "a"}, {"path": "series\\aa", "name": "aa"}]
+    result = joined(tmp_path, [score("1", "series/aa"), score("2", "series/a")], labels)
+    assert matches(result) == {"a": "2", "aa": "1"}
+
+
+def test_a_label_that_fits_two_scored_series_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"fits 2 scored series.*series_uid"):
+        joined(tmp_path, [score("1", "p/a"), score("1", "p/a", volume="2")], [{"path": "p/a"}])
+
+
+def test_volumes_of_one_series_are_told_apart(tmp_path):
+    scores = [score("1", "a", volume="echo 1"), score("1", "a", volume="echo 2")]
+    labels = [{"series_uid": "1", "volume": "echo 2", "name": "x"}]
+    result = joined(tmp_path, scores, labels)
+    assert [pair.score["volume"] for pair in result.pairs] == ["echo 2"]
+
+
+def test_a_path_that_fits_two_labels_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"fits line 2 .* and line 3 .*series_uid"):
+        joined(tmp_path, [score("1", "7")], [{"path": "train/7"}, {"path": "test/7"}])
+
+
+@pytest.mark.parametrize("labels", [[{"series_uid": "1"}] * 2, [{"path": "a"}, {"path": "./x/../a"}]])
+def test_two_labels_for_one_series_are_refused(tmp_path, labels):
+    with pytest.raises(ConfigError, match="lines 2 and 3"):
+        joined(tmp_path, [score("1", "a")], labels)
+
+
+def test_labels_of_another_set_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"No row of .* fits"):
+        joined(tmp_path, [score("1", "a")], [{"path": "b"}])
+    with pytest.raises(ConfigError, match="neither a column series_uid nor path"):
+        joined(tmp_path, [score("1", "a")], [{"bleed": "1"}])
+
+
+def test_no_labelled_series_vanishes(tmp_path):
+    scores = [score("1", "a"), score("2", "b", status="refused"), score("3", "c", status="failed")]
+    result = joined(tmp_path, scores, [{"series_uid": uid} for uid in "1234"])
+    assert len(result.pairs) == 1
+    assert [one.status for one in result.missing] == ["refused", "failed", "missing"]
+    assert result.labelled == 4
+
+
+def test_one_series_in_two_files_is_refused(tmp_path):
+    paths = [write(tmp_path / str(fold) / "scores.csv", [score("1", "a")]) for fold in range(2)]
+    with pytest.raises(ConfigError, match=r"scores\.csv only once"):
+        join([read_scores(path) for path in paths], write(tmp_path / "labels.csv", [{"series_uid": "1"}]))
+
+
+def test_series_are_clustered_by_patient_then_by_study(tmp_path):
+    scores = [score(str(uid), f"s{uid}", study=study) for uid, study in enumerate(["9", "9", "8", ""])]
+    named = joined(tmp_path, scores, [{"series_uid": str(uid), "patient": "p"} for uid in range(4)])
+    assert cluster(named.pairs)[0].number.tolist() == [0, 0, 0, 0]
+    unnamed = joined(tmp_path, scores, [{"series_uid": str(uid)} for uid in range(4)])
+    clusters, by = cluster(unnamed.pairs)
+    assert clusters.number.tolist() == [0, 0, 1, 2]
+    assert by == "series or study"
+
+
+def test_a_table_that_is_not_a_scores_csv_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no column 'series_uid'"):
+        read_scores(write(tmp_path / "scores.csv", [{"path": "a"}]))
