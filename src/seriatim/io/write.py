@@ -15,6 +15,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, UltrasoundMultiF
 
 RESCALE_INTERCEPT_HU = -1024
 MAX_HU = 3071
+X264_REPEATABLE = "bframes=0:rc-lookahead=0:mbtree=0"
+"""x264's lookahead reads unset memory at some sizes (34 x 34, 100 x 100), and its bytes then differ from run to run."""
 DATE, TIME = "20260101", "120000"
 
 
@@ -120,7 +122,7 @@ def write_video(path: Path, clip: Clip) -> None:
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=clip.frames_per_second)
         stream.width, stream.height, stream.pix_fmt = columns, rows, "yuv420p"
-        stream.options = {"crf": "10", "preset": "fast", "flags": "+bitexact"}
+        stream.options = {"crf": "10", "preset": "fast", "flags": "+bitexact", "x264-params": X264_REPEATABLE}
         stream.codec_context.thread_count = 1  # the bytes must not depend on the machine's cores
         for image in clip.frames:
             for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="gray")):

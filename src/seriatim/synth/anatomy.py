@@ -37,6 +37,8 @@ class Head:
     """A painted head: HU and the fields (Z,Y,X) that a bleed needs to find its place."""
 
     values_hu: Field
+    brain_hu: Field
+    """What the cranial cavity is filled with, before the skull's edge is blended over it."""
     depth_mm: Field
     """Radial depth below the inner table of the skull; negative outside the cranial cavity."""
     ventricles: Field
@@ -83,7 +85,7 @@ def paint_head(grid: Grid, shape: HeadShape, rng: np.random.Generator) -> Head:
     _paint_dense_normals(brain, grid, shape, depth_mm)
     brain += np.float32(5) * np.exp(-np.maximum(depth_mm, 0) / np.float32(7))  # what beam hardening leaves at the bone
     paint(values, grid.soft(depth_mm), brain)
-    return Head(values_hu=values, depth_mm=depth_mm, ventricles=ventricles, sulci=sulci)
+    return Head(values_hu=values, brain_hu=brain, depth_mm=depth_mm, ventricles=ventricles, sulci=sulci)
 
 
 def _outer_depth(grid: Grid, shape: HeadShape) -> Field:

@@ -20,12 +20,12 @@ BRAIN_MM = 3.0
 
 def draw_bleed(subtype: str, grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     """Draw the place and size of one bleed of a subtype and return how much of each voxel it covers, 0 to 1."""
-    return _SHAPES[subtype](grid, head, rng) * (head.depth_mm > -1)
+    return _SHAPES[subtype](grid, head, rng) * (head.depth_mm > -0.5 * grid.edge_mm)
 
 
 def _epidural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     direction = _sideways(rng)
-    thickness, radius = rng.uniform(12, 22), rng.uniform(34, 46)
+    thickness, radius = rng.uniform(11, 22), rng.uniform(27, 46)
     surface = _inner_table(grid, head, direction)
     centre = direction * (surface + radius - thickness)
     x, y, z = (coordinate - np.float32(middle) for coordinate, middle in zip(grid.coordinates, centre, strict=True))
@@ -36,7 +36,7 @@ def _epidural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
 def _subdural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     x, y, z = grid.coordinates
     side, heading, level = rng.choice((-1, 1)), rng.uniform(-35, 35), rng.uniform(5, 45)
-    half_angle, half_height = rng.uniform(60, 85), rng.uniform(12, 22)
+    half_angle, half_height = rng.uniform(55, 85), rng.uniform(10, 22)
     angle = np.degrees(np.arctan2(y, x * np.float32(side))) - np.float32(heading)
     taper = 1 - (angle / np.float32(half_angle)) ** 2 - ((z - np.float32(level)) / np.float32(half_height)) ** 2
     thickness_mm = np.float32(rng.uniform(8, 14)) * np.sqrt(np.clip(taper, 0, 1))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from seriatim.io.write import CtSlices, Identity, make_uid, write_ct_series
 from seriatim.synth.anatomy import Head, draw_head_shape, paint_head
 from seriatim.synth.bleeds import SUBTYPES, draw_bleed
-from seriatim.synth.grid import Field, Grid, paint
+from seriatim.synth.grid import Field, Grid
 from seriatim.synth.truth import Row, is_positive, make_generator, patient_of, split_of
 
 KIND = "head-ct"
 SAMPLES_PER_SLICE = 2
 MIN_SLICES, MAX_SLICES = 2, 8
-MIN_AREA_MM2 = 45.0
+MIN_AREA_MM2 = 60.0
 SECOND_SUBTYPE_CHANCE = 0.2
 """A second subtype lies on the slices of the first, so that the bleeding slices of a series stay contiguous."""
 DRAWS = 30
@@ -119,30 +119,32 @@ def _add_bleed(
 ) -> NDArray[np.bool_]:
     """Paint one bleed into the head, on 2 to 8 contiguous slices among those allowed (S,); returns which (S,)."""
     pixel_mm2 = float(grid.spacing_mm[0] * grid.spacing_mm[1])
+    longest = int(rng.integers(3, MAX_SLICES + 1))
     best, truth = np.zeros(grid.shape, dtype=np.float32), np.zeros_like(allowed)
     for _ in range(DRAWS):
         coverage = draw_bleed(subtype, grid, head, rng)
         area_mm2 = (_average_samples(coverage) > 0.4).sum(axis=(1, 2)) * pixel_mm2
-        run = _longest_run((area_mm2 >= MIN_AREA_MM2) & allowed, area_mm2)
+        run = _longest_run((area_mm2 >= MIN_AREA_MM2) & allowed, area_mm2, longest)
         best, truth = (coverage, run) if run.sum() > truth.sum() else (best, truth)
         if truth.sum() >= MIN_SLICES:
             break
     best *= np.repeat(truth, SAMPLES_PER_SLICE)[:, None, None]  # a sliver outside the run would make the truth unclear
-    paint(head.values_hu, best, float(rng.uniform(60, 72)))
+    blood = best * np.maximum(np.float32(rng.uniform(61, 73)) - head.brain_hu, 0)  # a calcification stays in sight
+    head.brain_hu[...] += blood
+    head.values_hu[...] += blood * grid.soft(head.depth_mm)  # what bone takes of a voxel at the edge stays bone
     return truth
 
 
-def _longest_run(present: NDArray[np.bool_], area_mm2: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The longest contiguous run of slices, at most MAX_SLICES of it, those of the largest area."""
+def _longest_run(present: NDArray[np.bool_], area_mm2: NDArray[np.float64], longest: int) -> NDArray[np.bool_]:
+    """The longest contiguous run of slices, at most ``longest`` of it, those of the largest area."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
     run = np.zeros_like(present)
     if not len(edges):
         return run
     start, stop = max(zip(edges[::2], edges[1::2], strict=True), key=lambda pair: pair[1] - pair[0])
-    if stop - start > MAX_SLICES:
-        sums = np.convolve(area_mm2[start:stop], np.ones(MAX_SLICES), mode="valid")
-        start = start + int(np.argmax(sums))
-        stop = start + MAX_SLICES
+    if stop - start > longest:
+        start += int(np.argmax(np.convolve(area_mm2[start:stop], np.ones(longest), mode="valid")))
+        stop = start + longest
     run[start:stop] = True
     return run
 
