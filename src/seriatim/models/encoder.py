@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,7 +13,12 @@ from seriatim.errors import ModelError
 HEADS = ("fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits")
 """The names torchvision gives to classifier heads; their tensors are no part of an encoder."""
 
-OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+RENAMED = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),  # DenseNet files of 2017
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),  # ViT files of 2022
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
+"""Names that torchvision's published files still use for tensors its code calls otherwise."""
 
 
 class Encoder(nn.Module, ABC):
@@ -41,21 +47,28 @@ def load_encoder_weights(module: nn.Module, weights: Mapping[str, Tensor], *, na
     Raises:
         ModelError: tensors are missing, of another shape, or belong to another network; the first three are named.
     """
-    given = {OLD_DENSENET_KEY.sub(r"\1\2.", key): tensor for key, tensor in weights.items()}
+    given = {_rename(key): tensor for key, tensor in weights.items()}
     own = module.state_dict()
     given = {key: tensor for key, tensor in given.items() if key in own or key.split(".")[0] not in HEADS}
-    wrong = [
+    wrong = [f"{key} is missing" for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    wrong += [f"{key} is no part of {name}" for key in given if key not in own]
+    wrong += [
         f"{key} is {tuple(tensor.shape)}, expected {tuple(own[key].shape)}"
         for key, tensor in given.items()
         if key in own and tensor.shape != own[key].shape
     ]
-    if not wrong:
-        result = module.load_state_dict(given, strict=False)
-        wrong = [f"{key} is missing" for key in result.missing_keys if not key.endswith("num_batches_tracked")]
-        wrong += [f"{key} is no part of {name}" for key in result.unexpected_keys]
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise ModelError(
             f"The weights do not fit {name}: {'; '.join(wrong[:3])}{more}. "
             f"Give weights made for {name}, or name the network they were made for."
         )
+    with torch.no_grad():
+        for key, tensor in given.items():
+            own[key].copy_(tensor)
+
+
+def _rename(key: str) -> str:
+    for old, new in RENAMED:
+        key = old.sub(new, key)
+    return key
