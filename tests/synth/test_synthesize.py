@@ -60,6 +60,13 @@ def test_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
     assert digests(tmp_path).keys() == {"notes.txt"}
 
 
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="folder"):
+            synthesize("ultrasound", path, count=1, size=32)
+
+
 def test_force_replaces_the_set_and_nothing_else(tmp_path: Path) -> None:
     synthesize("ultrasound", tmp_path, count=2, size=32)
     (tmp_path / "notes.txt").write_text("mine")

@@ -68,12 +68,12 @@ def _intraventricular(grid: Grid, head: Head, rng: np.random.Generator) -> Field
 
 def _subarachnoid(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     direction = _sideways(rng)
-    reach_mm = rng.uniform(48, 66)
+    reach_mm = rng.uniform(54, 70)
     surface = _inner_table(grid, head, direction) - 8
     centre = direction * surface
     x, y, z = (coordinate - np.float32(middle) for coordinate, middle in zip(grid.coordinates, centre, strict=True))
     near_mm = np.float32(reach_mm) - np.sqrt(x * x + y * y + (2 * z) ** 2)
-    return np.asarray(np.minimum(1, head.sulci * np.float32(1.6)) * grid.soft(near_mm / 4))
+    return np.asarray(np.minimum(1, head.sulci * np.float32(2)) * grid.soft(near_mm / 4))
 
 
 def _sideways(rng: np.random.Generator) -> NDArray[np.float64]:

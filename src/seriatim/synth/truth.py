@@ -48,7 +48,7 @@ def prepare_folder(folder: Path, *, force: bool) -> None:
     """Make an empty folder for a set; with ``force`` an earlier synthetic set in it is removed first.
 
     Raises:
-        OutputError: the folder holds files and ``force`` is off, or what it holds is no synthetic set.
+        OutputError: the folder cannot be made, holds files and ``force`` is off, or what it holds is no synthetic set.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file. Give a new folder.")
@@ -58,7 +58,10 @@ def prepare_folder(folder: Path, *, force: bool) -> None:
         if not (folder / "labels.csv").is_file():
             raise OutputError(f"{folder} holds files but no labels.csv, so it is no synthetic set and is left alone.")
         _remove_set(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error}. Give a folder you may write to.") from error
 
 
 def _remove_set(folder: Path) -> None:
