@@ -11,6 +11,7 @@ from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
+from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import expand_frames
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
@@ -67,8 +68,7 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read_header(file: BinaryIO) -> Any:
-    dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
-    return dataset
+    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
 
 
 def _require_image(dataset: Any) -> None:
@@ -153,7 +153,7 @@ def _read_traits(dataset: Any) -> dict[str, Trait]:
     traits: dict[str, Trait] = {}
     for keyword in TRAITS:
         if text := get_text(dataset, keyword):
-            traits[keyword] = _as_trait(text)
+            traits[keyword] = as_trait(text)
     for keyword, tags in (("DiffusionBValue", PRIVATE_BVALUES), ("DiffusionGradientOrientation", PRIVATE_DIRECTIONS)):
         for tag in tags:
             if keyword not in traits and tag in dataset:
@@ -164,18 +164,11 @@ def _read_traits(dataset: Any) -> dict[str, Trait]:
 def _private_trait(dataset: Any, tag: int) -> Trait:
     value = dataset[tag].value
     if isinstance(value, bytes):
-        return value.hex() if b"\0" in value.rstrip(b"\0") else _as_trait(value.decode("ascii", "replace").strip(" \0"))
+        return value.hex() if b"\0" in value.rstrip(b"\0") else as_trait(value.decode("ascii", "replace").strip(" \0"))
     if isinstance(value, str | int | float):
-        return _as_trait(str(value))
+        return as_trait(str(value))
     values = [str(part) for part in value]
-    return _as_trait(values[0]) if tag == 0x00431039 and values else "\\".join(values)  # GE: the b-value comes first
-
-
-def _as_trait(text: str) -> Trait:
-    try:
-        return round(float(text), 4)
-    except ValueError:
-        return text
+    return as_trait(values[0]) if tag == 0x00431039 and values else "\\".join(values)  # GE: the b-value comes first
 
 
 def _content_uid(path: Path) -> str:

@@ -33,7 +33,7 @@ class _Placing:
     findings: list[Finding]
 
 
-def build_series(planes: Sequence[Plane], actions: Mapping[Code, Action], *, path: Path) -> list[Series]:
+def build_series(planes: Sequence[Plane], *, path: Path) -> list[Series]:
     """The volumes and clips of all planes that share a series UID. Each file of ``planes`` is in exactly one of them."""
     kept, dropped = drop_copies(planes)
     series = []
@@ -42,7 +42,7 @@ def build_series(planes: Sequence[Plane], actions: Mapping[Code, Action], *, pat
         parts = [copy for copy in dropped if copy.kept in {(plane.path, plane.frame) for plane in group}]
         extra = [find(Code.DUPLICATE_SLICE, f"{len(parts)} copies of slices were left out.", copies=len(parts))] if parts else []
         series.append(_build_volume(group, name, extra=extra, path=path))
-    return [apply_actions(one, actions) for one in series]
+    return series
 
 
 def apply_actions(series: Series, actions: Mapping[Code, Action]) -> Series:

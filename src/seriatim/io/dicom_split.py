@@ -18,13 +18,15 @@ Group = tuple[str, list[Plane]]
 ORIENTATION_TOLERANCE = 2e-3
 POSITION_TOLERANCE_MM = 1e-2
 SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoTime", "DiffusionBValue",
-               "ComplexImageComponent")
+               "ComplexImageComponent", "StackID")
 REPEAT_TRAITS = ("StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
                  "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
                  "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
                  "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
                  "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness",
-                 "ReconstructionDiameter", "ContentTime", "DimensionIndex")
+                 "ReconstructionDiameter", "ContentTime", "DimensionIndex", "EnergyWindowVector", "DetectorVector",
+                 "PhaseVector", "RotationVector", "RRIntervalVector", "TimeSlotVector", "AngularViewVector",
+                 "TimeSliceVector")
 LABELS = {"EchoTime": "echo", "EchoNumbers": "echo", "DiffusionBValue": "b", "ComplexImageComponent": "component",
           "ImageType": "type", "FrameOfReferenceUID": "frame of reference", "ConvolutionKernel": "kernel",
           "KVP": "kVp", "StackID": "stack", "DiffusionGradientOrientation": "direction"}

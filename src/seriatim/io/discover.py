@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from seriatim.errors import InputError
 from seriatim.io.dicom_header import NotAnImageError, read_planes
 from seriatim.io.dicom_plane import Plane
-from seriatim.io.dicom_series import build_series
-from seriatim.io.walk import Found, find_files, identify, natural_key
+from seriatim.io.dicom_series import apply_actions, build_series
+from seriatim.io.walk import find_files, identify, natural_key
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Inventory, Series, Skipped
 
+Result = tuple[list[Series], list[Skipped]]
+
 
 def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) -> Inventory:
-    """Find every series below a folder, or in a file, from headers alone.
+    """Find every series below a folder, or in a file, from headers alone (videos are decoded to count their frames).
 
     Args:
         path: a folder, searched to the bottom, or one file.
@@ -29,21 +32,31 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) 
         InputError: there is nothing at ``path``.
     """
     root = Path(path)
-    found = [identify(file, named=file == root) for file in find_files(root)]
-    by_kind: dict[str | None, list[Found]] = defaultdict(list)
-    for one in found:
-        by_kind[one.kind].append(one)
-    skipped = [Skipped(path=one.path, reason=one.reason) for one in by_kind[None]]
-    series, left = _find_dicom([one.path for one in by_kind["dicom"]], actions or {}, root=root)
-    skipped += left
+    by_kind: dict[str, list[Path]] = defaultdict(list)
+    skipped = []
+    for file in find_files(root):
+        found = identify(file, named=file == root)
+        if found.kind is None:
+            skipped.append(Skipped(path=file, reason=found.reason))
+        else:
+            by_kind[found.kind].append(file)
+    series: list[Series] = []
+    for some, left in (_find_dicom(by_kind["dicom"], root=root), _find_grids(by_kind), _find_frames(by_kind)):
+        series += some
+        skipped += left
+    series = [apply_actions(one, actions or {}) for one in series]
     return Inventory(
         root=root,
-        series=tuple(sorted(series, key=lambda one: (str(one.path), one.study_uid, one.series_uid, natural_key(one.volume)))),
+        series=tuple(sorted(series, key=_order)),
         skipped=tuple(sorted(skipped, key=lambda one: str(one.path))),
     )
 
 
-def _find_dicom(paths: Sequence[Path], actions: Mapping[Code, Action], *, root: Path) -> tuple[list[Series], list[Skipped]]:
+def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
+    return str(series.path), series.study_uid, series.series_uid, natural_key(series.volume)
+
+
+def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
     groups: dict[tuple[str, str], list[Plane]] = defaultdict(list)
     skipped = []
     for path in paths:
@@ -53,13 +66,65 @@ def _find_dicom(paths: Sequence[Path], actions: Mapping[Code, Action], *, root: 
             skipped.append(Skipped(path=path, reason=str(error)))
             continue
         groups[planes[0].study_uid, planes[0].series_uid].extend(planes)
-    series = []
+    series: list[Series] = []
     for planes in groups.values():
-        built = build_series(planes, actions, path=_common_folder(planes, root))
+        built = build_series(planes, path=_common_folder(planes, root))
         used = {instance.path for one in built for instance in one.instances}
         copies = sorted({plane.path for plane in planes} - used)
         skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
         series += built
+    return series, skipped
+
+
+def _find_grids(by_kind: Mapping[str, Sequence[Path]]) -> Result:
+    from seriatim.io import itk, nifti
+    from seriatim.io.grid import series_of_grid
+
+    series: list[Series] = []
+    skipped = []
+    for kind, read_grid in (("nifti", nifti.read_grid), ("itk", itk.read_grid)):
+        for path in by_kind.get(kind, ()):
+            try:
+                series += series_of_grid(read_grid(path))
+            except (InputError, OSError) as error:
+                skipped.append(Skipped(path=path, reason=f"unreadable volume file: {error}"))
+    return series, skipped
+
+
+def _find_frames(by_kind: Mapping[str, Sequence[Path]]) -> Result:
+    """Videos, GIFs and multi-page TIFFs are a series each; the single pictures of a folder are one together."""
+    from seriatim.io.pictures import count_pages, find_pages
+    from seriatim.io.video import find_clip
+
+    series, skipped = [], []
+    pages = [path for path in by_kind.get("tiff", ()) if count_pages(path) > 1]
+    clips: list[tuple[Path, Callable[[Path], Series]]] = [(path, find_clip) for path in by_kind.get("video", ())]
+    clips += [(path, find_pages) for path in (*pages, *by_kind.get("gif", ()))]
+    for path, find_one in clips:
+        try:
+            series.append(find_one(path))
+        except (InputError, OSError) as error:
+            skipped.append(Skipped(path=path, reason=str(error)))
+    single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in pages)]
+    taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())}
+    stacks, left = _find_stacks(single, taken)
+    return [*series, *stacks], [*skipped, *left]
+
+
+def _find_stacks(paths: Sequence[Path], taken: set[Path]) -> Result:
+    from seriatim.io.pictures import find_stack
+
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    series, skipped = [], []
+    for path in paths:
+        if path.parent in taken:
+            skipped.append(Skipped(path=path, reason="a picture beside medical images"))
+        else:
+            folders[path.parent].append(path)
+    for pictures in folders.values():
+        stack, broken = find_stack(pictures)
+        series += [stack] if stack else []
+        skipped += [Skipped(path=path, reason=reason) for path, reason in broken]
     return series, skipped
 
 

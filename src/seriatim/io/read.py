@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from seriatim.errors import InputError
@@ -23,9 +23,30 @@ def read_volume(series: Series) -> Volume:
     """
     if not series.usable:
         raise InputError(f"Series {series.series_uid} is not usable. {series.reason}")
-    from seriatim.io.dicom_pixels import read_dicom
+    return _reader_of(series)(series)
 
-    return read_dicom(series)
+
+def _reader_of(series: Series) -> Callable[[Series], Volume]:
+    """The reader of a format, imported when it is needed."""
+    if series.format == "dicom":
+        from seriatim.io.dicom_pixels import read_dicom
+
+        return read_dicom
+    if series.format == "nifti":
+        from seriatim.io.nifti import read_nifti
+
+        return read_nifti
+    if series.format in ("metaimage", "nrrd"):
+        from seriatim.io.itk import read_itk
+
+        return read_itk
+    if series.format == "stack" or series.path.suffix.lower() == ".gif":
+        from seriatim.io.pictures import read_pictures
+
+        return read_pictures
+    from seriatim.io.video import read_clip
+
+    return read_clip
 
 
 def read(path: Path | str, actions: Mapping[Code, Action] | None = None) -> list[Volume]:

@@ -1,0 +1,85 @@
+"""Volume files (NIfTI, NRRD, MetaImage) -> Series: stored slices, turned by the direction rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seriatim.io.content import make_uid
+from seriatim.series.findings import Code, Finding, find
+from seriatim.series.geometry import affine_normal, positions_along_normal, spacing_of, tilt_degrees
+from seriatim.series.series import Format, Instance, Series
+
+MIN_TILT_DEGREES = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What the header of a volume file says: stored size and affine, slice axis last.
+
+    ``affine`` is index (column, row, stored slice) -> RAS+ mm, None where the file has no usable geometry.
+    """
+
+    path: Path
+    format: Format
+    digest: bytes
+    columns: int
+    rows: int
+    slices: int
+    volumes: int
+    affine: NDArray[np.float64] | None
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def series_of_grid(grid: Grid) -> list[Series]:
+    """One series per volume. ``Instance.frame`` is the stored slice, counted through all volumes of the file."""
+    affine, problems = grid.affine, list(grid.findings)
+    if affine is not None:
+        problems += _check_affine(affine)
+    if any(finding.action == "refuse" for finding in problems):
+        affine = None
+    order = np.arange(grid.slices)
+    positions = order.astype(np.float64)
+    if affine is not None:
+        if float(affine[:3, 2] @ affine_normal(affine)) < 0:
+            order, affine = order[::-1], reverse_slices(affine, grid.slices)
+        positions = positions_along_normal(affine, grid.slices)
+        if grid.slices > 1 and (tilt := tilt_degrees(affine)) > MIN_TILT_DEGREES:
+            problems.append(find(Code.GANTRY_TILT, f"Slices are sheared by {tilt:.3g} degrees.", degrees=tilt))
+    return [_series(grid, affine, tuple(problems), (volume, order, positions)) for volume in range(grid.volumes)]
+
+
+def reverse_slices(affine: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The affine of the same voxels with the slice axis counted from the other end."""
+    turned = affine.copy()
+    turned[:3, 3] = affine[:3, 3] + (count - 1) * affine[:3, 2]
+    turned[:3, 2] = -affine[:3, 2]
+    return turned
+
+
+def _check_affine(affine: NDArray[np.float64]) -> list[Finding]:
+    if not np.isfinite(affine).all():
+        return [find(Code.BAD_VALUE, "The affine of the header is not finite.")]
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() < 1e-9 or abs(np.linalg.det(affine[:3, :3] / np.maximum(lengths, 1e-12))) < 1e-2:
+        return [find(Code.BAD_VALUE, "The affine of the header is singular: a voxel has no volume.")]
+    return []
+
+
+def _series(grid: Grid, affine: NDArray[np.float64] | None, findings: tuple[Finding, ...],
+            placing: tuple[int, NDArray[np.int64], NDArray[np.float64]]) -> Series:
+    volume, order, positions = placing
+    instances = tuple(
+        Instance(path=grid.path, sop_instance_uid=make_uid(grid.digest, "instance", volume, int(index)),
+                 frame=volume * grid.slices + int(index), position=float(position))
+        for index, position in zip(order, positions, strict=True)
+    )
+    return Series(
+        study_uid=make_uid(grid.digest, "study"), series_uid=make_uid(grid.digest, "series"), modality="OT",
+        axis="space", format=grid.format, path=grid.path, instances=instances, rows=grid.rows, columns=grid.columns,
+        affine=affine, spacing_mm=None if affine is None else spacing_of(affine),
+        volume=f"t {volume + 1}" if grid.volumes > 1 else "", findings=findings,
+    )
