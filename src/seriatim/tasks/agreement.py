@@ -18,11 +18,12 @@ Columns: TypeAlias = Mapping[str, tuple[Array, Array]]
 
 
 def agree_yes_no(columns: Columns) -> dict[str, float]:
-    """auc, average_precision, accuracy and balanced_accuracy at 0.5: means over the outputs, and each one's auc."""
+    """The metrics auc, average_precision, log_loss, and accuracy and balanced_accuracy at 0.5, as means over the outputs."""
     called = [(labels, (scores >= 0.5).astype(float)) for labels, scores in columns.values()]
     accuracy = _mean([float((labels == call).mean()) for labels, call in called if len(labels)])
     balanced = _mean([metrics.balanced_accuracy(labels, call) for labels, call in called])
-    return _known({**_rank(columns), "accuracy": accuracy, "balanced_accuracy": balanced})
+    loss = _mean([_surprise(np.where(labels == 1, scores, 1 - scores)) for labels, scores in columns.values()])
+    return _known({**_rank(columns), "log_loss": loss, "accuracy": accuracy, "balanced_accuracy": balanced})
 
 
 def agree_classes(labels: Array, probabilities: Array, *, names: Sequence[str]) -> dict[str, float]:
@@ -31,7 +32,8 @@ def agree_classes(labels: Array, probabilities: Array, *, names: Sequence[str]) 
     called = probabilities.argmax(axis=1)
     accuracy = _mean((labels == called).astype(float).tolist())
     balanced = metrics.balanced_accuracy(labels, called)
-    return _known({**_rank(against_rest), "accuracy": accuracy, "balanced_accuracy": balanced})
+    loss = _surprise(probabilities[np.arange(len(labels)), labels])
+    return _known({**_rank(against_rest), "log_loss": loss, "accuracy": accuracy, "balanced_accuracy": balanced})
 
 
 def agree_numbers(columns: Columns) -> dict[str, float]:
@@ -49,6 +51,11 @@ def _rank(columns: Columns) -> dict[str, float]:
 
 def _each(metric: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{metric}_{name}": value for name, value in values.items()} if len(values) > 1 else {}
+
+
+def _surprise(probability_of_truth: Array) -> float:
+    """Mean -log p of what was true."""
+    return float(-np.log(np.clip(probability_of_truth, 1e-12, 1)).mean()) if len(probability_of_truth) else float("nan")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -99,6 +99,11 @@ class DiagnosisTask:
         return self.settings.classes if self.settings.target == "multiclass" else self.settings.labels
 
     @property
+    def scores_slices(self) -> bool:
+        """Whether slice scores were trained and so mean something."""
+        return self.settings.slice_loss_weight > 0
+
+    @property
     def monitor(self) -> tuple[str, Literal["max", "min"]]:
         """The metric that chooses the best epoch; where it cannot be computed (one class only), the loss does."""
         return ("mae", "min") if self.settings.target == "regression" else ("auc", "max")
@@ -176,8 +181,8 @@ class DiagnosisTask:
     def metrics(self, probabilities: Array, labels: Array) -> dict[str, float]:
         """What (N,K) probabilities say about (N,K) labels, (N,1) for multiclass, where they are known.
 
-        auc and average_precision (mean over the classes), accuracy, balanced_accuracy; for regression mae and rmse.
-        With several outputs also each one's auc, or mae. A metric that the data cannot answer is left out.
+        auc and average_precision (mean over the classes), log_loss, accuracy, balanced_accuracy; for regression mae
+        and rmse. With several outputs also each one's auc, or mae. A metric that the data cannot answer is left out.
         """
         if self.settings.target == "multiclass":
             known = labels[:, 0] != IGNORE
