@@ -18,7 +18,7 @@ Columns: TypeAlias = Mapping[str, tuple[Array, Array]]
 
 
 def agree_yes_no(columns: Columns) -> dict[str, float]:
-    """The metrics auc, average_precision, log_loss, and accuracy and balanced_accuracy at 0.5, as means over the outputs."""
+    """Means over the outputs of auc, average_precision, log_loss, and accuracy and balanced_accuracy at 0.5."""
     called = [(labels, (scores >= 0.5).astype(float)) for labels, scores in columns.values()]
     accuracy = _mean([float((labels == call).mean()) for labels, call in called if len(labels)])
     balanced = _mean([metrics.balanced_accuracy(labels, call) for labels, call in called])
