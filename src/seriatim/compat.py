@@ -30,7 +30,7 @@ def import_torchvision() -> ModuleType:
 
     spec = importlib.util.find_spec("torchvision")
     if spec is not None and spec.origin is not None and not _operators_load(Path(spec.origin).parent):
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in MISSING_OPERATORS:
             library.define(f"{name}{SCHEMA}")
         _declared.append(library)
@@ -42,7 +42,7 @@ def _operators_load(package: Path) -> bool:
 
     for path in package.glob("_C*.so"):
         try:
-            torch.ops.load_library(str(path))
+            torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
         except OSError:
             continue
         return True

@@ -17,7 +17,7 @@ from seriatim.transforms import AugmentationSettings, PreprocessingSettings
 
 
 class DataSettings(Settings):
-    """Which series, whose, and how they are split. Paths are relative to the config's folder, or else to where you are."""
+    """Which series, whose, and how they are split. Paths are relative to the config's folder, else to where you are."""
 
     manifest: Path
     """CSV: path, patient, label columns, and split or fold."""
@@ -33,7 +33,7 @@ class DataSettings(Settings):
     """Leave this fold out as the test split; validation is drawn from the others, by patient."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """The share of training patients that validates, where the manifest does not say which."""
-    findings: dict[Code, Action] = {}
+    findings: dict[Code, Action] = Field(default_factory=dict)
     """What to do on a finding, where it differs from the default: for example {GAP: keep}."""
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""

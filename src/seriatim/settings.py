@@ -58,7 +58,7 @@ def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dic
     Raises:
         ConfigError: an override has no ``=``, or its path runs through something that is not a mapping.
     """
-    result = _copy(content)
+    result: dict[str, Any] = _copy(content)
     for override in overrides:
         path, separator, text = override.partition("=")
         keys = path.strip().split(".")

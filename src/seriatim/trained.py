@@ -56,7 +56,9 @@ class Model:
             return series.reason
         allowed = self.experiment.preprocessing.modalities or self.envelope.modalities
         if series.format == "dicom" and series.modality not in allowed:
-            return f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
+            return (
+                f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
+            )
         if series.axis != self.envelope.axis:
             return f"AXIS: the series runs in {series.axis}, the model reads series in {self.envelope.axis}."
         return ""
@@ -68,7 +70,12 @@ class Model:
 
 
 def write_description(
-    run: Path, *, experiment: Experiment, thresholds: Mapping[str, float], envelope: Envelope, metrics: Mapping[str, Any]
+    run: Path,
+    *,
+    experiment: Experiment,
+    thresholds: Mapping[str, float],
+    envelope: Envelope,
+    metrics: Mapping[str, Any],
 ) -> None:
     """Write ``model.json`` beside the weights: all that scoring needs beyond them."""
     content = {
@@ -99,7 +106,9 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
     description = _read_description(folder)
     found = _sha256(folder / WEIGHTS)
     if found != description["weights_sha256"]:
-        raise ModelError(f"{folder / WEIGHTS} is not the file that was trained (SHA-256 {found[:12]}..). Copy the run again.")
+        raise ModelError(
+            f"{folder / WEIGHTS} is not the file that was trained (SHA-256 {found[:12]}..). Copy the run again."
+        )
     try:
         experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
         envelope = _envelope(description["envelope"])
@@ -115,7 +124,13 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
     network.to(choose_device(device)).eval().requires_grad_(False)
     digest = hashlib.sha256((found + _sha256(folder / DESCRIPTION)).encode()).hexdigest()
     return Model(
-        network=network, experiment=experiment, task=task, thresholds=thresholds, envelope=envelope, digest=digest, path=folder
+        network=network,
+        experiment=experiment,
+        task=task,
+        thresholds=thresholds,
+        envelope=envelope,
+        digest=digest,
+        path=folder,
     )
 
 
@@ -149,7 +164,9 @@ def choose_device(name: str) -> str:
 def _read_description(folder: Path) -> dict[str, Any]:
     missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
     if missing:
-        raise ModelError(f"{folder} has no {' and no '.join(missing)}: it is not a finished run. Train it, or go on with --resume.")
+        raise ModelError(
+            f"{folder} has no {' and no '.join(missing)}: it is not a finished run. Train it, or go on with --resume."
+        )
     try:
         content = json.loads((folder / DESCRIPTION).read_text())
     except (OSError, ValueError) as error:

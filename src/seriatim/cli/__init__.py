@@ -42,7 +42,9 @@ def configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    logging.basicConfig(
+        format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING
+    )
     if debug:
         _debug.append(version)
 

@@ -29,13 +29,18 @@ def run(
 
     only = split_of_run(model, split) if split else None
     with SeriesBar("scoring") as bar:
-        summary = score(path, model=model, output=output, device=device, only=only, report=lambda done, of, _: bar.advance(done, of))
+        summary = score(
+            path, model=model, output=output, device=device, only=only, report=lambda done, of, _: bar.advance(done, of)
+        )
     counts = summary["counts"]
     typer.echo(
         f"{counts['scored']} scored, {counts['refused']} refused, {counts['failed']} failed "
-        f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, {counts['files_skipped']} files skipped): {output}"
+        f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, "
+        f"{counts['files_skipped']} files skipped): {output}"
     )
     code = exit_for(used=counts["scored"], asked=counts["discovered"] - counts["not_asked_for"])
     if code is not Exit.ALL:
-        typer.echo(f"{output / 'scores.csv'} says why for each series, {output / 'skipped.csv'} for each file.", err=True)
+        typer.echo(
+            f"{output / 'scores.csv'} says why for each series, {output / 'skipped.csv'} for each file.", err=True
+        )
     raise typer.Exit(code)

@@ -12,8 +12,12 @@ from seriatim.errors import ConfigError
 
 def run(
     config: Annotated[Path | None, typer.Argument(help="The YAML of the run.", show_default=False)] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")] = None,
-    output: Annotated[Path | None, typer.Option(help="The run folder; default runs/<name>.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder; default runs/<name>.", show_default=False)
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.", show_default=False)] = None,
 ) -> None:
     """Train a model from one YAML.

@@ -1,9 +1,10 @@
-"""Does a DICOM file hold all the pixel data it promises? Told from lengths, without decoding."""
+"""Where the pixel data of a DICOM file lies, and whether all that is promised is there. Nothing is decoded."""
 
 from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from seriatim.io.dicom_values import get_integer, get_text
@@ -12,33 +13,72 @@ from seriatim.series.findings import Code, Finding, find
 DEFLATED = "1.2.840.10008.1.2.1.99"
 UNDEFINED = 0xFFFFFFFF
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-PIXEL_ELEMENTS = (0x0010, 0x0009, 0x0008)
+PIXEL_VRS = {0x0010: ("PixelData", "OW"), 0x0009: ("DoubleFloatPixelData", "OD"), 0x0008: ("FloatPixelData", "OF")}
 LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OV", b"OL")
 
 
-def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
-    """TRUNCATED where the pixel data is missing or shorter than the header promises.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """The value of the pixel data element: where it starts and ends in the file, and whether it is all there."""
 
-    ``file`` stands where pydicom stopped: at the pixel data element.
+    keyword: str
+    vr: str
+    start: int
+    end: int
+    encapsulated: bool
+    whole: bool
+    needed: int
+
+
+def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
+    """The pixel data of a file that stands where pydicom stopped; None where there is none.
+
+    Uncompressed data is whole where it has the bytes the header promises (PS3.5 section 8.1.1), encapsulated data where
+    every item is whole and the sequence is closed (annex A.4).
     """
-    syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
-    if syntax == DEFLATED:
-        return []  # it is inflated as a whole; reading the pixels checks it
-    start = file.tell()
     size = os.fstat(file.fileno()).st_size
     little, implicit = dataset.original_encoding[1] is not False, dataset.original_encoding[0] is not False
-    length = _read_pixel_length(file, little=little, implicit=implicit)
-    if length is None:
-        return [find(Code.TRUNCATED, "A file has a header but no pixel data. Copy or export it again.")]
+    found = _read_element(file, little=little, implicit=implicit)
+    if found is None:
+        return None
+    keyword, vr, length = found
+    start = file.tell()
     if length == UNDEFINED:
-        return [] if _has_all_items(file, size) else [_truncated(size - start, None)]
+        whole = _skip_items(file, size)
+        return Extent(keyword=keyword, vr=vr, start=start, end=file.tell(), encapsulated=True, whole=whole, needed=0)
     needed = expected_bytes(dataset)
-    held = min(length, size - file.tell())
-    return [_truncated(held, needed)] if held < needed or held < length else []
+    end = min(start + length, size)
+    if file.read(4) == ITEM and end - start < needed:  # encapsulated, but with a defined length
+        whole = start + length <= size
+        return Extent(keyword=keyword, vr=vr, start=start, end=end, encapsulated=True, whole=whole, needed=0)
+    whole = start + length <= size and length >= needed
+    return Extent(keyword=keyword, vr=vr, start=start, end=end, encapsulated=False, whole=whole, needed=needed)
+
+
+def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
+    """TRUNCATED where the pixel data is missing or shorter than the header promises."""
+    if is_deflated(dataset):
+        return []  # it is inflated as a whole; reading the pixels checks it
+    start = file.tell()
+    extent = find_extent(file, dataset)
+    file.seek(start)
+    if extent is None:
+        return [find(Code.TRUNCATED, "A file has a header but no pixel data. Copy or export it again.")]
+    if extent.whole:
+        return []
+    held = extent.end - extent.start
+    promised = f" of {extent.needed}" if extent.needed else ""
+    message = f"A file holds {held}{promised} bytes of pixel data. Copy or export it again."
+    return [find(Code.TRUNCATED, message, held=held)]
+
+
+def is_deflated(dataset: Any) -> bool:
+    """True where the data set is compressed as a whole, and places in the file mean nothing."""
+    return hasattr(dataset, "file_meta") and get_text(dataset.file_meta, "TransferSyntaxUID") == DEFLATED
 
 
 def expected_bytes(dataset: Any) -> int:
-    """The bytes of uncompressed pixel data that the header promises (PS3.5 section 8.1.1)."""
+    """The bytes of uncompressed pixel data that the header promises."""
     samples = get_integer(dataset, "SamplesPerPixel", 1)
     pixels = get_integer(dataset, "Rows", 0) * get_integer(dataset, "Columns", 0)
     pixels *= max(get_integer(dataset, "NumberOfFrames", 1), 1)
@@ -47,39 +87,33 @@ def expected_bytes(dataset: Any) -> int:
     return (pixels * samples * get_integer(dataset, "BitsAllocated", 16) + 7) // 8
 
 
-def _read_pixel_length(file: BinaryIO, *, little: bool, implicit: bool) -> int | None:
-    """The length of the pixel data element at the file's place, leaving the file at its value; None where it is none."""
+def _read_element(file: BinaryIO, *, little: bool, implicit: bool) -> tuple[str, str, int] | None:
+    """Keyword, VR and length of the pixel data element at the file's place, leaving the file at its value."""
     order = "<" if little else ">"
     head = file.read(8)
     if len(head) < 8:
         return None
     group, element = struct.unpack(f"{order}HH", head[:4])
-    if group != 0x7FE0 or element not in PIXEL_ELEMENTS:
+    if group != 0x7FE0 or element not in PIXEL_VRS:
         return None
-    if implicit:
-        return int(struct.unpack(f"{order}L", head[4:])[0])
+    keyword, vr = PIXEL_VRS[element]
+    if implicit or not head[4:6].isalpha():
+        return keyword, vr, int(struct.unpack(f"{order}L", head[4:])[0])
     if head[4:6] not in LONG_VRS:
-        return int(struct.unpack(f"{order}H", head[6:])[0])
+        return keyword, vr, int(struct.unpack(f"{order}H", head[6:])[0])
     tail = file.read(4)
-    return int(struct.unpack(f"{order}L", tail)[0]) if len(tail) == 4 else None
+    return (keyword, head[4:6].decode(), int(struct.unpack(f"{order}L", tail)[0])) if len(tail) == 4 else None
 
 
-def _has_all_items(file: BinaryIO, size: int) -> bool:
-    """True where every item of encapsulated pixel data (PS3.5 annex A.4) is whole and the sequence is closed."""
+def _skip_items(file: BinaryIO, size: int) -> bool:
+    """Go to the end of the items; True where each is whole and the sequence is closed."""
     while True:
+        place = file.tell()
         head = file.read(8)
-        if len(head) < 8:
-            return False
-        if head[:4] == SEQUENCE_END:
+        if head[:4] == SEQUENCE_END and len(head) == 8:
             return True
-        if head[:4] != ITEM:
-            return False
         end = file.tell() + int.from_bytes(head[4:], "little")
-        if end > size:
+        if head[:4] != ITEM or len(head) < 8 or end > size:
+            file.seek(place)
             return False
         file.seek(end)
-
-
-def _truncated(held: int, needed: int | None) -> Finding:
-    promised = "" if needed is None else f" of {needed}"
-    return find(Code.TRUNCATED, f"A file holds {held}{promised} bytes of pixel data. Copy or export it again.", held=held)

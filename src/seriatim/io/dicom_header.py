@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
@@ -15,11 +14,12 @@ from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import expand_frames
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
-from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text
+from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
 from seriatim.series.findings import Code, Finding, find
 
 MAX_PIXELS_PER_FILE = 1 << 33
 IMAGE = "1.2.840.10008.5.1.4.1.1."
+LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 NOT_IMAGES = ("9.", "11.", "66", "67", "88.", "104.", "200.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8",
               "481.9", "481.10", "481.11", "4.2", "77.1.5.3", "78.", "79.", "80.", "131", "90.", "34.7", "34.8")
 UNPLACED = frozenset({"CR", "DX", "MG", "US", "XA", "RF", "IO", "PX", "XC", "ES", "GM", "SM", "OP", "IVUS", "OT", "SC"})
@@ -56,13 +56,15 @@ def read_planes(path: Path) -> list[Plane]:
         NotAnImageError: the file holds no image.
     """
     try:
-        with path.open("rb") as file, config.disable_value_validation():
+        with path.open("rb") as file, reading():
             dataset = _read_header(file)
             _require_image(dataset)
             findings = [*check_extent(file, dataset), *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
+    except BadValueError as error:
+        raise NotAnImageError(f"broken DICOM header: {error}") from error
     except Exception as error:
         raise NotAnImageError(f"unreadable DICOM: {type(error).__name__}") from error
 
@@ -94,7 +96,8 @@ def _check_values(dataset: Any) -> list[Finding]:
         findings.append(find(Code.BAD_VALUE, str(error)))
     if "MOSAIC" in get_text(dataset, "ImageType").upper().split("\\"):
         findings.append(find(Code.UNSUPPORTED, "A Siemens mosaic holds many slices in one picture. Export it unpacked."))
-    if get_text(dataset, "LossyImageCompression") == "01":
+    syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
+    if get_text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES:
         findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))
     try:
         rows, columns = get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0)

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom import config
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.codecs import correct_bits, decode_frame, transfer_syntax
-from seriatim.io.dicom_extent import expected_bytes
+from seriatim.io.dicom_extent import expected_bytes, find_extent, is_deflated
 from seriatim.io.dicom_rescale import Rescale, rescale_of
-from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_text
+from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_text, reading
 from seriatim.io.values import SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
@@ -34,7 +33,7 @@ def read_dicom(series: Series) -> Volume:
     writer = SliceWriter(count=len(series.instances))
     inverted, padding = False, None
     index = 0
-    with config.disable_value_validation():
+    with reading():
         for path, group in groupby(series.instances, key=lambda instance: instance.path):
             instances = list(group)
             dataset = _open(path, instances[0], series)
@@ -51,17 +50,36 @@ def read_dicom(series: Series) -> Volume:
 def _open(path: Path, instance: Instance, series: Series) -> Any:
     """Read a file again and check that it is still the one discovered."""
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = _read_file(path)
         uid = get_text(dataset, "SOPInstanceUID")
         size = (get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0))
+    except DecoderError:
+        raise
     except (OSError, BadValueError) as error:
         raise InputError(f"{path} cannot be read: {error}. Copy it again.") from error
-    except Exception as error:  # pydicom raises many kinds for a broken file
+    except Exception as error:  # pydicom itself raises many kinds for a broken file
         raise InputError(f"{path} is no longer a readable DICOM file. Copy it again.") from error
     if (uid and uid != instance.sop_instance_uid) or size != (series.rows, series.columns):
         raise InputError(f"{path} changed since it was discovered. Run find_series again.")
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise DecoderError(f"{path} is truncated: it has no whole pixel data. Copy or export it again.")
+    return dataset
+
+
+def _read_file(path: Path) -> Any:
+    """The header, and the pixel data as it lies in the file: what follows it is not read."""
+    with path.open("rb") as file:
+        dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+        if is_deflated(dataset):
+            return pydicom.dcmread(path, force=True)
+        extent = find_extent(file, dataset)
+        if extent is None or not extent.whole:
+            raise DecoderError(f"{path} is truncated: its pixel data is not whole. Copy or export it again.")
+        file.seek(extent.start)
+        value = file.read(extent.end - extent.start)
+    if len(value) < extent.end - extent.start:
+        raise DecoderError(f"{path} was cut while it was read. Copy or export it again.")
+    dataset.add_new(extent.keyword, "OB" if extent.encapsulated else extent.vr, value)
     return dataset
 
 

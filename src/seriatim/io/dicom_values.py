@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from pydicom import config
 
 SHOWN_CHARACTERS = 40
 
 
 class BadValueError(Exception):
     """A header value that cannot be used; the message names the attribute and the value."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Read as it is: no validation of values, and no warnings of pydicom, which could show them."""
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def get_text(dataset: Any, keyword: str) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom import config
 
 from seriatim.io.dicom_plane import Plane
+from seriatim.io.dicom_values import reading
 from seriatim.series.findings import Code, Finding, find
 
 
@@ -55,7 +55,7 @@ def drop_same_pixels(planes: Sequence[Plane]) -> tuple[list[Plane], list[Finding
 def pixel_digest(path: Path) -> bytes:
     """A digest of the stored pixel data of a file; of the whole file where it cannot be parsed."""
     try:
-        with config.disable_value_validation():
+        with reading():
             dataset = pydicom.dcmread(path, force=True, specific_tags=["PixelData"])
         return hashlib.sha256(dataset.PixelData).digest()
     except Exception:  # noqa: BLE001 - a file that cannot be parsed is only equal to itself

@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class SliceLabels:
-    """Slice labels by SOP Instance UID, or by (series key, index); the series key is a series UID or a manifest path."""
+    """Slice labels by SOP Instance UID, or by (series key, index); the key is a series UID or a manifest path."""
 
     by_uid: Mapping[str, Row] = field(default_factory=dict)
     by_index: Mapping[tuple[str, int], Row] = field(default_factory=dict)
@@ -81,11 +81,13 @@ def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
 
 
 def read_slice_labels(path: Path) -> SliceLabels:
-    """Read slice labels: ``sop_instance_uid``, or ``index`` (0-based) with ``series_uid`` or ``path``; then the labels."""
+    """Read slice labels by ``sop_instance_uid``, or by 0-based ``index`` with ``series_uid`` or ``path``."""
     rows = read_table(path)
     columns = set(rows[0])
     if "sop_instance_uid" not in columns and not ({"index"} <= columns and columns & {"series_uid", "path"}):
-        raise ConfigError(f"{path} needs sop_instance_uid, or index with series_uid or path; it has {', '.join(rows[0])}.")
+        raise ConfigError(
+            f"{path} needs sop_instance_uid, or index with series_uid or path; it has {', '.join(rows[0])}."
+        )
     by_uid = {row["sop_instance_uid"]: row for row in rows if row.get("sop_instance_uid")}
     by_index: dict[tuple[str, int], Row] = {}
     for line, row in enumerate(rows, start=2):
@@ -104,7 +106,9 @@ def _checked(row: dict[str | None, str | list[str] | None], *, path: Path, line:
 def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case:
     for column in ("path", patient):
         if not row[column]:
-            raise ConfigError(f"Manifest line {line}: {column!r} is empty. Every series needs its path and its patient.")
+            raise ConfigError(
+                f"Manifest line {line}: {column!r} is empty. Every series needs its path and its patient."
+            )
     path = (folder / row["path"]).resolve()
     if not path.exists():
         raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")

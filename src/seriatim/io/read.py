@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seriatim.errors import InputError
 from seriatim.io.discover import find_series
+from seriatim.io.even_parts import split_even
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Series, Volume
 
@@ -50,7 +51,10 @@ def _reader_of(series: Series) -> Callable[[Series], Volume]:
 
 
 def read(path: Path | str, actions: Mapping[Code, Action] | None = None) -> list[Volume]:
-    """Read every usable series below a folder, or in a file.
+    """Read every usable series below a folder, or in a file; every affine that is returned is exact.
+
+    An unevenly spaced series comes as its evenly spaced parts. For the whole sequence use ``find_series`` and
+    ``read_volume``, whose positions are true and whose affine holds the mean step.
 
     Raises:
         InputError: none is usable; the message names the reasons.
@@ -62,4 +66,4 @@ def read(path: Path | str, actions: Mapping[Code, Action] | None = None) -> list
         reasons = [series.reason for series in inventory.series] or [skipped.reason for skipped in inventory.skipped]
         shown = "; ".join(dict.fromkeys(reasons)) or "no file was found"
         raise InputError(f"No usable series in {path}: {shown}")
-    return [read_volume(series) for series in usable]
+    return [part for series in usable for part in split_even(read_volume(series))]

@@ -67,7 +67,9 @@ def score(
             if report is not None:
                 report(done, len(asked), prediction)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}
-    summary = describe_run(loaded, counts={**total, "files_skipped": len(inventory.skipped)}, seconds=perf_counter() - started)
+    summary = describe_run(
+        loaded, counts={**total, "files_skipped": len(inventory.skipped)}, seconds=perf_counter() - started
+    )
     write_json(folder / "run.json", summary)
     return summary
 
@@ -77,7 +79,12 @@ def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dic
     task = model.experiment.task
     return {
         "model": {"name": model.experiment.name, "path": str(model.path), "digest": model.digest},
-        "task": {"kind": task.kind, "target": task.target, "labels": list(task.labels), "classes": list(model.task.class_names)},
+        "task": {
+            "kind": task.kind,
+            "target": task.target,
+            "labels": list(task.labels),
+            "classes": list(model.task.class_names),
+        },
         "thresholds": dict(model.thresholds),
         "counts": counts,
         "seconds": round(seconds, 3),

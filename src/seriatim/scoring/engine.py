@@ -25,13 +25,14 @@ def score_one(series: Series, model: Model) -> Prediction:
         return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
         scores = score_series(model.network, model.task, model.prepare(read_volume(series)))
-        if not bool(torch.isfinite(scores.probabilities).all()):
-            raise SeriatimError("the network gave a score that is not a number; the pixel values are out of all range")
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
         return _unscored(series, "failed", reason or type(error).__name__, seconds=perf_counter() - started)
-    return _scored(series, model, scores, seconds=perf_counter() - started)
+    seconds = perf_counter() - started
+    if not bool(torch.isfinite(scores.probabilities).all()):
+        return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)
+    return _scored(series, model, scores, seconds=seconds)
 
 
 def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: float) -> Prediction:
@@ -58,6 +59,13 @@ def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: floa
 
 def _unscored(series: Series, status: Status, reason: str, *, seconds: float) -> Prediction:
     return Prediction(
-        study_uid=series.study_uid, series_uid=series.series_uid, path=series.path, modality=series.modality, volume=series.volume,
-        status=status, reason=reason, seconds=seconds, slices=len(series.instances),
-    )  # fmt: skip
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        path=series.path,
+        modality=series.modality,
+        volume=series.volume,
+        status=status,
+        reason=reason,
+        seconds=seconds,
+        slices=len(series.instances),
+    )

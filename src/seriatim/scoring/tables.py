@@ -31,7 +31,9 @@ class ScoreTables:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for table in (self._scores, self._slices, self._skipped):
             table.close(keep=kind is None)
 
@@ -40,8 +42,19 @@ class ScoreTables:
         one = prediction
         scores = [repr(one.probabilities[name]) if one.probabilities else "" for name in self._classes]
         self._scores.write(
-            [one.study_uid, one.series_uid, text(str(one.path)), text(one.modality), one.slices, one.status, text(one.reason)]
-            + [*scores, text(one.prediction), f"{one.seconds:.3f}", text(one.volume)]
+            [
+                one.study_uid,
+                one.series_uid,
+                text(str(one.path)),
+                text(one.modality),
+                one.slices,
+                one.status,
+                text(one.reason),
+                *scores,
+                text(one.prediction),
+                f"{one.seconds:.3f}",
+                text(one.volume),
+            ]
         )
         if one.positions is None or one.attention is None:
             return

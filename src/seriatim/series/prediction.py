@@ -45,6 +45,10 @@ class Prediction:
             return
         count = len(self.sop_instance_uids)
         per_slice = {"positions": self.positions, "attention": self.attention, **self.slice_scores}
-        wrong = {name: None if values is None else len(values) for name, values in per_slice.items() if values is None or len(values) != count}
+        wrong = {
+            name: None if values is None else len(values)
+            for name, values in per_slice.items()
+            if values is None or len(values) != count
+        }
         if not count or wrong:
             raise ValueError(f"Series {self.series_uid}: {count} slices, but per-slice lengths {wrong}.")

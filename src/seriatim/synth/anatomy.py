@@ -64,7 +64,7 @@ def draw_head_shape(rng: np.random.Generator) -> HeadShape:
         scalp_mm=rng.uniform(4, 8),
         ventricles=rng.uniform(0.85, 1.45),
         atrophy=rng.uniform(0.5, 1.3),
-        sinus_hu=rng.uniform(48, 66),
+        sinus_hu=rng.uniform(46, 58),
         calcifications=calcifications,
     )
 

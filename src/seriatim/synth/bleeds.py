@@ -25,7 +25,7 @@ def draw_bleed(subtype: str, grid: Grid, head: Head, rng: np.random.Generator) -
 
 def _epidural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     direction = _sideways(rng)
-    thickness, radius = rng.uniform(11, 22), rng.uniform(27, 46)
+    thickness, radius = rng.uniform(14, 25), rng.uniform(32, 48)
     surface = _inner_table(grid, head, direction)
     centre = direction * (surface + radius - thickness)
     x, y, z = (coordinate - np.float32(middle) for coordinate, middle in zip(grid.coordinates, centre, strict=True))
@@ -39,7 +39,7 @@ def _subdural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     half_angle, half_height = rng.uniform(55, 85), rng.uniform(10, 22)
     angle = np.degrees(np.arctan2(y, x * np.float32(side))) - np.float32(heading)
     taper = 1 - (angle / np.float32(half_angle)) ** 2 - ((z - np.float32(level)) / np.float32(half_height)) ** 2
-    thickness_mm = np.float32(rng.uniform(8, 14)) * np.sqrt(np.clip(taper, 0, 1))
+    thickness_mm = np.float32(rng.uniform(10, 16)) * np.sqrt(np.clip(taper, 0, 1))
     one_side = grid.soft(x * np.float32(side) - 2)
     return grid.soft(np.minimum(thickness_mm - head.depth_mm, thickness_mm - 1)) * one_side
 
@@ -47,7 +47,7 @@ def _subdural(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
 def _intraparenchymal(grid: Grid, head: Head, rng: np.random.Generator) -> Field:
     side = rng.choice((-1, 1))
     centre = np.array([side * rng.uniform(16, 38), rng.uniform(-48, 50), rng.uniform(-2, 42)])
-    axes = rng.uniform(9, 19, size=3)
+    axes = rng.uniform(12, 22, size=3)
     lobes = smooth_noise(grid, rng, wave_mm=22)
     scaled = [
         (coordinate - np.float32(middle)) / np.float32(axis)
@@ -62,7 +62,7 @@ def _intraventricular(grid: Grid, head: Head, rng: np.random.Generator) -> Field
     x, y, _ = grid.coordinates
     sides = rng.choice(("left", "right", "both"))
     cut = {"left": 4 + x, "right": 4 - x, "both": np.full_like(x, 9)}[str(sides)]
-    fluid_level_mm = np.float32(rng.uniform(-40, 5)) - y
+    fluid_level_mm = np.float32(rng.uniform(-40, -5)) - y
     return head.ventricles * grid.soft(np.minimum(cut, -fluid_level_mm))
 
 

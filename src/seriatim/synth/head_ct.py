@@ -17,7 +17,7 @@ from seriatim.synth.truth import Row, is_positive, make_generator, patient_of, s
 KIND = "head-ct"
 SAMPLES_PER_SLICE = 2
 MIN_SLICES, MAX_SLICES = 2, 8
-MIN_AREA_MM2 = 60.0
+MIN_AREA_MM2 = 100.0
 SECOND_SUBTYPE_CHANCE = 0.2
 """A second subtype lies on the slices of the first, so that the bleeding slices of a series stay contiguous."""
 DRAWS = 30
@@ -119,7 +119,7 @@ def _add_bleed(
 ) -> NDArray[np.bool_]:
     """Paint one bleed into the head, on 2 to 8 contiguous slices among those allowed (S,); returns which (S,)."""
     pixel_mm2 = float(grid.spacing_mm[0] * grid.spacing_mm[1])
-    longest = int(rng.integers(3, MAX_SLICES + 1))
+    longest = int(rng.integers(4, MAX_SLICES + 1))
     best, truth = np.zeros(grid.shape, dtype=np.float32), np.zeros_like(allowed)
     for _ in range(DRAWS):
         coverage = draw_bleed(subtype, grid, head, rng)
@@ -129,7 +129,7 @@ def _add_bleed(
         if truth.sum() >= MIN_SLICES:
             break
     best *= np.repeat(truth, SAMPLES_PER_SLICE)[:, None, None]  # a sliver outside the run would make the truth unclear
-    blood = best * np.maximum(np.float32(rng.uniform(61, 73)) - head.brain_hu, 0)  # a calcification stays in sight
+    blood = best * np.maximum(np.float32(rng.uniform(65, 75)) - head.brain_hu, 0)  # a calcification stays in sight
     head.brain_hu[...] += blood
     head.values_hu[...] += blood * grid.soft(head.depth_mm)  # what bone takes of a voxel at the edge stays bone
     return truth
@@ -163,7 +163,7 @@ def _add_scanner(values: Field, grid: Grid, rng: np.random.Generator) -> Field:
     noise = rng.standard_normal(values.shape, dtype=np.float32)
     for axis in (1, 2):
         noise = noise + np.float32(0.6) * (np.roll(noise, 1, axis) + np.roll(noise, -1, axis))
-    noise *= np.float32(rng.uniform(2.5, 4.5) / (1 + 2 * 0.6**2))
+    noise *= np.float32(rng.uniform(2.0, 3.5) / (1 + 2 * 0.6**2))
     inside = np.where(values > -900, np.float32(1), np.float32(0.4))
     return np.asarray(np.maximum(values + noise * inside, -1024), dtype=np.float32)
 

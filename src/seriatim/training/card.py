@@ -12,9 +12,14 @@ from seriatim.training.examples import Examples
 
 
 def write_card(
-    run: Path, *, experiment: Experiment, examples: Examples, envelope: Envelope, results: Mapping[str, Mapping[str, float]]
+    run: Path,
+    *,
+    experiment: Experiment,
+    examples: Examples,
+    envelope: Envelope,
+    results: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Write ``card.md``. ``results`` holds ``metrics`` and ``thresholds``; every number in the card is from this run."""
+    """Write ``card.md``. ``results`` holds ``metrics`` and ``thresholds``; every number is from this run."""
     (run / "card.md").write_text("\n".join(_lines(experiment, examples, envelope, results)) + "\n", encoding="utf-8")
 
 
@@ -52,7 +57,11 @@ def _lines(
 
 def _encoder(experiment: Experiment) -> str:
     encoder = experiment.network.encoder
-    return encoder.kind if encoder.kind != "torchvision" else f"{encoder.name} ({'pretrained' if encoder.weights else 'from scratch'})"
+    return (
+        encoder.kind
+        if encoder.kind != "torchvision"
+        else f"{encoder.name} ({'pretrained' if encoder.weights else 'from scratch'})"
+    )
 
 
 def _table(values: Mapping[str, float], first: str) -> Iterator[str]:

@@ -29,7 +29,9 @@ class Progress:
     best_epoch: int = 0
 
 
-def save_checkpoint(path: Path, *, weights: Tensors, optimizer: Optimizer, progress: Progress, scaler: Any = None) -> None:
+def save_checkpoint(
+    path: Path, *, weights: Tensors, optimizer: Optimizer, progress: Progress, scaler: Any = None
+) -> None:
     """Write the state of a run; a crash leaves the previous checkpoint whole."""
     state = optimizer.state_dict()
     tensors = {f"weights.{name}": tensor for name, tensor in weights.items()}
@@ -74,7 +76,9 @@ def load_checkpoint(path: Path, *, optimizer: Optimizer, scaler: Any = None) -> 
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     if scaler is not None and scaler_state:
         scaler.load_state_dict(scaler_state)
-    return {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}, progress
+    return {
+        name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")
+    }, progress
 
 
 def write_tensors(path: Path, tensors: Tensors, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -85,4 +89,3 @@ def write_tensors(path: Path, tensors: Tensors, *, metadata: Mapping[str, str] |
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
-

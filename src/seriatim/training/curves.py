@@ -18,9 +18,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, b
     FigureCanvasAgg(figure)
     loss, score = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in lines]
-    for key, label, colour in (("loss", "training", TRAIN), ("val_loss", "validation", VALIDATION)):
+    for key, label, colour in (("volume_loss", "training", TRAIN), ("val_log_loss", "validation", VALIDATION)):
         _plot(loss, epochs, lines, key=key, label=label, colour=colour)
-    names = [key for key in lines[-1] if key.startswith("val_") and key != "val_loss"] if lines else []
+    names = [key for key in lines[-1] if key in ("val_auc", "val_balanced_accuracy", "val_average_precision", "val_mae")] if lines else []
     for key, colour in zip(names, (VALIDATION, "#4d9078", "#b497d6", QUIET), strict=False):
         _plot(score, epochs, lines, key=key, label=key.removeprefix("val_").replace("_", " "), colour=colour)
     for axes, label in ((loss, "loss"), (score, "validation score")):
@@ -33,7 +33,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, b
     figure.savefig(path)
 
 
-def _plot(axes: Any, epochs: Sequence[int], lines: Sequence[Mapping[str, Any]], *, key: str, label: str, colour: str) -> None:
+def _plot(
+    axes: Any, epochs: Sequence[int], lines: Sequence[Mapping[str, Any]], *, key: str, label: str, colour: str
+) -> None:
     known = [(epoch, line[key]) for epoch, line in zip(epochs, lines, strict=True) if key in line]
     if known:
         axes.plot(*zip(*known, strict=True), label=label, color=colour, marker="o", markersize=2.5, linewidth=1.4)

@@ -56,7 +56,13 @@ class SequenceDataset(Dataset[Item]):
     """Training samples: the same (index, seed) always gives the same sample, in any process."""
 
     def __init__(
-        self, examples: Sequence[Example], prepared: PreparedSeries, *, finish: PreprocessingSettings, augment: Augment, max_slices: int
+        self,
+        examples: Sequence[Example],
+        prepared: PreparedSeries,
+        *,
+        finish: PreprocessingSettings,
+        augment: Augment,
+        max_slices: int,
     ) -> None:
         self._examples = examples
         self._prepared = prepared
@@ -137,5 +143,5 @@ def plan_epoch(count: int, *, epoch: int, seed: int, batch_size: int) -> list[li
 
 def load_batches(dataset: Dataset[Item], batches: list[list[Draw]], *, workers: int) -> Iterator[SliceBatch]:
     """Load planned batches in order."""
-    loader: DataLoader[Item] = DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
-    yield from loader  # type: ignore[misc]
+    loader: DataLoader[Item] = DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers)
+    yield from loader

@@ -84,7 +84,9 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
     _refuse_twins(used)
     _require_enough(used, left_out)
     if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
-        raise ConfigError(f"No row of {data.slice_labels} names a slice of the manifest's series. Check its UIDs or paths.")
+        raise ConfigError(
+            f"No row of {data.slice_labels} names a slice of the manifest's series. Check its UIDs or paths."
+        )
     return Examples(used=tuple(used), left_out=tuple(left_out), proof=prove_split(cases, splits))
 
 
@@ -93,7 +95,9 @@ def _pick(case: Case, experiment: Experiment) -> Series:
     if case.series_uid:
         found = tuple(series for series in found if series.series_uid == case.series_uid)
         if not found:
-            raise InputError(f"{case.path} does not hold the series_uid of its manifest row. Correct the path or the UID.")
+            raise InputError(
+                f"{case.path} does not hold the series_uid of its manifest row. Correct the path or the UID."
+            )
     usable = [series for series in found if series.usable]
     if not usable:
         raise InputError(f"{case.path}: {found[0].reason if found else 'no series was found there'}")
@@ -115,7 +119,7 @@ def _refuse_twins(used: Sequence[Example]) -> None:
     for example in used:
         if split_of.setdefault(example.key, example.split) != example.split:
             raise ConfigError(
-                f"Series {example.key} stands in the splits {split_of[example.key]} and {example.split} under two paths. "
+                f"Series {example.key} stands in {split_of[example.key]} and in {example.split}, under two paths. "
                 "The same images in two splits make every score too good; remove one."
             )
 
@@ -124,4 +128,6 @@ def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut]) -> Non
     for split in ("train", "val"):
         if not any(example.split == split for example in used):
             reason = left_out[0].reason if left_out else "the manifest names none"
-            raise InputError(f"No usable series for {split}: {len(left_out)} were left out, the first because: {reason}")
+            raise InputError(
+                f"No usable series for {split}: {len(left_out)} were left out, the first because: {reason}"
+            )

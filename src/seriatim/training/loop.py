@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
@@ -32,7 +32,7 @@ from seriatim.training.runtime import seed_epoch, set_learning_rate
 
 @dataclass(slots=True, kw_only=True)
 class Learner:
-    """What a run trains and with what. ``model`` is ``network`` as Fabric wrapped it."""
+    """What a run trains and with what. ``model`` is the LossModule as Fabric wrapped it."""
 
     experiment: Experiment
     task: DiagnosisTask
@@ -48,7 +48,7 @@ class Learner:
 
 
 def fit(learner: Learner, run: Path, *, resume: bool) -> Progress:
-    """Train until the last epoch or until validation stops getting better; the best weights lie in ``run`` at every moment.
+    """Train until the last epoch, or until validation stops getting better; ``run`` always holds the best weights.
 
     With ``resume`` the run goes on from its last finished epoch, and ends as it would have without the break.
     """
@@ -69,10 +69,21 @@ def fit(learner: Learner, run: Path, *, resume: bool) -> Progress:
             progress.best, progress.best_epoch = rank, epoch
             if fabric.is_global_zero:
                 write_tensors(run / "model.safetensors", learner.network.state_dict())
-        log.add({"epoch": epoch, "seconds": perf_counter() - started, **losses, **{f"val_{key}": value for key, value in metrics.items()}})
+        log.add(
+            {
+                "epoch": epoch,
+                "seconds": perf_counter() - started,
+                **losses,
+                **{f"val_{key}": value for key, value in metrics.items()},
+            }
+        )
         if fabric.is_global_zero:
             save_checkpoint(
-                checkpoint, weights=learner.network.state_dict(), optimizer=learner.optimizer, progress=progress, scaler=_scaler(fabric)
+                checkpoint,
+                weights=learner.network.state_dict(),
+                optimizer=learner.optimizer,
+                progress=progress,
+                scaler=_scaler(fabric),
             )
         fabric.barrier()
     return progress
@@ -97,11 +108,24 @@ def _train_epoch(learner: Learner, *, epoch: int, progress: Progress, bar: Epoch
     return {**{key: value / len(mine) for key, value in sums.items()}, "learning_rate": rate}
 
 
+class LossModule(nn.Module):
+    """Network and loss as the one module that Fabric wraps: plain tensors go in and come out."""
+
+    def __init__(self, network: SequenceNetwork, task: DiagnosisTask) -> None:
+        super().__init__()
+        self.network, self._task = network, task
+
+    def forward(self, batch: SliceBatch) -> dict[str, Tensor]:
+        if batch.slices is not None:
+            return self._task.loss(self.network(batch.slices, batch.mask), batch)
+        assert batch.embeddings is not None
+        return self._task.loss(self.network.read(batch.embeddings, batch.mask), batch)
+
+
 def _step(learner: Learner, batch: SliceBatch, *, moves: bool) -> dict[str, float]:
     training, fabric, optimizer = learner.experiment.training, learner.fabric, learner.optimizer
     with fabric.no_backward_sync(learner.model, enabled=not moves):
-        output = learner.model(batch.slices, batch.mask) if batch.slices is not None else learner.model.read(batch.embeddings, batch.mask)
-        losses = learner.task.loss(output, batch)
+        losses = learner.model(batch)
         fabric.backward(losses["loss"] / training.accumulate)
     if moves:
         fabric.clip_gradients(learner.model, optimizer, max_norm=training.clip_norm)
@@ -143,10 +167,10 @@ def _gather(fabric: Fabric, mine: dict[int, NDArray[np.float64]], count: int) ->
 
 
 def rank_epoch(task: DiagnosisTask, metrics: dict[str, float]) -> list[float]:
-    """What makes an epoch better, greater first: the task's metric, and where that ties or is unknown, a lower loss."""
+    """What makes an epoch better: the task's metric, and where that ties or is unknown, a lower loss."""
     name, direction = task.monitor
     sign = 1.0 if direction == "max" else -1.0
-    return [sign * metrics.get(name, 0.0), -metrics["loss"]]
+    return [sign * metrics.get(name, 0.0), -metrics.get("log_loss", 0.0)]
 
 
 def _tell(progress: Progress) -> str:

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import Experiment
 from seriatim.io.weights import load_weights
-from seriatim.trained import WEIGHTS, Envelope, write_description
 from seriatim.tasks.predict import embed_series
+from seriatim.trained import WEIGHTS, Envelope, write_description
 from seriatim.training.card import write_card
 from seriatim.training.curves import draw_curves
 from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, SequenceDataset
 from seriatim.training.examples import Example, Examples, gather_examples
-from seriatim.training.loop import Learner, fit, score_example
+from seriatim.training.loop import Learner, LossModule, fit, score_example
 from seriatim.training.records import read_metrics
 from seriatim.training.runtime import build_optimizer, describe_environment, start_fabric
 
@@ -83,17 +83,22 @@ def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples
     used = examples.of("train")
     task = task.with_class_weights(np.array([example.labels for example in used]))
     torch.manual_seed(experiment.seed)
-    network = experiment.network.build(experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment))
+    network = experiment.network.build(
+        experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
+    )
     if training.mode == "two-stage":
         network.encoder.requires_grad_(False)
+    if task.center is not None and task.scale is not None:
+        network.set_output_scale(task.center, task.scale)
     optimizer = build_optimizer(network, training)
-    model, optimizer = fabric.setup(network, optimizer)
-    model.mark_forward_method("read")
+    model, optimizer = fabric.setup(LossModule(network, task), optimizer)
     prepared = PreparedSeries(experiment.preprocessing, cache=experiment.data.cache)
     embeddings = None
     if training.mode == "two-stage":
         network.eval()
-        embeddings = {example.key: embed_series(network, prepared.slices(example.series)).clone() for example in examples.used}
+        embeddings = {
+            example.key: embed_series(network, prepared.slices(example.series)).clone() for example in examples.used
+        }
         dataset: Any = EmbeddingDataset(used, embeddings, max_slices=training.max_slices)
     else:
         augment = experiment.augmentation.build(experiment.preprocessing.size)
@@ -110,9 +115,9 @@ def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples
 def encoder_weights(experiment: Experiment) -> dict[str, torch.Tensor] | None:
     """The pretrained weights the encoder's settings ask for, or None."""
     encoder = experiment.network.encoder
-    if encoder.kind != "torchvision" or encoder.weights is None:
+    if encoder.weights is None:
         return None
-    return load_weights(encoder.weights, name=encoder.name)
+    return load_weights(encoder.weights, name=encoder.name if encoder.kind == "torchvision" else encoder.kind)
 
 
 def _write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
@@ -131,14 +136,20 @@ def _write_start(run: Path, *, experiment: Experiment, examples: Examples, fabri
 def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
     series = example.series
     return {
-        "path": example.case.path, "patient": example.case.patient, "series_uid": series.series_uid, "volume": series.volume,
-        "modality": series.modality, "slices": len(series.instances), "split": example.split, "status": "used",
+        "path": example.case.path,
+        "patient": example.case.patient,
+        "series_uid": series.series_uid,
+        "volume": series.volume,
+        "modality": series.modality,
+        "slices": len(series.instances),
+        "split": example.split,
+        "status": "used",
         **{name: example.case.row[name] for name in labels},
-    }  # fmt: skip
+    }
 
 
 def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: int) -> dict[str, float]:
-    """Score validation with the kept weights as scoring will, choose thresholds on it, and write what describes the model."""
+    """Score validation with the kept weights as scoring will, choose thresholds on it, describe the model."""
     task, validation = learner.task, learner.validation
     probabilities = np.stack([score_example(learner, example).probabilities.numpy() for example in validation])
     labels = np.array([example.labels for example in validation])

@@ -16,7 +16,17 @@ from torch.optim import AdamW, Optimizer
 from seriatim.experiment import Experiment, TrainingSettings
 from seriatim.models.network import SequenceNetwork
 
-PACKAGES = ("seriatim", "torch", "torchvision", "monai", "lightning-fabric", "numpy", "pydicom", "SimpleITK", "safetensors")
+PACKAGES = (
+    "seriatim",
+    "torch",
+    "torchvision",
+    "monai",
+    "lightning-fabric",
+    "numpy",
+    "pydicom",
+    "SimpleITK",
+    "safetensors",
+)
 
 
 def start_fabric(training: TrainingSettings) -> Fabric:
@@ -39,7 +49,11 @@ def build_optimizer(network: SequenceNetwork, training: TrainingSettings) -> Opt
             decay = training.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return AdamW(
-        [{"params": members, "rate": rate, "weight_decay": decay} for (rate, decay), members in groups.items() if rate > 0],
+        [
+            {"params": members, "rate": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+            if rate > 0
+        ],
         lr=training.learning_rate,
     )
 
@@ -67,7 +81,9 @@ def describe_environment(fabric: Fabric) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "device": str(fabric.device),
-        "device_name": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else platform.processor(),
+        "device_name": torch.cuda.get_device_name(fabric.device)
+        if fabric.device.type == "cuda"
+        else platform.processor(),
         "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
     }

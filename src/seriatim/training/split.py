@@ -14,7 +14,14 @@ from seriatim.experiment import DataSettings
 from seriatim.io.manifest import Case
 
 Split = Literal["train", "val", "test"]
-NAMES: Mapping[str, Split] = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[str], seed: int) -> list[Split]:
@@ -32,7 +39,9 @@ def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence
         refuse_overlap(cases, splits)
     for name in ("train", "val"):
         if name not in splits:
-            raise ConfigError(f"No series is left for {name}; the manifest has {len(cases)} rows. Add rows or change the split.")
+            raise ConfigError(
+                f"No series is left for {name}; the manifest has {len(cases)} rows. Add rows or change the split."
+            )
     return splits
 
 
@@ -99,7 +108,7 @@ def _listed(values: Sequence[str]) -> str:
 def _draw_validation(
     cases: Sequence[Case], splits: list[Split], *, strata: Sequence[str], fraction: float, seed: int
 ) -> list[Split]:
-    """Move about ``fraction`` of the training patients of each stratum to validation; a patient's first label counts."""
+    """Move about ``fraction`` of each stratum's training patients to validation; a patient's first label counts."""
     stratum_of: dict[str, str] = {}
     for case, split, stratum in zip(cases, splits, strata, strict=True):
         if split == "train":
@@ -110,4 +119,7 @@ def _draw_validation(
         patients = sorted(patient for patient, own in stratum_of.items() if own == stratum)
         count = max(1, round(fraction * len(patients))) if len(patients) > 1 else 0
         chosen.update(patients[index] for index in generator.permutation(len(patients))[:count])
-    return ["val" if split == "train" and case.patient in chosen else split for case, split in zip(cases, splits, strict=True)]
+    return [
+        "val" if split == "train" and case.patient in chosen else split
+        for case, split in zip(cases, splits, strict=True)
+    ]

@@ -19,7 +19,7 @@ Augment = Callable[[Tensor, int], Tensor]
 
 
 class AugmentationSettings(Settings):
-    """How far training images are changed; the stack's planes stand in MONAI's channel axis, so they change together."""
+    """How far training images are changed. A stack's planes stand in MONAI's channel axis, so they change together."""
 
     rotate_degrees: float = Field(default=0.0, ge=0, le=180)
     """Rotate in plane by up to this angle."""

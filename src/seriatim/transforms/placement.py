@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 RESIZE_CHUNK = 8
@@ -14,7 +14,7 @@ RESIZE_CHUNK = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """An in-plane resize from ``source`` to ``scaled`` (rows, columns), then centred in ``size`` by padding or cropping."""
+    """A resize from ``source`` to ``scaled`` (rows, columns), then centred in ``size`` by padding or cropping."""
 
     source: tuple[int, int]
     scaled: tuple[int, int]
@@ -30,7 +30,7 @@ class Placement:
         return out
 
     def invert(self, maps: Tensor) -> Tensor:
-        """Bring maps on the network's grid back to the slices' own grid: (N, *size) -> (N, *source); 0 where cropped."""
+        """Bring maps on the network's grid back to the slices' own: (N, *size) -> (N, *source); 0 where cropped."""
         scaled = maps.new_zeros((maps.shape[0], *self.scaled))
         into, taken = self._windows()
         scaled[:, *taken] = maps[:, *into]
@@ -49,7 +49,12 @@ def resize(stack: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def place(
-    source: tuple[int, int], size: tuple[int, int], *, pixel_mm: tuple[float, float], spacing_mm: float | None, stretch: bool
+    source: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    pixel_mm: tuple[float, float],
+    spacing_mm: float | None,
+    stretch: bool,
 ) -> Placement:
     """Plan how slices of ``source`` (rows, columns) and ``pixel_mm`` (row, column) spacing go into ``size``.
 

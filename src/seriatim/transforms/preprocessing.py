@@ -125,7 +125,7 @@ class IntensitySettings(_InPlane):
     def finish(self, prepared: Tensor) -> Tensor:
         """(S,h,w) or (S*3,h,w) -> (S,C,h,w) in [0,1]."""
         planes = 3 if self.colour == "rgb" else 1
-        return self._add_neighbours(prepared.clamp(0, 1).unflatten(0, (-1, planes)))
+        return self._add_neighbours(prepared.clamp(0, 1).reshape(-1, planes, *prepared.shape[1:]))
 
     def _scale(self, stack: Tensor, *, eight_bit: bool) -> Tensor:
         if eight_bit and float(stack.min()) >= 0:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seriatim.explain.explanation import Letters
+from seriatim.explanation.explanation import Letters
 from seriatim.series import Volume
 from seriatim.series.geometry import display_orientation, spacing_of
 from seriatim.transforms.orientation import orient

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seriatim.errors import OutputError
-from seriatim.explain import style
-from seriatim.explain.curve import spread
-from seriatim.explain.explanation import Explanation
-from seriatim.explain.figure import compose, draw_explanation
-from seriatim.explain.montage import arrange, blend_heat
+from seriatim.explanation import style
+from seriatim.explanation.curve import spread
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.figure import compose, draw_explanation
+from seriatim.explanation.montage import arrange, blend_heat
 
 UID = "1.2.840.113619.2.55.3"
 

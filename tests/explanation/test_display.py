@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seriatim.explain.display import LONGEST_SIDE, fit_heat, show_slices
+from seriatim.explanation.display import LONGEST_SIDE, fit_heat, show_slices
 from seriatim.series import Instance, Series, Volume
 
 

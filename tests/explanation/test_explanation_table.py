@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seriatim.errors import OutputError
-from seriatim.explain.explanation import Explanation
-from seriatim.explain.table import rank_by_attention, write_explanation_csv
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 
 
 def explanation_of(**changes):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from seriatim.errors import ModelError
-from seriatim.explain import gradcam
-from seriatim.explain.gradcam import grad_cam, slice_contributions
+from seriatim.explanation import gradcam
+from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.models.encoder import Encoder
 from seriatim.models.network import NetworkSettings
 from seriatim.models.output import SequenceOutput

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.errors import OutputError
-from seriatim.explain.explanation import Explanation
+from seriatim.explanation.explanation import Explanation
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

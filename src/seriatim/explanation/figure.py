@@ -7,11 +7,11 @@ from pathlib import Path
 from matplotlib.patches import Rectangle
 
 from seriatim.errors import OutputError
-from seriatim.explain import style
-from seriatim.explain.curve import curve_height, draw_curve
-from seriatim.explain.explanation import Explanation
-from seriatim.explain.montage import draw_montage, montage_height
-from seriatim.explain.style import Page
+from seriatim.explanation import style
+from seriatim.explanation.curve import curve_height, draw_curve
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.montage import draw_montage, montage_height
+from seriatim.explanation.style import Page
 
 HEADER_HEIGHT = 1.5
 SECTION_GAP = 0.3

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim.errors import ModelError, OutputError, SeriatimError
-from seriatim.explain.display import SliceView, fit_heat, show_slices
-from seriatim.explain.explanation import Explanation, Unit
-from seriatim.explain.figure import draw_explanation
-from seriatim.explain.gradcam import grad_cam, slice_contributions
-from seriatim.explain.table import rank_by_attention, write_explanation_csv
+from seriatim.explanation.display import SliceView, fit_heat, show_slices
+from seriatim.explanation.explanation import Explanation, Unit
+from seriatim.explanation.figure import draw_explanation
+from seriatim.explanation.gradcam import grad_cam, slice_contributions
+from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 from seriatim.io import find_series, read_volume
 from seriatim.series import Series, Volume
 from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings
@@ -71,7 +71,15 @@ def explain(
     for done, series in enumerate(asked, start=1):
         name, reason = _explain_into(folder, series, loaded, top=top)
         status = "explained" if name else ("refused" if loaded.refuse(series) else "failed")
-        rows.append({"series_uid": series.series_uid, "volume": series.volume, "status": status, "reason": reason, "picture": name})
+        rows.append(
+            {
+                "series_uid": series.series_uid,
+                "volume": series.volume,
+                "status": status,
+                "reason": reason,
+                "picture": name,
+            }
+        )
         if report is not None:
             report(done, len(asked), series, reason)
     with (folder / "explanations.csv").open("w", newline="", encoding="utf-8") as file:
@@ -160,12 +168,21 @@ def _explain_into(folder: Path, series: Series, model: Model, *, top: int) -> tu
 
 
 def _heat(
-    volume: Volume, model: Model, slices: Tensor, embeddings: Tensor, *, chosen: int, shown: Sequence[int], view: SliceView
+    volume: Volume,
+    model: Model,
+    slices: Tensor,
+    embeddings: Tensor,
+    *,
+    chosen: int,
+    shown: Sequence[int],
+    view: SliceView,
 ) -> NDArray[np.float32] | None:
     """Grad-CAM on the display grid; None for an encoder without feature maps."""
     device = next(model.network.parameters()).device
     try:
-        maps = grad_cam(model.network, slices.to(device), class_index=chosen, slice_indices=shown, embeddings=embeddings)
+        maps = grad_cam(
+            model.network, slices.to(device), class_index=chosen, slice_indices=shown, embeddings=embeddings
+        )
     except ModelError as error:
         logger.info("no Grad-CAM: %s", error)
         return None

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from seriatim.explain import style
-from seriatim.explain.curve import draw_badge
-from seriatim.explain.explanation import Explanation
-from seriatim.explain.style import Page, format_position
+from seriatim.explanation import style
+from seriatim.explanation.curve import draw_badge
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.style import Page, format_position
 
 HEADING_HEIGHT = 0.5
 CAPTION_HEIGHT = 0.52

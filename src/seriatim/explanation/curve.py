@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from seriatim.explain import style
-from seriatim.explain.explanation import Explanation
-from seriatim.explain.style import Page, quiet
+from seriatim.explanation import style
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.style import Page, quiet
 
 CURVE_HEIGHT = 2.3
 STRIP_HEIGHT = 0.6
