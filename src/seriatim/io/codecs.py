@@ -66,10 +66,10 @@ def decode_frame(dataset: Any, frame: int, *, path: Path) -> Pixels:
 
 
 class _NoDecoderError(Exception):
-    """This decoder does not know the transfer syntax, or is not installed."""
+    """The decoder does not know the transfer syntax, or is not installed."""
 
 
-def _decode_pydicom(dataset: Any, frame: int, syntax: str, path: Path) -> Pixels:
+def _decode_pydicom(dataset: Any, frame: int, syntax: str, _: Path) -> Pixels:
     try:
         decoder = get_decoder(UID(syntax))
     except NotImplementedError as error:
@@ -81,7 +81,7 @@ def _decode_pydicom(dataset: Any, frame: int, syntax: str, path: Path) -> Pixels
     return np.asarray(array)
 
 
-def _decode_imagecodecs(dataset: Any, frame: int, syntax: str, path: Path) -> Pixels:
+def _decode_imagecodecs(dataset: Any, frame: int, syntax: str, _: Path) -> Pixels:
     if syntax not in IMAGECODECS:
         raise _NoDecoderError("imagecodecs does not know the syntax")
     try:
@@ -96,13 +96,13 @@ def _decode_imagecodecs(dataset: Any, frame: int, syntax: str, path: Path) -> Pi
     return _finish(array, dataset, converted=codec == "jpeg2k")
 
 
-def _decode_itk(dataset: Any, frame: int, syntax: str, path: Path) -> Pixels:
+def _decode_itk(dataset: Any, _: int, syntax: str, path: Path) -> Pixels:
     """GDCM returns rescaled values: the stored ones are computed back, for single-frame grey files only."""
     if _samples(dataset) != 1 or get_integer(dataset, "NumberOfFrames", 1) > 1 or syntax in VIDEO_SYNTAXES:
         raise _NoDecoderError("SimpleITK is used for single grey slices only")
     itk = importlib.import_module("SimpleITK")
     array = itk.GetArrayFromImage(itk.ReadImage(str(path)))[0].astype(np.float64)
-    slope, intercept = (float(dataset.get(key, default)) for key, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     return np.asarray(np.rint((array - intercept) / slope).astype(np.int32))
 
 

@@ -61,6 +61,8 @@ def _place(plane: Plane, index: int, groups: tuple[Any, Any], other_dimensions: 
                 problems.append(find(Code.BAD_VALUE, "RescaleSlope is 0: every pixel would have one value."))
     except BadValueError as error:
         problems.append(find(Code.BAD_VALUE, str(error)))
+    if problems:  # what cannot be places nothing
+        values = {}
     return replace(
         plane, frame=index, position=values.get("position"), orientation=values.get("orientation"),
         spacing_mm=values.get("spacing_mm"), traits={**plane.traits, **_traits(groups, other_dimensions)},

@@ -95,7 +95,8 @@ def _check_values(dataset: Any) -> list[Finding]:
     except BadValueError as error:
         findings.append(find(Code.BAD_VALUE, str(error)))
     if "MOSAIC" in get_text(dataset, "ImageType").upper().split("\\"):
-        findings.append(find(Code.UNSUPPORTED, "A Siemens mosaic holds many slices in one picture. Export it unpacked."))
+        message = "A Siemens mosaic holds many slices in one picture. Export it unpacked."
+        findings.append(find(Code.UNSUPPORTED, message))
     syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
     if get_text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES:
         findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))
@@ -107,7 +108,8 @@ def _check_values(dataset: Any) -> list[Finding]:
     if rows < 1 or columns < 1:
         findings.append(find(Code.BAD_VALUE, f"Rows x Columns is {rows} x {columns}."))
     if rows * columns * frames > MAX_PIXELS_PER_FILE:
-        findings.append(find(Code.TOO_LARGE, f"{frames} frames of {columns} x {rows} pixels are too many for one file."))
+        message = f"{frames} frames of {columns} x {rows} pixels are too many for one file."
+        findings.append(find(Code.TOO_LARGE, message))
     return findings
 
 
@@ -123,17 +125,20 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         except BadValueError as error:
             problems.append(find(Code.BAD_VALUE, str(error)))
     problems += check_geometry(geometry["orientation"], geometry["spacing_mm"])
-    if problems and modality in UNPLACED:  # such a picture needs no place: often all zeros there
-        problems, geometry = [], dict.fromkeys(geometry)
-    image_type = get_text(dataset, "ImageType").upper()
+    if problems:  # what cannot be places nothing
+        geometry = dict.fromkeys(geometry)
+    if modality in UNPLACED:  # such a picture needs no place: often all zeros there
+        problems = []
+    image_type, photometric = get_text(dataset, "ImageType").upper(), get_text(dataset, "PhotometricInterpretation")
     plane = Plane(
         path=path, frame=None, modality=modality, rows=get_integer(dataset, "Rows", 0),
         columns=get_integer(dataset, "Columns", 0), localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
         series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),
-        colour=get_text(dataset, "SamplesPerPixel") == "3" or "PALETTE" in get_text(dataset, "PhotometricInterpretation"),
-        thickness_mm=_thickness(dataset), traits=_read_traits(dataset), findings=(*findings, *problems), **geometry,
+        colour=get_text(dataset, "SamplesPerPixel") == "3" or "PALETTE" in photometric,
+        thickness_mm=_thickness(dataset), traits=_read_traits(dataset), findings=(*findings, *problems),
+        position=geometry["position"], orientation=geometry["orientation"], spacing_mm=geometry["spacing_mm"],
     )
     return expand_frames(plane, dataset)
 

@@ -20,7 +20,8 @@ from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get
 from seriatim.io.values import SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
-NATIVE = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.2": ">", "1.2.840.10008.1.2.1.99": "<"}
+NATIVE = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.1.99": "<",
+          "1.2.840.10008.1.2.2": ">"}
 
 
 def read_dicom(series: Series) -> Volume:
@@ -90,7 +91,8 @@ def _read_frames(dataset: Any, path: Path, instances: list[Instance]) -> Iterato
                            "Copy or export it again.")
     for instance in instances:
         frame = instance.frame or 0
-        stored = _view_native(dataset, frame, syntax) if _is_plain(dataset, syntax) else decode_frame(dataset, frame, path=path)
+        plain = _is_plain(dataset, syntax)
+        stored = _view_native(dataset, frame, syntax) if plain else decode_frame(dataset, frame, path=path)
         yield _to_real_world(stored, dataset, rescale_of(dataset, frame))
 
 

@@ -21,8 +21,8 @@ class Plane:
     """One image plane. Coordinates are DICOM's own: LPS, mm, of the centre of the first pixel.
 
     ``frame`` is the 0-based frame of a multi-frame file, None in a single-frame file. ``spacing_mm`` is (between rows,
-    between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that tell
-    one volume of a series from another. ``findings`` are what is wrong with the file that holds the plane.
+    between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that
+    tell one volume of a series from another. ``findings`` are what is wrong with the file that holds the plane.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Plane:
     def axes_ras(self) -> NDArray[np.float64]:
         """(2,3) unit vectors of increasing column and of increasing row index, RAS+."""
         axes = np.asarray(self.orientation, dtype=np.float64).reshape(2, 3)
-        return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3]
+        return np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3])
 
 
 def check_orientation(values: tuple[float, ...]) -> str:

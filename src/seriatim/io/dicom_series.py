@@ -21,7 +21,6 @@ from seriatim.series.spacing import check_spacing
 MIN_TILT_DEGREES = 0.5
 MAX_SHIFT_PIXELS = 0.3
 MAX_VOLUME_BYTES = 1 << 36
-SECONDS_PER_FRAME = 1.0
 VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
 
 
@@ -34,13 +33,14 @@ class _Placing:
 
 
 def build_series(planes: Sequence[Plane], *, path: Path) -> list[Series]:
-    """The volumes and clips of all planes that share a series UID. Each file of ``planes`` is in exactly one of them."""
+    """The volumes and clips of all planes that share a series UID. Each plane is in one of them, or a left-out copy."""
     kept, dropped = drop_copies(planes)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
     for name, group in groups:
         parts = [copy for copy in dropped if copy.kept in {(plane.path, plane.frame) for plane in group}]
-        extra = [find(Code.DUPLICATE_SLICE, f"{len(parts)} copies of slices were left out.", copies=len(parts))] if parts else []
+        message = f"{len(parts)} copies of slices were left out."
+        extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
         series.append(_build_volume(group, name, extra=extra, path=path))
     return series
 
@@ -82,7 +82,8 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
     elif first.localizer:
         findings.append(find(Code.NOT_A_SERIES, "A localizer shows where the scan lies; it is no series of its own."))
     if first.rows * first.columns * len(planes) * 4 > MAX_VOLUME_BYTES:
-        findings.append(find(Code.TOO_LARGE, f"{len(planes)} slices of {first.columns} x {first.rows} do not fit memory."))
+        message = f"{len(planes)} slices of {first.columns} x {first.rows} do not fit memory."
+        findings.append(find(Code.TOO_LARGE, message))
     instances = tuple(
         Instance(path=plane.path, sop_instance_uid=plane.sop_instance_uid, frame=plane.frame, position=float(position))
         for plane, position in zip(placing.planes, placing.positions, strict=True)
@@ -90,7 +91,8 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
     return Series(
         study_uid=first.study_uid, series_uid=first.series_uid, modality=first.modality, axis=axis, format="dicom",
         path=path, instances=instances, rows=first.rows, columns=first.columns, affine=placing.affine,
-        spacing_mm=None if placing.affine is None else spacing_of(placing.affine), volume=name, findings=tuple(findings),
+        spacing_mm=None if placing.affine is None else spacing_of(placing.affine), volume=name,
+        findings=tuple(findings),
     )
 
 
@@ -102,11 +104,15 @@ def _file_findings(planes: Sequence[Plane]) -> list[Finding]:
         for finding in plane.findings:
             told.setdefault(finding.code, finding)
             files.setdefault(finding.code, set()).add(plane.path)
-    return [
-        replace(finding, message=f"{finding.message} ({len(files[code])} of the files)", numbers={**finding.numbers, "files": len(files[code])})
-        if len(files[code]) > 1 else finding
-        for code, finding in told.items()
-    ]
+    return [_count(finding, len(files[code])) for code, finding in told.items()]
+
+
+def _count(finding: Finding, files: int) -> Finding:
+    """The finding with how many files it touches, where it is more than one."""
+    if files == 1:
+        return finding
+    message = f"{finding.message} (the same in {files} files)"
+    return replace(finding, message=message, numbers={**finding.numbers, "files": files})
 
 
 def _single(plane: Plane) -> Finding:
@@ -127,8 +133,9 @@ def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
     ordered = sorted(planes, key=lambda plane: (plane.number, plane.sop_instance_uid, plane.frame or 0))
     findings = []
     if len(planes) > 1 and not broken:
-        findings.append(find(Code.MISSING_GEOMETRY, f"{len(planes)} slices without a position or orientation have no order. "
-                             "Export the series with ImagePositionPatient, ImageOrientationPatient and PixelSpacing."))
+        message = (f"{len(planes)} slices without a position or orientation have no order. Export the series with "
+                   "ImagePositionPatient, ImageOrientationPatient and PixelSpacing.")
+        findings.append(find(Code.MISSING_GEOMETRY, message))
     return _Placing(planes=ordered, positions=np.arange(len(planes), dtype=np.float64), affine=None, findings=findings)
 
 
@@ -149,15 +156,17 @@ def _place_in_space(planes: list[Plane]) -> _Placing:
     affine = _affine_of(planes[0], origins, normal)
     shift = _largest_shift(origins, positions, affine)
     if shift > MAX_SHIFT_PIXELS * min(first.spacing_mm or (1.0,)):
-        findings.append(find(Code.MIXED_SIZE, f"Slices are shifted in plane by up to {shift:.4g} mm: they share no grid.", shift_mm=shift))
+        message = f"Slices are shifted in plane by up to {shift:.4g} mm: they share no grid."
+        findings.append(find(Code.MIXED_SIZE, message, shift_mm=shift))
     findings += check_spacing(positions)
     if len(planes) > 1 and (tilt := tilt_degrees(affine)) > MIN_TILT_DEGREES:
-        findings.append(find(Code.GANTRY_TILT, f"Slices are sheared by {tilt:.3g} degrees; the affine keeps the shear.", degrees=tilt))
+        message = f"Slices are sheared by {tilt:.3g} degrees; the affine keeps the shear."
+        findings.append(find(Code.GANTRY_TILT, message, degrees=tilt))
     return _Placing(planes=planes, positions=positions, affine=affine, findings=findings)
 
 
 def _affine_of(plane: Plane, origins: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4,4) index (column, row, slice) -> RAS+ mm, PS3.3 C.7.6.2.1.1; the slice step is the mean step of the origins."""
+    """(4,4) index (column, row, slice) -> RAS+ mm (PS3.3 C.7.6.2.1.1); the slice step is the mean of the steps."""
     column_axis, row_axis = plane.axes_ras
     between_rows, between_columns = plane.spacing_mm or (1.0, 1.0)
     affine = np.eye(4)

@@ -20,8 +20,8 @@ POSITION_TOLERANCE_MM = 1e-2
 SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoTime", "DiffusionBValue",
                "ComplexImageComponent", "StackID")
 REPEAT_TRAITS = ("StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
-                 "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-                 "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
+                 "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
+                 "TriggerTime", "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
                  "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
                  "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness",
                  "ReconstructionDiameter", "ContentTime", "DimensionIndex", "EnergyWindowVector", "DetectorVector",

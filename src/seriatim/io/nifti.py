@@ -97,7 +97,8 @@ def read_header(path: Path) -> Header:
             return _parse_first(raw, order)
         if len(raw) >= 540 and struct.unpack(f"{order}i", raw[:4])[0] == 540 and raw[4:7] in (b"n+2", b"ni2"):
             return _parse_second(raw, order)
-    raise InputError("not a NIfTI file (an Analyze header has no orientation)" if len(raw) >= 348 else "truncated NIfTI header")
+    whole = len(raw) >= 348
+    raise InputError("not a NIfTI file (an Analyze header has no orientation)" if whole else "truncated NIfTI header")
 
 
 def body_of(path: Path, header: Header) -> Path:
@@ -174,17 +175,20 @@ def _affine(forms: tuple[Any, ...], pixdim: tuple[float, ...]) -> NDArray[np.flo
 
 def _check(path: Path, header: Header) -> list[Finding]:
     if header.datatype not in DATATYPES:
-        return [find(Code.UNSUPPORTED, f"NIfTI data type {header.datatype} (complex or unknown) is no image of one value.")]
+        message = f"NIfTI data type {header.datatype} (complex or unknown) is no image of one value."
+        return [find(Code.UNSUPPORTED, message)]
     if int(np.prod(header.size)) > MAX_VOXELS:
         return [find(Code.TOO_LARGE, f"{header.size} voxels do not fit memory.")]
     findings = []
     if header.affine is None:
-        findings.append(find(Code.MISSING_GEOMETRY, "Neither sform nor qform is set: the directions of the axes are unknown."))
+        message = "Neither sform nor qform is set: the directions of the axes are unknown."
+        findings.append(find(Code.MISSING_GEOMETRY, message))
     if header.intent in VECTOR_INTENTS and header.size[3] > 1:
         findings.append(find(Code.UNSUPPORTED, "The file holds vectors or parameters, not an image."))
     held = _held_bytes(body_of(path, header), header.total_bytes)
     if held < header.total_bytes:
-        findings.append(find(Code.TRUNCATED, f"The file holds {held} of {header.total_bytes} bytes. Copy it again.", held=held))
+        message = f"The file holds {held} of {header.total_bytes} bytes. Copy it again."
+        findings.append(find(Code.TRUNCATED, message, held=held))
     return findings
 
 

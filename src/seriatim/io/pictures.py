@@ -18,6 +18,8 @@ from seriatim.io.walk import natural_key
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Format, Instance, Series, Volume
 
+Frame = tuple[Path, int | None, float]
+"""The file, the page in it (None where it has one), and the position."""
 DEFAULT_GIF_SECONDS = 0.1
 """What viewers show for a GIF frame of duration 0."""
 MAX_PIXELS = 1 << 28
@@ -50,9 +52,9 @@ def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, s
     if len(sizes) == 1:
         findings.append(find(Code.NOT_A_SERIES, "A folder with a single picture is no sequence."))
     if broken:
-        message = f"{len(broken)} of {len(ordered)} pictures of the folder cannot be opened. Copy them again or take them out."
-        findings.append(find(Code.UNREADABLE, message, pictures=len(broken)))
-    frames = [(path, None, float(index)) for index, path in enumerate(sizes)]
+        message = f"{len(broken)} of {len(ordered)} pictures of the folder cannot be opened."
+        findings.append(find(Code.UNREADABLE, message + " Copy them again or take them out.", pictures=len(broken)))
+    frames: list[Frame] = [(path, None, float(index)) for index, path in enumerate(sizes)]
     return _series(list(sizes), frames, next(iter(sizes.values())), "stack", findings), broken
 
 
@@ -70,7 +72,7 @@ def find_pages(path: Path) -> Series:
         raise InputError(f"unreadable picture: {type(error).__name__}") from error
     times = list(accumulate((0.0, *durations[:-1])))
     single = [find(Code.NOT_A_SERIES, "The file holds a single picture, no sequence.")] if len(times) == 1 else []
-    frames = [(path, index, time) for index, time in enumerate(times)]
+    frames: list[Frame] = [(path, index, time) for index, time in enumerate(times)]
     return _series([path], frames, size, "video" if animated else "stack", single)
 
 
@@ -102,7 +104,7 @@ def read_pictures(series: Series) -> Volume:
 
 def drop_equal_colours(picture: NDArray[Any]) -> NDArray[Any]:
     """(H,W) where the three channels of (H,W,3) are equal, else the picture itself."""
-    equal = picture.ndim == 3 and (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
+    equal = picture.ndim == 3 and bool((picture[..., :1] == picture[..., 1:]).all())
     return picture[..., 0] if equal else picture
 
 
@@ -130,7 +132,7 @@ def _seconds(frame: Any) -> float:
     return duration if duration > 0 else DEFAULT_GIF_SECONDS
 
 
-def _series(paths: list[Path], frames: list[tuple[Path, int | None, float]], size: tuple[int, int], format_: Format,
+def _series(paths: list[Path], frames: list[Frame], size: tuple[int, int], format_: Format,
             findings: list[Finding]) -> Series:
     digest = digest_files(paths)
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in paths):

@@ -16,7 +16,8 @@ def read_volume(series: Series) -> Volume:
     """Read the pixels of a usable series in real-world values, in slice order.
 
     Returns:
-        ``array`` (S,H,W), or (S,H,W,3) RGB; in-plane pixels as stored; ``affine`` index (column, row, slice) -> RAS+ mm.
+        ``array`` (S,H,W), or (S,H,W,3) RGB, in-plane pixels as stored; ``affine`` index (column, row, slice) -> RAS+
+        mm; ``positions`` (S,) mm along the slice normal, or seconds.
 
     Raises:
         InputError: the series was refused by discovery, or its files changed since.

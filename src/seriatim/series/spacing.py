@@ -1,7 +1,8 @@
 """Are slices evenly spaced, and is one missing? Told from positions along the normal alone (docs/findings.md).
 
-A missing slice leaves one step much larger than the regular steps beside it. A protocol with two slice distances (2.5 mm
-in the posterior fossa, then 5 mm) changes its step once and keeps the new one: that is uneven, but nothing is missing.
+A missing slice leaves one step much larger than the regular steps beside it. A protocol with two slice distances
+(2.5 mm in the posterior fossa, then 5 mm) changes its step once and keeps
+the new one: that is uneven, but nothing is missing.
 """
 
 from __future__ import annotations

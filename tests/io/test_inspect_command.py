@@ -1,0 +1,65 @@
+"""seriatim inspect: its table, its JSON, its exit codes, and that it stays light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dicom_files import make_stack, random_stack, save_stack
+
+LIGHT = """
+import sys
+from seriatim.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "monai"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+
+
+def inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LIGHT, "inspect", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    save_stack(make_stack(random_stack(5)), root / "good", seed=1)
+    (root / "notes.txt").write_text("hello")
+    return root
+
+
+def test_a_row_per_series_and_a_reason_per_file(folder: Path, tmp_path: Path) -> None:
+    result = inspect(folder, "--json", tmp_path / "found.json")
+    assert result.returncode == 0, result.stderr
+    (row,) = [line for line in result.stdout.splitlines() if line.strip().startswith("good")]
+    for cell in ("CT", "5", "5 x 6", "0.75 x 0.5 x 2.5", "I to S", "yes"):
+        assert cell in row
+    assert "left out, not an image: 1 (notes.txt)" in result.stdout
+    assert "SECRET" not in (result.stdout + result.stderr).upper()
+    content = json.loads((tmp_path / "found.json").read_text())
+    assert content["series"][0]["slices"] == 5
+    assert content["series"][0]["order"] == "I to S"
+    assert [Path(one["path"]).name for one in content["skipped"]] == ["notes.txt"]
+    assert "SECRET" not in (tmp_path / "found.json").read_text().upper()
+
+
+def test_exit_codes_and_reasons_are_told_in_full_when_piped(folder: Path, tmp_path: Path) -> None:
+    datasets = make_stack(random_stack(6), SeriesInstanceUID="1.2.3.5")
+    del datasets[2]
+    save_stack(datasets, folder / "gap")
+    result = inspect(folder)
+    assert result.returncode == 8
+    assert "are 5 mm apart, expected 2.5 mm" in result.stdout
+    assert inspect(folder / "gap").returncode == 3
+    (tmp_path / "empty").mkdir()
+    assert inspect(tmp_path / "empty").returncode == 3
+    missing = inspect(tmp_path / "nothing")
+    assert missing.returncode == 2
+    assert "does not exist" in missing.stderr
+    assert "Traceback" not in missing.stderr
