@@ -65,7 +65,7 @@ def test_file_names_and_instance_numbers_carry_no_order(tmp_path: Path) -> None:
 def test_every_plane_and_sense_runs_the_same_way_through_the_anatomy(
     tmp_path_factory: pytest.TempPathFactory, plane: tuple[float, ...], column_sign: int, row_sign: int, swap: bool
 ) -> None:
-    """The stored frame may be turned in 8 ways: slices still ascend to S, A or R, and every voxel stays in its place."""
+    """The stored frame may be turned in 8 ways: slices still ascend to S, A or R, and no voxel leaves its place."""
     axes = [column_sign * np.array(plane[:3]), row_sign * np.array(plane[3:])]
     orientation = tuple(float(part) for part in np.concatenate(axes[::-1] if swap else axes))
     stored = random_stack(5)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.io.dicom_plane import Plane
-from seriatim.io.dicom_split import Group, has_repeats, split_volumes
+from seriatim.io.dicom_split import Group, count_repeats, split_volumes
 from seriatim.io.duplicates import drop_copies, drop_same_pixels
 from seriatim.series.findings import Action, Code, Finding, find
 from seriatim.series.geometry import direction_sign, spacing_of, tilt_degrees
@@ -140,15 +140,14 @@ def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
 
 
 def _place_in_space(planes: list[Plane]) -> _Placing:
-    planes, findings = drop_same_pixels(planes) if has_repeats(planes) else (planes, [])
+    planes, findings = drop_same_pixels(planes) if count_repeats(planes) else (planes, [])
     first = planes[0]
     normal = np.cross(*first.axes_ras)
     normal *= direction_sign(normal) / np.linalg.norm(normal)
     planes = sorted(planes, key=lambda plane: (float(plane.origin_ras @ normal), plane.sop_instance_uid))
     origins = np.array([plane.origin_ras for plane in planes])
     positions = origins @ normal
-    if has_repeats(planes):
-        repeats = len(positions) - len(np.unique(np.round(positions, 2)))
+    if repeats := count_repeats(planes):
         message = (f"{repeats} slices lie at the position of another and nothing tells them apart. "
                    "Export each volume as a series of its own.")
         findings.append(find(Code.DUPLICATE_POSITION, message, repeats=repeats))

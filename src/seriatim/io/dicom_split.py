@@ -19,14 +19,15 @@ ORIENTATION_TOLERANCE = 2e-3
 POSITION_TOLERANCE_MM = 1e-2
 SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoTime", "DiffusionBValue",
                "ComplexImageComponent", "StackID")
-REPEAT_TRAITS = ("StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
-                 "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
-                 "TriggerTime", "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
-                 "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
-                 "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness",
-                 "ReconstructionDiameter", "ContentTime", "DimensionIndex", "EnergyWindowVector", "DetectorVector",
-                 "PhaseVector", "RotationVector", "RRIntervalVector", "TimeSlotVector", "AngularViewVector",
-                 "TimeSliceVector")
+REPEAT_TRAITS = (
+    "StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
+    "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
+    "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
+    "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
+    "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness", "ReconstructionDiameter",
+    "ContentTime", "DimensionIndex", "EnergyWindowVector", "DetectorVector", "PhaseVector", "RotationVector",
+    "RRIntervalVector", "TimeSlotVector", "AngularViewVector", "TimeSliceVector",
+)
 LABELS = {"EchoTime": "echo", "EchoNumbers": "echo", "DiffusionBValue": "b", "ComplexImageComponent": "component",
           "ImageType": "type", "FrameOfReferenceUID": "frame of reference", "ConvolutionKernel": "kernel",
           "KVP": "kVp", "StackID": "stack", "DiffusionGradientOrientation": "direction"}
@@ -43,9 +44,9 @@ def split_volumes(planes: Sequence[Plane]) -> list[Group]:
     return groups
 
 
-def has_repeats(planes: Sequence[Plane]) -> bool:
-    """True where two planes lie at one position."""
-    return max(Counter(_places(planes)).values(), default=0) > 1
+def count_repeats(planes: Sequence[Plane]) -> int:
+    """How many planes lie at the position of another."""
+    return len(planes) - len(set(_places(planes)))
 
 
 def _split_hard(planes: Sequence[Plane]) -> list[Group]:
@@ -94,7 +95,7 @@ def _may_split(planes: Sequence[Plane], trait: str) -> bool:
 
 def split_repeats(planes: list[Plane]) -> list[Group] | None:
     """Split planes that repeat positions into volumes that do not; None where nothing tells the repeats apart."""
-    if not has_repeats(planes):
+    if not count_repeats(planes):
         return [("", planes)]
     places = len(set(_places(planes)))
     for trait in REPEAT_TRAITS:
