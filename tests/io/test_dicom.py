@@ -20,11 +20,13 @@ from dicom_files import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 from pydicom.uid import UID
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io import find_series, read, read_volume
+from seriatim.io.codecs import check_decoder
 from seriatim.series import Code, Series, Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -412,3 +414,23 @@ def test_compressed_pixels_equal_the_plain_ones_and_cut_ones_are_an_error(tmp_pa
     assert not only(folder).usable
     with pytest.raises(DecoderError):
         read_volume(packed.series)
+
+
+def test_a_missing_decoder_is_told_at_discovery_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: UID) -> None:
+        raise NotImplementedError(uid)
+
+    dataset = make_slice(random_stack(1)[0], (0, 0, 0))
+    dataset.PixelData = encapsulate([b"\xff\x0a a stream"])
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.201")
+    path = save(dataset, tmp_path / "a.dcm")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("seriatim.io.codecs.get_decoder", unknown)
+    check_decoder.cache_clear()
+    series = only(path)
+    check_decoder.cache_clear()
+    assert series.reason.startswith("DECODER_MISSING")
+    assert "seriatim[codecs]" in series.reason

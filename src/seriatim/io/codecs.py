@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from seriatim.errors import DecoderError
 from seriatim.io.dicom_values import get_integer, get_text
+from seriatim.series.findings import Code, Finding, find
 
 Pixels = NDArray[Any]
 
@@ -25,6 +29,9 @@ IMAGECODECS = {
     "1.2.840.10008.1.2.4.111": "jpegxl", "1.2.840.10008.1.2.4.112": "jpegxl", "1.2.840.10008.1.2.4.201": "jpeg2k",
     "1.2.840.10008.1.2.4.202": "jpeg2k", "1.2.840.10008.1.2.4.203": "jpeg2k",
 }
+ITK_SYNTAXES = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+NO_IMAGECODECS = "imagecodecs is not installed"
+INSTALL = 'Install one: pip install "seriatim[codecs]".'
 VIDEO_SYNTAXES = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102",
                   "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105",
                   "1.2.840.10008.1.2.4.106", "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108")
@@ -39,6 +46,22 @@ def transfer_syntax(dataset: Any) -> str:
     if not little:
         return str(ExplicitVRBigEndian)
     return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+@functools.cache
+def check_decoder(syntax: str) -> Finding | None:
+    """DECODER_MISSING or UNSUPPORTED where no installed decoder knows the transfer syntax; None where one does."""
+    name = UID(syntax).name
+    if syntax in VIDEO_SYNTAXES:
+        return find(Code.UNSUPPORTED, f"Video inside DICOM ({name}) is not read. Export it as a video file.")
+    known = syntax in ITK_SYNTAXES or (syntax in IMAGECODECS and importlib.util.find_spec("imagecodecs") is not None)
+    with contextlib.suppress(NotImplementedError):
+        known = known or get_decoder(UID(syntax)).is_available
+    if known:
+        return None
+    if syntax not in IMAGECODECS:
+        return find(Code.UNSUPPORTED, f"The transfer syntax {name} is not known. Export the series uncompressed.")
+    return find(Code.DECODER_MISSING, f"No decoder for {name} is installed. {INSTALL}")
 
 
 def decode_frame(dataset: Any, frame: int, *, path: Path) -> Pixels:
@@ -60,9 +83,10 @@ def decode_frame(dataset: Any, frame: int, *, path: Path) -> Pixels:
         except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged data; the next one may manage
             problems.append(f"{decode.__name__.removeprefix('_decode_')}: {error}")
     if not any(": " in problem for problem in problems):
-        raise DecoderError(f'{path.name} is compressed as {name}, and no decoder for it is installed. '
-                           'Install one: pip install "seriatim[codecs]".')
-    raise DecoderError(f"{path.name} cannot be decoded ({name}): {problems[0][:200]}. Copy or export the file again.")
+        raise DecoderError(f"{path.name} is compressed as {name}, and no decoder for it is installed. {INSTALL}")
+    hint = f" Or another decoder may manage. {INSTALL}" if NO_IMAGECODECS in problems else ""
+    problem = next(problem for problem in problems if ": " in problem)
+    raise DecoderError(f"{path.name} cannot be decoded ({name}): {problem[:200]}. Copy or export it again.{hint}")
 
 
 class _NoDecoderError(Exception):
@@ -87,7 +111,7 @@ def _decode_imagecodecs(dataset: Any, frame: int, syntax: str, _: Path) -> Pixel
     try:
         imagecodecs = importlib.import_module("imagecodecs")
     except ImportError as error:
-        raise _NoDecoderError("imagecodecs is not installed") from error
+        raise _NoDecoderError(NO_IMAGECODECS) from error
     codec = IMAGECODECS[syntax]
     frames = max(get_integer(dataset, "NumberOfFrames", 1), 1)
     encoded = get_frame(dataset.PixelData, frame, number_of_frames=frames)

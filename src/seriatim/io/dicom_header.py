@@ -10,6 +10,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
+from seriatim.io.codecs import check_decoder
 from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import expand_frames
@@ -100,6 +101,8 @@ def _check_values(dataset: Any) -> list[Finding]:
     syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
     if get_text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES:
         findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))
+    if syntax and (missing := check_decoder(syntax)):
+        findings.append(missing)
     try:
         rows, columns = get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0)
         frames = max(get_integer(dataset, "NumberOfFrames", 1), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from seriatim.io.walk import find_files, identify, natural_key
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Inventory, Series, Skipped
 
+_log = logging.getLogger(__name__)
 Result = tuple[list[Series], list[Skipped]]
 
 
@@ -68,7 +70,13 @@ def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
         groups[planes[0].study_uid, planes[0].series_uid].extend(planes)
     series: list[Series] = []
     for planes in groups.values():
-        built = build_series(planes, path=_common_folder(planes, root))
+        try:
+            built = build_series(planes, path=_common_folder(planes, root))
+        except Exception as error:  # noqa: BLE001 - the boundary of one series: the others must be found
+            _log.warning("A series cannot be put together", exc_info=error)
+            reason = f"its series cannot be put together: {type(error).__name__}"
+            skipped += [Skipped(path=path, reason=reason) for path in sorted({plane.path for plane in planes})]
+            continue
         used = {instance.path for one in built for instance in one.instances}
         copies = sorted({plane.path for plane in planes} - used)
         skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
@@ -86,7 +94,7 @@ def _find_grids(by_kind: Mapping[str, Sequence[Path]]) -> Result:
         for path in by_kind.get(kind, ()):
             try:
                 series += series_of_grid(read_grid(path))
-            except (InputError, OSError) as error:
+            except (InputError, OSError, ValueError, ArithmeticError) as error:
                 skipped.append(Skipped(path=path, reason=f"unreadable volume file: {error}"))
     return series, skipped
 

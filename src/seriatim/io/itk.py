@@ -89,6 +89,8 @@ def _check(reader: Any, path: Path, size: tuple[int, ...]) -> list[Finding]:
     kind = itk.GetPixelIDValueAsString(reader.GetPixelID())
     if components not in (1, 3) or (components == 3 and "8-bit unsigned" not in kind) or "complex" in kind:
         return [find(Code.UNSUPPORTED, f"Voxels of {components} values ({kind}) are neither grey nor RGB.")]
+    if min(size) < 1:
+        return [find(Code.BAD_VALUE, f"The header says {size} voxels.")]
     if int(np.prod(size)) > MAX_VOXELS:
         return [find(Code.TOO_LARGE, f"{size} voxels do not fit memory.")]
     held, needed = _raw_bytes(path), int(np.prod(size)) * components * _bytes_per_value(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from seriatim.errors import InputError
+from seriatim.errors import InputError, SeriatimError
 from seriatim.io.discover import find_series
 from seriatim.io.even_parts import split_even
 from seriatim.series.findings import Action, Code
@@ -25,7 +25,13 @@ def read_volume(series: Series) -> Volume:
     """
     if not series.usable:
         raise InputError(f"Series {series.series_uid} is not usable. {series.reason}")
-    return _reader_of(series)(series)
+    try:
+        return _reader_of(series)(series)
+    except (SeriatimError, MemoryError):
+        raise
+    except Exception as error:
+        where = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"{series.path} cannot be read ({where}). Copy or export it again.") from error
 
 
 def _reader_of(series: Series) -> Callable[[Series], Volume]:
