@@ -434,3 +434,12 @@ def test_a_missing_decoder_is_told_at_discovery_with_what_to_install(
     check_decoder.cache_clear()
     assert series.reason.startswith("DECODER_MISSING")
     assert "seriatim[codecs]" in series.reason
+
+
+def test_a_screen_capture_is_a_row_and_no_slice(tmp_path: Path) -> None:
+    save_stack(make_stack(random_stack(5)), tmp_path)
+    values = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "ImageOrientationPatient": None}
+    save(make_slice(random_stack(1)[0], None, **values), tmp_path / "dose_report.dcm")
+    found = find_series(tmp_path).series
+    assert [len(one.instances) for one in found if one.usable] == [5]
+    assert [codes(one) for one in found if not one.usable] == [["NOT_A_SERIES"]]

@@ -20,6 +20,7 @@ from seriatim.series.findings import Code, Finding, find
 
 MAX_PIXELS_PER_FILE = 1 << 33
 IMAGE = "1.2.840.10008.5.1.4.1.1."
+WHOLE_SLIDE = ("1.2.840.10008.5.1.4.1.1.77.1.6",)
 LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 NOT_IMAGES = ("9.", "11.", "66", "67", "88.", "104.", "200.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8",
               "481.9", "481.10", "481.11", "4.2", "77.1.5.3", "78.", "79.", "80.", "131", "90.", "34.7", "34.8")
@@ -98,6 +99,8 @@ def _check_values(dataset: Any) -> list[Finding]:
     if "MOSAIC" in get_text(dataset, "ImageType").upper().split("\\"):
         message = "A Siemens mosaic holds many slices in one picture. Export it unpacked."
         findings.append(find(Code.UNSUPPORTED, message))
+    if get_text(dataset, "SOPClassUID") in WHOLE_SLIDE:
+        findings.append(find(Code.UNSUPPORTED, "A whole slide image is tiles of one picture, not a sequence."))
     syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
     if get_text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES:
         findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))

@@ -21,6 +21,7 @@ from seriatim.series.spacing import check_spacing
 MIN_TILT_DEGREES = 0.5
 MAX_SHIFT_PIXELS = 0.3
 MAX_VOLUME_BYTES = 1 << 36
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
 
 
@@ -118,6 +119,8 @@ def _count(finding: Finding, files: int) -> Finding:
 def _single(plane: Plane) -> Finding:
     if plane.localizer:
         return find(Code.NOT_A_SERIES, "A localizer is a single picture that shows where the scan lies.")
+    if plane.sop_class_uid.startswith(CAPTURE) and plane.modality in VOLUMETRIC and not plane.placed:
+        return find(Code.NOT_A_SERIES, f"A screen capture of a {plane.modality} study is no slice of it.")
     finding = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
     return replace(finding, action="keep")
 

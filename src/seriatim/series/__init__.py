@@ -4,4 +4,6 @@ from seriatim.series.findings import DEFAULT_ACTIONS, Code, Finding, find
 from seriatim.series.prediction import Prediction
 from seriatim.series.series import Instance, Inventory, Series, Skipped, Volume
 
-__all__ = ["DEFAULT_ACTIONS", "Code", "Finding", "Instance", "Inventory", "Prediction", "Series", "Skipped", "Volume", "find"]
+__all__ = [
+    "DEFAULT_ACTIONS", "Code", "Finding", "Instance", "Inventory", "Prediction", "Series", "Skipped", "Volume", "find",
+]
