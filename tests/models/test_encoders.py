@@ -207,7 +207,7 @@ def test_small_cnn_takes_its_own_weights_back():
     torch.manual_seed(5)
     second = SmallCNNSettings().build(2, first.state_dict())
     assert all(torch.equal(one, two) for one, two in zip(first.parameters(), second.parameters(), strict=True))
-    with pytest.raises(ModelError, match=r"stem\.0\.weight is missing"):
+    with pytest.raises(ModelError, match=r"stages\.0\.weight is missing"):
         SmallCNNSettings().build(2, import_torchvision().models.resnet18().state_dict())
     with pytest.raises(ValidationError, match="no ImageNet weights for small_cnn"):
         SmallCNNSettings(weights="imagenet")

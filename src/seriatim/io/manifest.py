@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class SliceLabels:
-    """Slice labels by SOP Instance UID, or by (series key, index); the key is a series UID or a manifest path."""
+    """Slice labels by (series key, index), or by SOP Instance UID; the key is a series UID or a manifest path."""
 
     by_uid: Mapping[str, Row] = field(default_factory=dict)
     by_index: Mapping[tuple[str, int], Row] = field(default_factory=dict)
@@ -38,8 +38,9 @@ class SliceLabels:
         """The label row of each slice of a series, in its order; None where there is none."""
         keys = (series.series_uid, case.row.get("path", ""))
         return [
-            self.by_uid.get(instance.sop_instance_uid)
-            or next((row for key in keys if (row := self.by_index.get((key, index)))), None)
+            next((row for key in keys if (row := self.by_index.get((key, index)))), None)
+            # all frames of one file share its UID, so the UID tells slices apart only where files hold one each
+            or (self.by_uid.get(instance.sop_instance_uid) if instance.frame is None else None)
             for index, instance in enumerate(series.instances)
         ]
 

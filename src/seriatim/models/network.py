@@ -101,6 +101,8 @@ class SequenceNetwork(nn.Module):
         It runs in the precision of the weights also under autocast, which costs little beside the encoder. Slices
         beyond the longest series are cut off first, so padding does not even change the order of additions.
         """
+        if embeddings.shape[-1] != self.encoder.embedding_size:  # a packed LSTM does not check it
+            raise ValueError(f"embeddings of {embeddings.shape[-1]} numbers, but the encoder makes {self.encoder.embedding_size}")
         longest = int(count_slices(mask).max())
         padding = mask.shape[1] - longest
         kept = mask[:, :longest]

@@ -1,5 +1,12 @@
-"""A small residual CNN that trains from scratch on a CPU in minutes."""
+"""A small CNN that trains from scratch on a CPU in minutes.
 
+Weights are standardized instead of activations (Qiao et al. 2019, arXiv:1903.10520; scaled as in Brock et al. 2021,
+arXiv:2101.08692): it trains as fast as with BatchNorm, and a slice never depends on the others in its batch. GroupNorm
+also keeps slices apart, but takes away the brightness that tells a small lesion. Maxima are pooled, since a lesion is
+small.
+"""
+
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -12,15 +19,16 @@ from torch.nn import functional
 from seriatim.models.encoder import Encoder, load_encoder_weights
 from seriatim.settings import Settings
 
-CHANNELS_PER_GROUP = 8
+RELU_GAIN = (2.0 / (1.0 - 1.0 / math.pi)) ** 0.5
+"""What keeps the variance through a ReLU of a standardized layer (Brock et al. 2021)."""
 
 
 class SmallCNNSettings(Settings):
-    """A residual CNN with GroupNorm, so that a slice never depends on the others in its batch."""
+    """One standardized convolution and ReLU per stage, then the maximum of each map."""
 
     kind: Literal["small_cnn"] = "small_cnn"
-    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(16, 32, 64, 128), min_length=1)
-    """Channels of each stage; each stage halves the maps but the last; the last width is the embedding size."""
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(16, 32, 64, 64), min_length=1)
+    """Channels of each stage; each stage halves the maps; the last width is the embedding size."""
     weights: str | None = None
     """Path of a state dict of this network, or None to train from scratch."""
 
@@ -44,51 +52,33 @@ class SmallCNNSettings(Settings):
 
 
 class SmallCNN(Encoder):
-    """Stem and one residual block per stage; the last maps have 1/2^stages of the rows and columns of a slice."""
+    """Stages of stride 2; the last maps have 1/2^stages of the rows and columns of a slice."""
 
     def __init__(self, in_channels: int, *, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.embedding_size = widths[-1]
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, widths[0], 3, stride=2, padding=1, bias=False), _norm(widths[0]), nn.ReLU()
-        )
-        inputs = (widths[0], *widths[:-1])
-        last = len(widths) - 1
-        self.stages = nn.Sequential(
-            *(
-                ResidualBlock(inputs[i], width, stride=1 if i == last else 2)  # fine last maps serve Grad-CAM
-                for i, width in enumerate(widths)
-            )
-        )
+        inputs = (in_channels, *widths[:-1])
+        stages = (StandardizedConv2d(i, o, 3, stride=2, padding=1) for i, o in zip(inputs, widths, strict=True))
+        self.stages = nn.Sequential(*(layer for stage in stages for layer in (stage, nn.ReLU())))
 
     def feature_maps(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n depth h w"]:
-        maps: Tensor = self.stages(self.stem((slices - 0.5) * 4.0))
+        maps: Tensor = self.stages(slices - 0.3)  # the mean of a windowed head or fan is nearer to 0.3 than to 0.5
         return maps
 
     def pool_maps(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n embedding"]:
-        return functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+        return maps.amax(dim=(2, 3))
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He 2016), with GroupNorm (Wu and He 2018)."""
+class StandardizedConv2d(nn.Conv2d):
+    """A convolution whose filters have mean 0 and a fixed variance; a gain per output channel is learnt."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            _norm(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            _norm(outputs),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), _norm(outputs))
+    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int, padding: int) -> None:
+        super().__init__(inputs, outputs, size, stride=stride, padding=padding)
+        self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
 
-    def forward(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n depth2 h2 w2"]:
-        return torch.relu(self.body(maps) + self.shortcut(maps))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    groups = channels // CHANNELS_PER_GROUP if channels % CHANNELS_PER_GROUP == 0 else 1
-    return nn.GroupNorm(groups, channels)
+    def forward(self, input: Float[Tensor, "n inputs h w"]) -> Float[Tensor, "n outputs h2 w2"]:  # noqa: A002
+        weight = self.weight
+        centred = weight - weight.mean(dim=(1, 2, 3), keepdim=True)
+        fan_in = weight[0].numel()
+        scale = torch.rsqrt((centred**2).mean(dim=(1, 2, 3), keepdim=True) * fan_in + 1e-4)
+        return functional.conv2d(input, RELU_GAIN * self.gain * scale * centred, self.bias, self.stride, self.padding)

@@ -36,6 +36,8 @@ class DiagnosisSettings(Settings):
     slice_labels: tuple[str, ...] = ()
     """Columns of the slice-label table, in the order of `labels`; empty: the same names, where the table has them."""
     slice_loss_weight: float = Field(default=0.0, ge=0.0)
+    slice_positive_weight: float = Field(default=1.0, gt=0.0)
+    """Weight of positive slices in the slice loss (binary and multilabel): they are few, and above 1 counts them more."""
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -158,13 +160,14 @@ class DiagnosisTask:
 
     def loss(self, output: SequenceOutput, batch: SliceBatch) -> dict[str, Tensor]:
         """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known."""
-        volume_loss = self._loss(output.volume_logits, batch.labels, weighted=True)
+        volume_loss = self._loss(output.volume_logits, batch.labels, weights=self.class_weights)
         slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
         slice_labels = batch.slice_labels[slices]
         if self.settings.target == "multiclass":
             unknown = slice_labels[:, :1] == IGNORE
             slice_labels = torch.where(unknown, IGNORE, slice_labels.argmax(dim=1, keepdim=True).to(slice_labels.dtype))
-        slice_loss = self._loss(output.slice_logits[slices], slice_labels, weighted=False)
+        positives = (self.settings.slice_positive_weight,) * self.outputs
+        slice_loss = self._loss(output.slice_logits[slices], slice_labels, weights=positives)
         total = volume_loss + self.settings.slice_loss_weight * slice_loss
         return {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
 
@@ -216,16 +219,16 @@ class DiagnosisTask:
             return encode_class(text, column=column, classes=self.settings.classes)
         return (encode_number if self.settings.target == "regression" else encode_yes_no)(text, column=column)
 
-    def _loss(self, logits: Tensor, labels: Tensor, *, weighted: bool) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, *, weights: tuple[float, ...] | None) -> Tensor:
         labels = labels.to(logits.dtype)
         known = labels != IGNORE
         if self.settings.target == "regression":
             return number_loss(logits, labels, known, scale=logits.new_tensor(self.scale or (1.0,) * self.outputs))
-        weights = logits.new_tensor(self.class_weights) if weighted and self.class_weights else None
+        weighing = logits.new_tensor(weights) if weights else None
         smoothing = self.settings.label_smoothing
         if self.settings.target == "multiclass":
-            return class_loss(logits, labels[:, 0], known[:, 0], weights=weights, smoothing=smoothing)
-        return yes_no_loss(logits, labels, known, weights=weights, smoothing=smoothing)
+            return class_loss(logits, labels[:, 0], known[:, 0], weights=weighing, smoothing=smoothing)
+        return yes_no_loss(logits, labels, known, weights=weighing, smoothing=smoothing)
 
     def _known_columns(self, values: Array, labels: Array) -> dict[str, tuple[Array, Array]]:
         """By output, the known labels and their values."""
