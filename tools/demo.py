@@ -39,10 +39,8 @@ def main() -> None:
     run("inspect", held_out, "--json", args.output / "inventory.json", quiet=True)
     run("score", held_out, "--model", out["run"], "--output", out["scores"])
     run("explain", held_out, "--model", out["run"], "--output", out["pictures"], "--limit", 12)
-    run(
-        "evaluate", out["scores"] / "scores.csv", "--labels", out["data"] / "labels.csv", "--slices", out["data"] / "slices.csv",
-        "--output", out["evaluation"],
-    )  # fmt: skip
+    truth = ("--labels", out["data"] / "labels.csv", "--slices", out["data"] / "slices.csv")
+    run("evaluate", out["scores"] / "scores.csv", *truth, "--output", out["evaluation"])
     report(out, seconds=perf_counter() - started)
 
 
@@ -71,8 +69,14 @@ def hold_out(data: Path) -> Path:
 def report(out: dict[str, Path], *, seconds: float) -> None:
     """The figures that matter, read from what the commands wrote."""
     found = json.loads((out["evaluation"] / "evaluation.json").read_text())
-    print(json.dumps(found, indent=1)[:3000])
-    print(f"\nAll of it took {seconds:.0f} s. Pictures: {out['pictures']}/*.png, plots: {out['evaluation']}/*.png")
+    auc, top = found["metrics"]["auc"], found["slices"]["metrics"]["top_attended_slice_is_positive"]
+    chance = found["slices"]["chance"]["top_attended_slice_is_positive"]
+    print(f"""
+Held-out series: AUC {auc["value"]:.3f} (95 % interval {auc["low"]:.3f} to {auc["high"]:.3f}, n = {auc["n"]})
+Bleeding series whose top-attended slice truly bleeds: {top["value"]:.0%} ({top["low"]:.0%} to {top["high"]:.0%}; chance {chance:.0%})
+Pictures: {out["pictures"]}/*.png (one per series), {out["evaluation"]}/roc.png, {out["run"]}/curves.png
+Tables:   {out["scores"]}/scores.csv, {out["scores"]}/slices.csv
+All of it took {seconds:.0f} s.""")
 
 
 if __name__ == "__main__":

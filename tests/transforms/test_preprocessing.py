@@ -1,11 +1,13 @@
 """The network's input: orientation, in-plane grid, windows, neighbours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from seriatim.errors import InputError
 from seriatim.series import Instance, Series, Volume
 from seriatim.transforms import AugmentationSettings, CTSettings, IntensitySettings
 
@@ -20,8 +22,8 @@ def make_volume(array: np.ndarray, *, affine: np.ndarray | None = LPS, inverted:
         for index in range(count)
     )
     series = Series(
-        study_uid="1", series_uid="1.2", modality="CT", axis="space", format="dicom", path=Path("x"), instances=instances,
-        rows=rows, columns=columns, affine=affine, spacing_mm=spacing,
+        study_uid="1", series_uid="1.2", modality="CT", axis="space", format="dicom", path=Path("x"),
+        instances=instances, rows=rows, columns=columns, affine=affine, spacing_mm=spacing,
     )  # fmt: skip
     return Volume(array=array, affine=affine, positions=series.positions, series=series, inverted=inverted)
 
@@ -146,3 +148,20 @@ def test_augmentation_is_the_same_on_every_slice_and_follows_its_seed() -> None:
 def test_no_augmentation_changes_nothing() -> None:
     stack = torch.rand(3, 16, 16)
     assert torch.equal(AugmentationSettings().build((16, 16))(stack, 3), stack)
+
+
+def test_a_value_that_is_not_a_number_is_refused() -> None:
+    array = np.zeros((2, 32, 32), np.float32)
+    array[1, 3, 4] = np.nan
+    with pytest.raises(InputError, match="BAD_VALUE: 1 pixels"):
+        CTSettings(size=32).prepare(make_volume(array))
+
+
+def test_pixel_padding_does_not_move_the_percentiles() -> None:
+    array = np.random.default_rng(0).integers(0, 1000, (2, 40, 40)).astype(np.int16)
+    plain = make_volume(array)
+    padded_array = array.copy()
+    padded_array[:, :10] = -30000
+    padded = replace(make_volume(padded_array), padding=-30000.0)
+    settings = IntensitySettings(size=40)
+    assert torch.allclose(settings.prepare(padded)[:, 12:], settings.prepare(plain)[:, 12:], atol=0.02)

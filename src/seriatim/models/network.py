@@ -102,7 +102,8 @@ class SequenceNetwork(nn.Module):
         beyond the longest series are cut off first, so padding does not even change the order of additions.
         """
         if embeddings.shape[-1] != self.encoder.embedding_size:  # a packed LSTM does not check it
-            raise ValueError(f"embeddings of {embeddings.shape[-1]} numbers, but the encoder makes {self.encoder.embedding_size}")
+            expected = self.encoder.embedding_size
+            raise ValueError(f"embeddings of {embeddings.shape[-1]} numbers, but the encoder makes {expected}")
         longest = int(count_slices(mask).max())
         padding = mask.shape[1] - longest
         kept = mask[:, :longest]

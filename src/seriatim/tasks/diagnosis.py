@@ -37,7 +37,7 @@ class DiagnosisSettings(Settings):
     """Columns of the slice-label table, in the order of `labels`; empty: the same names, where the table has them."""
     slice_loss_weight: float = Field(default=0.0, ge=0.0)
     slice_positive_weight: float = Field(default=1.0, gt=0.0)
-    """Weight of positive slices in the slice loss (binary and multilabel): they are few, and above 1 counts them more."""
+    """Weight of positive slices in the slice loss (binary, multilabel); they are few: above 1 counts them more."""
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)

@@ -38,7 +38,8 @@ def _lines(
     assert isinstance(proof, dict)
     for name, counts in proof.items():
         yield f"| {name} | {counts['series']} | {counts['patients']} |"
-    yield f"\nPatients in two splits: {examples.proof['patients_in_two_splits']}. Rows left out: {len(examples.left_out)}."
+    yield f"\nPatients in two splits: {examples.proof['patients_in_two_splits']}."
+    yield f"Manifest rows left out: {len(examples.left_out)}."
     yield "\n## Input it is made for"
     yield f"- modality: {', '.join(envelope.modalities)}; axis: {envelope.axis}"
     yield f"- slices per series: {envelope.slices[0]} to {envelope.slices[1]}"

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+SCORES = ("val_auc", "val_balanced_accuracy", "val_average_precision", "val_mae")
 TRAIN, VALIDATION, QUIET = "#3b5b92", "#c8553d", "#8a8a8a"
 
 
@@ -20,7 +21,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, b
     epochs = [line["epoch"] for line in lines]
     for key, label, colour in (("volume_loss", "training", TRAIN), ("val_log_loss", "validation", VALIDATION)):
         _plot(loss, epochs, lines, key=key, label=label, colour=colour)
-    names = [key for key in lines[-1] if key in ("val_auc", "val_balanced_accuracy", "val_average_precision", "val_mae")] if lines else []
+    names = [key for key in SCORES if any(key in line for line in lines)]
     for key, colour in zip(names, (VALIDATION, "#4d9078", "#b497d6", QUIET), strict=False):
         _plot(score, epochs, lines, key=key, label=key.removeprefix("val_").replace("_", " "), colour=colour)
     for axes, label in ((loss, "loss"), (score, "validation score")):

@@ -107,9 +107,8 @@ def sample_slices(count: int, most: int, seed: int) -> Tensor:
     """Ascending slice indices: all, or one at random from each of ``most`` equal stretches."""
     if count <= most:
         return torch.arange(count)
-    edges = np.linspace(0, count, most + 1)
-    offsets = np.random.default_rng(seed).random(most)
-    return torch.from_numpy(np.floor(edges[:-1] + offsets * np.diff(edges)).astype(np.int64).clip(0, count - 1))
+    edges = np.arange(most + 1) * count // most
+    return torch.from_numpy(np.random.default_rng(seed).integers(edges[:-1], edges[1:]))
 
 
 def collate(items: Sequence[Item]) -> SliceBatch:

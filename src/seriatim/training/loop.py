@@ -135,7 +135,7 @@ def _step(learner: Learner, batch: SliceBatch, *, moves: bool) -> dict[str, floa
 
 
 def validate(learner: Learner) -> dict[str, float]:
-    """Score every validation series once, as scoring would, each process its share; then the metrics over all of them."""
+    """Score every validation series once, as scoring would, each process its share; then the metrics over all."""
     fabric = learner.fabric
     rows = range(fabric.global_rank, len(learner.validation), fabric.world_size)
     mine = {row: score_example(learner, learner.validation[row]).probabilities.numpy() for row in rows}

@@ -106,9 +106,18 @@ def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples
             used, prepared, finish=experiment.preprocessing, augment=augment, max_slices=training.max_slices
         )
     learner = Learner(
-        experiment=experiment, task=task, network=network, model=model, optimizer=optimizer, fabric=fabric, train=dataset,
-        train_count=len(used), validation=examples.of("val"), prepared=prepared, embeddings=embeddings,
-    )  # fmt: skip
+        experiment=experiment,
+        task=task,
+        network=network,
+        model=model,
+        optimizer=optimizer,
+        fabric=fabric,
+        train=dataset,
+        train_count=len(used),
+        validation=examples.of("val"),
+        prepared=prepared,
+        embeddings=embeddings,
+    )
     return learner, examples
 
 

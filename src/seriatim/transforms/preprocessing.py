@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from seriatim.errors import InputError
 from seriatim.series import Volume
 from seriatim.series.geometry import display_orientation
 from seriatim.settings import Settings
@@ -54,6 +55,18 @@ class _InPlane(Settings):
         source = (int(turned.shape[1]), int(turned.shape[2]))
         return place(source, self.size, pixel_mm=pixel_mm, spacing_mm=self.spacing_mm, stretch=self.stretch)
 
+    def _stack(self, volume: Volume) -> Tensor:
+        """The volume in the radiological view as float32.
+
+        Raises:
+            InputError: a value is not a number; a network would turn it into a score all the same.
+        """
+        stack = as_float(orient(volume.array, volume.affine))
+        if not bool(torch.isfinite(stack).all()):
+            count = int((~torch.isfinite(stack)).sum())
+            raise InputError(f"BAD_VALUE: {count} pixels of series {volume.series.series_uid} are not finite numbers.")
+        return stack
+
     def _add_neighbours(self, slices: Tensor) -> Tensor:
         """(S,C,H,W) -> (S, C*(2n+1), H, W): previous slices first, then the slice itself, then the next ones."""
         count = slices.shape[0]
@@ -86,7 +99,7 @@ class CTSettings(_InPlane):
 
     def prepare(self, volume: Volume) -> Tensor:
         """HU on the network's grid: (S,h,w) float32; outside the slice is air."""
-        stack = as_float(orient(volume.array, volume.affine))
+        stack = self._stack(volume)
         if stack.ndim == 4:
             stack = stack.mean(dim=3)
         return self.placement(volume).apply(stack, fill=AIR_HU)
@@ -116,8 +129,8 @@ class IntensitySettings(_InPlane):
 
     def prepare(self, volume: Volume) -> Tensor:
         """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice is 0."""
-        stack = as_float(orient(volume.array, volume.affine))
-        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1)
+        stack = self._stack(volume)
+        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1, padding=volume.padding)
         if volume.inverted:
             scaled = 1 - scaled
         return self.placement(volume).apply(self._as_planes(scaled), fill=0.0)
@@ -127,10 +140,12 @@ class IntensitySettings(_InPlane):
         planes = 3 if self.colour == "rgb" else 1
         return self._add_neighbours(prepared.clamp(0, 1).reshape(-1, planes, *prepared.shape[1:]))
 
-    def _scale(self, stack: Tensor, *, eight_bit: bool) -> Tensor:
+    def _scale(self, stack: Tensor, *, eight_bit: bool, padding: float | None) -> Tensor:
         if eight_bit and float(stack.min()) >= 0:
             return stack / 255
         sample = stack.flatten()
+        if padding is not None and bool((sample != padding).any()):
+            sample = sample[sample != padding]
         sample = sample[:: max(1, sample.numel() // 1_000_000)]
         fractions = torch.tensor(self.percentiles, dtype=torch.float32) / 100
         low, high = (float(value) for value in torch.quantile(sample, fractions))
