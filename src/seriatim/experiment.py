@@ -52,6 +52,7 @@ class TrainingSettings(Settings):
     mode: Literal["end-to-end", "two-stage"] = "end-to-end"
     """End to end, or with the encoder frozen and its embeddings computed once."""
     epochs: int = Field(default=20, ge=1)
+    """Epochs at most; `patience` may end the run sooner."""
     batch_size: int = Field(default=4, ge=1)
     """Series per step and process."""
     accumulate: int = Field(default=1, ge=1)
@@ -59,19 +60,25 @@ class TrainingSettings(Settings):
     max_slices: int = Field(default=64, ge=1)
     """Longer series are sampled in training: one random slice from each of this many equal stretches, in order."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """AdamW's learning rate after the warm-up."""
     encoder_rate: float = Field(default=1.0, ge=0)
     """The encoder's learning rate as a multiple of `learning_rate`."""
     weight_decay: float = Field(default=1e-2, ge=0)
+    """AdamW's decay of weights; biases and norms have none."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """The share of all steps in which the learning rate rises."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate goes on after the warm-up: down to 0 along a cosine, or constant."""
     clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm where theirs is larger."""
     patience: int = Field(default=10, ge=1)
     """Stop after this many epochs without a better validation score."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes an accelerator where there is one."""
     devices: int = Field(default=1, ge=1)
     """Processes (one per device), by DDP where there is more than one."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """The number format of training, in the names of Lightning Fabric."""
     workers: int = Field(default=0, ge=0)
     """Loader processes; 0 loads in the training process."""
 
@@ -82,6 +89,7 @@ class Experiment(Settings):
     name: str
     """What the run is called in tables and pictures."""
     seed: int = Field(default=0, ge=0)
+    """Everything random follows from it: first weights, validation draw, order, augmentation, dropout."""
     data: DataSettings
     preprocessing: PreprocessingSettings
     augmentation: AugmentationSettings = AugmentationSettings()

@@ -32,7 +32,9 @@ class RecurrentSettings(Settings):
     hidden: int = Field(default=128, ge=1)
     """Units per direction."""
     layers: int = Field(default=1, ge=1, le=8)
+    """Recurrent layers on top of each other."""
     bidirectional: bool = True
+    """Read in both directions; off for what must not look ahead."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout on the embeddings that enter each layer but, without ``project``, the first."""
     project: int | None = Field(default=None, ge=1)

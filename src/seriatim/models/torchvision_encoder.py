@@ -30,6 +30,7 @@ class TorchvisionSettings(Settings):
 
     kind: Literal["torchvision"] = "torchvision"
     name: str = Field(default="mobilenet_v2", min_length=1)
+    """A classification network of torchvision, for example mobilenet_v2, resnet50 or convnext_tiny."""
     weights: str | None = None
     """Path of a state dict (.pth or .safetensors), "imagenet" to download torchvision's own, or None: random."""
     freeze: Freeze = "none"

@@ -29,6 +29,7 @@ class DiagnosisSettings(Settings):
 
     kind: Literal["diagnosis"] = "diagnosis"
     target: Target = "binary"
+    """The kind of answer: yes or no, one of several classes, several findings, or numbers."""
     labels: tuple[str, ...] = Field(min_length=1)
     """Label columns of the manifest: one for binary and multiclass, one per finding or number otherwise."""
     classes: tuple[str, ...] = ()
@@ -36,11 +37,13 @@ class DiagnosisSettings(Settings):
     slice_labels: tuple[str, ...] = ()
     """Columns of the slice-label table, in the order of `labels`; empty: the same names, where the table has them."""
     slice_loss_weight: float = Field(default=0.0, ge=0.0)
+    """Weight of the loss of the slice labels beside that of the series; above 0 needs `data.slice_labels`."""
     slice_positive_weight: float = Field(default=1.0, gt=0.0)
     """Weight of positive slices in the slice loss (binary, multilabel); they are few: above 1 counts them more."""
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Move labels this share of the way to even odds."""
 
     @property
     def outputs(self) -> int:
