@@ -50,7 +50,7 @@ class TrainingSettings(Settings):
     """How the network learns."""
 
     mode: Literal["end-to-end", "two-stage"] = "end-to-end"
-    """End to end, or with the encoder frozen and its embeddings computed once."""
+    """End to end, or with the encoder frozen and its embeddings computed once, without augmentation."""
     epochs: int = Field(default=20, ge=1)
     """Epochs at most; `patience` may end the run sooner."""
     batch_size: int = Field(default=4, ge=1)
@@ -87,7 +87,7 @@ class Experiment(Settings):
     """A whole run as data. ``read`` makes it from a YAML; an illegal or unknown key says what is legal."""
 
     name: str
-    """What the run is called in tables and pictures."""
+    """What the run is called in pictures, in its model card, and in `runs/<name>` where no --output is given."""
     seed: int = Field(default=0, ge=0)
     """Everything random follows from it: first weights, validation draw, order, augmentation, dropout."""
     data: DataSettings

@@ -26,7 +26,7 @@ class _InPlane(Settings):
     """What all kinds of input share: the in-plane grid and the 2.5D channels."""
 
     size: tuple[int, int] = (224, 224)
-    """Rows and columns of the network's input."""
+    """Rows and columns of the network's input; one number makes it square."""
     spacing_mm: float | None = Field(default=None, gt=0)
     """Resample pixels to this size in mm and centre them in `size`; without it the slice is fitted into `size`."""
     stretch: bool = False
