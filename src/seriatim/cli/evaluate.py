@@ -70,9 +70,9 @@ def _tabulate(evaluation: Evaluation) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    for name in ("value", "95 % interval", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("method", no_wrap=True)
+    for name, width in (("value", 6), ("95 % interval", 15), ("n", 3)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)  # numbers are never cut
+    table.add_column("method", overflow="fold")
     chances = evaluation.slices.chance if evaluation.slices else {}
     for name, one in evaluation.all_measures.items():
         value = "-" if one.value is None else f"{one.value:.3f}"

@@ -38,7 +38,7 @@ class MetricsLog:
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         shown = "  ".join(f"{key} {value:.3f}" for key, value in line.items() if key not in ("epoch", "learning_rate"))
-        self._console.print(f"epoch {line['epoch']:>3}  {shown}")
+        self._console.print(f"epoch {line['epoch']:>3}  {shown}", soft_wrap=True)
         if self._board is not None:
             for key, value in line.items():
                 self._board.add_scalar(key, value, line["epoch"])
