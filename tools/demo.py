@@ -73,7 +73,7 @@ def report(out: dict[str, Path], *, seconds: float) -> None:
     chance = found["slices"]["chance"]["top_attended_slice_is_positive"]
     print(f"""
 Held-out series: AUC {auc["value"]:.3f} (95 % interval {auc["low"]:.3f} to {auc["high"]:.3f}, n = {auc["n"]})
-Bleeding series whose top-attended slice truly bleeds: {top["value"]:.0%} ({top["low"]:.0%} to {top["high"]:.0%}; chance {chance:.0%})
+Bleeding series whose top-attended slice truly bleeds: {top["value"]:.0%} of {top["n"]} (chance {chance:.0%})
 Pictures: {out["pictures"]}/*.png (one per series), {out["evaluation"]}/roc.png, {out["run"]}/curves.png
 Tables:   {out["scores"]}/scores.csv, {out["scores"]}/slices.csv
 All of it took {seconds:.0f} s.""")

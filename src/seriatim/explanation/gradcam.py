@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seriatim.errors import ModelError
+from seriatim.explanation.alignment import locate_cells, resize_heat
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.network import SequenceNetwork
 
@@ -60,8 +60,9 @@ def grad_cam(
             placed = embeddings.clone().index_copy(0, chosen, network.encoder.pool_maps(leaf).to(embeddings.dtype))
             (gradient,) = torch.autograd.grad(_volume_logit(network, placed, class_index), leaf)
     weights = gradient.float().mean(dim=(2, 3), keepdim=True)
-    heat = (weights * maps.float()).sum(dim=1, keepdim=True).relu()
-    return _common_scale(F.interpolate(heat, size=slices.shape[2:], mode="bilinear", align_corners=False)[:, 0])
+    heat = (weights * maps.float()).sum(dim=1).relu()
+    size = (slices.shape[2], slices.shape[3])
+    return _common_scale(resize_heat(heat, locate_cells(network.encoder, slices), size=size))
 
 
 def slice_contributions(network: SequenceNetwork, embeddings: Tensor, *, class_index: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 SCORES = ("val_auc", "val_balanced_accuracy", "val_average_precision", "val_mae")
 TRAIN, VALIDATION, QUIET = "#3b5b92", "#c8553d", "#8a8a8a"
@@ -27,6 +28,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, b
     for axes, label in ((loss, "loss"), (score, "validation score")):
         axes.axvline(best_epoch, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(label, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
