@@ -1,5 +1,10 @@
-"""What every test shares: one thread, and tensor shapes checked at run time."""
+"""What every test shares: one thread, tensor shapes checked at run time, one tiny data set and one tiny run."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
 from jaxtyping import install_import_hook
 
 with install_import_hook("seriatim.models", "beartype.beartype"):
@@ -7,4 +12,42 @@ with install_import_hook("seriatim.models", "beartype.beartype"):
 
 import torch
 
+from tiny_runs import CommandLine, make_experiment
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def head_ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 synthetic head CT series of 11 patients with labels.csv and slices.csv. Never write into it."""
+    from seriatim.synth import synthesize
+
+    folder = tmp_path_factory.mktemp("data") / "head-ct"
+    synthesize("head-ct", folder, count=12, size=32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, head_ct: Path) -> Path:
+    """The run folder of a model trained on ``head_ct`` for two epochs. Never write into it."""
+    from seriatim.training import train
+
+    folder = tmp_path_factory.mktemp("runs")
+    train(make_experiment(folder, head_ct), folder / "tiny")
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_scores(tmp_path_factory: pytest.TempPathFactory, head_ct: Path, tiny_run: Path) -> Path:
+    """The scores of ``head_ct`` by ``tiny_run``. Never write into it."""
+    from seriatim.scoring import score
+
+    folder = tmp_path_factory.mktemp("scores")
+    score(head_ct, model=tiny_run, output=folder, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def seriatim_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line as a function: ``seriatim_command("inspect", folder).code``."""
+    return CommandLine(monkeypatch, capsys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,13 +110,16 @@ def _train_epoch(learner: Learner, *, epoch: int, progress: Progress, bar: Epoch
 
 
 class LossModule(nn.Module):
-    """Network and loss as the one module that Fabric wraps: plain tensors go in and come out."""
+    """Network and loss as the one module that Fabric wraps. It takes a batch by its fields, as a dict: for mixed
+    precision Fabric converts the tensors of a dict, and refuses those of a frozen dataclass.
+    """
 
     def __init__(self, network: SequenceNetwork, task: DiagnosisTask) -> None:
         super().__init__()
         self.network, self._task = network, task
 
-    def forward(self, batch: SliceBatch) -> dict[str, Tensor]:
+    def forward(self, fields: dict[str, Any]) -> dict[str, Tensor]:
+        batch = SliceBatch(**fields)
         if batch.slices is not None:
             return self._task.loss(self.network(batch.slices, batch.mask), batch)
         assert batch.embeddings is not None
@@ -125,7 +129,7 @@ class LossModule(nn.Module):
 def _step(learner: Learner, batch: SliceBatch, *, moves: bool) -> dict[str, float]:
     training, fabric, optimizer = learner.experiment.training, learner.fabric, learner.optimizer
     with fabric.no_backward_sync(learner.model, enabled=not moves):
-        losses = learner.model(batch)
+        losses = learner.model({field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)})
         fabric.backward(losses["loss"] / training.accumulate)
     if moves:
         fabric.clip_gradients(learner.model, optimizer, max_norm=training.clip_norm)
