@@ -59,6 +59,8 @@ class Model:
             return (
                 f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
             )
+        if len(series.instances) < 2 <= self.envelope.slices[0]:
+            return f"NOT_A_SERIES: one single slice; the model was trained on {self.envelope.slices[0]} or more."
         if series.axis != self.envelope.axis:
             return f"AXIS: the series runs in {series.axis}, the model reads series in {self.envelope.axis}."
         return ""

@@ -401,7 +401,7 @@ def test_what_is_no_image_is_left_out_with_its_kind(tmp_path: Path) -> None:
 def test_compressed_pixels_equal_the_plain_ones_and_cut_ones_are_an_error(tmp_path: Path, syntax: str) -> None:
     if not get_encoder(UID(syntax)).is_available:
         pytest.skip("the encoder is not installed")
-    stored = random_stack(4, rows=16, columns=16)
+    stored = random_stack(4, rows=64, columns=64)
     plain = read(save_stack(make_stack(stored), tmp_path / "plain"))[0]
     datasets = make_stack(stored, BitsStored=12, HighBit=11)
     for dataset in datasets:

@@ -19,6 +19,9 @@ def run(
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
     top: Annotated[int, typer.Option(min=1, max=8, help="How many of the most attended slices to show.")] = 6,
     limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
+    ] = None,
 ) -> None:
     """Show which slices drove each score: a PNG and a CSV per series.
 
@@ -27,14 +30,23 @@ def run(
     Example: `seriatim explain studies/ --model runs/demo --output pictures/ --limit 10`
     """
     from seriatim.explanation import explain
+    from seriatim.series.findings import parse_actions
     from seriatim.trained import split_of_run
 
     only = split_of_run(model, split) if split else None
+    actions = parse_actions(on or ())
     with SeriesBar("explaining") as bar:
         rows = explain(
-            path, model=model, output=output, device=device, top=top, only=only, limit=limit,
+            path,
+            model=model,
+            output=output,
+            device=device,
+            top=top,
+            only=only,
+            actions=actions,
+            limit=limit,
             report=lambda done, of, *_: bar.advance(done, of),
-        )  # fmt: skip
+        )
     made = sum(row["status"] == "explained" for row in rows)
     typer.echo(f"{made} of {len(rows)} series explained: {output}")
     raise typer.Exit(exit_for(used=made, asked=len(rows)))

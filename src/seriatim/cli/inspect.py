@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def run(
     path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
     json: Annotated[Path | None, typer.Option(help="Write everything to this JSON file too.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
+    ] = None,
 ) -> None:
     """Show what series lie below a path, one row each, and every file that was left out with its reason.
 
@@ -28,8 +31,9 @@ def run(
 
     from seriatim.cli.inventory import describe_series, describe_skipped, write_json
     from seriatim.io import find_series
+    from seriatim.series.findings import parse_actions
 
-    inventory = find_series(path)
+    inventory = find_series(path, parse_actions(on or ()))
     if json is not None:
         write_json(inventory, json)
     console = Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty())

@@ -17,6 +17,9 @@ def run(
     output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
+    ] = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
 
@@ -25,12 +28,20 @@ def run(
     Example: `seriatim score studies/ --model runs/demo --output scores/`
     """
     from seriatim.scoring import score
+    from seriatim.series.findings import parse_actions
     from seriatim.trained import split_of_run
 
     only = split_of_run(model, split) if split else None
+    actions = parse_actions(on or ())
     with SeriesBar("scoring") as bar:
         summary = score(
-            path, model=model, output=output, device=device, only=only, report=lambda done, of, _: bar.advance(done, of)
+            path,
+            model=model,
+            output=output,
+            device=device,
+            only=only,
+            actions=actions,
+            report=lambda done, of, _: bar.advance(done, of),
         )
     counts = summary["counts"]
     typer.echo(

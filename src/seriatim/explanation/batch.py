@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 from seriatim.io import find_series, read_volume
-from seriatim.series import Series, Volume
+from seriatim.series import Code, Series, Volume
+from seriatim.series.findings import Action
 from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings
 from seriatim.trained import Model, load_model
 
@@ -36,6 +37,7 @@ def explain(
     device: str = "auto",
     top: int = 6,
     only: Collection[str] | None = None,
+    actions: Mapping[Code, Action] | None = None,
     limit: int | None = None,
     report: Report | None = None,
 ) -> list[dict[str, str]]:
@@ -48,6 +50,7 @@ def explain(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         top: how many of the most attended slices to show, at most 8.
         only: series UIDs to explain; all others are left alone.
+        actions: what to do on findings, where it differs from what the model was trained with.
         limit: explain at most this many series.
         report: told after every series.
 
@@ -65,7 +68,7 @@ def explain(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error}. Choose another --output.") from error
-    found = find_series(path, loaded.experiment.data.findings).series
+    found = find_series(path, {**loaded.experiment.data.findings, **(actions or {})}).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
     rows = []
     for done, series in enumerate(asked, start=1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,8 @@ from seriatim.errors import OutputError
 from seriatim.io import find_series
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
-from seriatim.series import Prediction
+from seriatim.series import Code, Prediction
+from seriatim.series.findings import Action
 from seriatim.trained import Model, load_model
 
 PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
@@ -30,6 +31,7 @@ def score(
     output: Path | str,
     device: str = "auto",
     only: Collection[str] | None = None,
+    actions: Mapping[Code, Action] | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
@@ -40,6 +42,7 @@ def score(
         output: the folder for the tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
+        actions: what to do on findings, where it differs from what the model was trained with.
         report: told after every series.
 
     Returns:
@@ -53,7 +56,7 @@ def score(
     started = perf_counter()
     loaded = load_model(model, device=device)
     folder = make_folder(Path(output))
-    inventory = find_series(path, loaded.experiment.data.findings)
+    inventory = find_series(path, {**loaded.experiment.data.findings, **(actions or {})})
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
     counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
     prefix = "value" if loaded.experiment.task.target == "regression" else "probability"

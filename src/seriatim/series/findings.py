@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
+
+from seriatim.errors import ConfigError
 
 Action = Literal["refuse", "keep", "repair"]
 
@@ -63,6 +65,23 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+def parse_actions(texts: Iterable[str]) -> dict[Code, Action]:
+    """``CODE=ACTION`` texts, as of a command line, to actions.
+
+    Raises:
+        ConfigError: a text is not CODE=ACTION; the message names what is legal.
+    """
+    actions: dict[Code, Action] = {}
+    for text in texts:
+        code, _, action = text.partition("=")
+        legal = next((known for known in get_args(Action) if known == action), None)
+        if code not in Code.__members__ or legal is None:
+            codes, known = ", ".join(Code), ", ".join(get_args(Action))
+            raise ConfigError(f"{text!r} is not CODE=ACTION, for example GAP=keep. Codes: {codes}; actions: {known}.")
+        actions[Code(code)] = legal
+    return actions
 
 
 def find(code: Code, message: str, **numbers: float) -> Finding:

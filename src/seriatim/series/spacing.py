@@ -81,7 +81,7 @@ def check_spacing(positions: ArrayLike) -> list[Finding]:
         first = gaps[0]
         more = f" ({len(gaps)} gaps in all)" if len(gaps) > 1 else ""
         message = (f"Slices {first.index + 1}-{first.index + 2} are {first.step_mm:.4g} mm apart, expected "
-                   f"{first.expected_mm:.4g} mm{more}. Export the series again, or keep it with GAP=keep.")
+                   f"{first.expected_mm:.4g} mm{more}. Export the series again, or keep it: --on GAP=keep.")
         return [find(Code.GAP, message, gaps=len(gaps), slice=first.index + 1, step_mm=first.step_mm,
                      expected_mm=first.expected_mm)]
     if is_even(values):
