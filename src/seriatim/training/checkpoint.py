@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, *, optimizer: Optimizer, scaler: Any = None) -> 
     """Read a checkpoint: fills ``optimizer`` (and ``scaler``) and returns the weights and the progress.
 
     Raises:
-        ModelError: there is no checkpoint, or it is damaged.
+        ModelError: there is no checkpoint, it is damaged, or it was made with other parameters.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -73,7 +73,10 @@ def load_checkpoint(path: Path, *, optimizer: Optimizer, scaler: Any = None) -> 
         if kind == "optimizer":
             index, _, field = rest.partition(".")
             state.setdefault(int(index), {})[field] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except ValueError as error:
+        raise ModelError(f"{path} does not fit the run's config. Train anew, without --resume.") from error
     if scaler is not None and scaler_state:
         scaler.load_state_dict(scaler_state)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """All rows of the manifest: the used, the left out, and the proof that no patient is in two splits."""
+    """All rows of the manifest: the used, the left out, and the proof of the split: what ``split.json`` holds.
+
+    The proof says that no patient is in two splits, and fixes series, splits and labels by a digest.
+    """
 
     used: tuple[Example, ...]
     left_out: tuple[LeftOut, ...]
@@ -87,7 +91,8 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
         raise ConfigError(
             f"No row of {data.slice_labels} names a slice of the manifest's series. Check its UIDs or paths."
         )
-    return Examples(used=tuple(used), left_out=tuple(left_out), proof=prove_split(cases, splits))
+    proof = {**prove_split(cases, splits), "labels_sha256": _digest(used)}
+    return Examples(used=tuple(used), left_out=tuple(left_out), proof=proof)
 
 
 def _pick(case: Case, experiment: Experiment) -> Series:
@@ -112,6 +117,15 @@ def _label_slices(series: Series, case: Case, table: SliceLabels, task: Diagnosi
     unknown = (IGNORE,) * task.outputs
     rows = [unknown if row is None else task.encode_slice_labels(row) for row in table.of(series, case)]
     return np.asarray(rows, dtype=np.float32)
+
+
+def _digest(used: Sequence[Example]) -> str:
+    """SHA-256 of which series is in which split with which labels: a run goes on with what it began with."""
+    digest = hashlib.sha256()
+    for example in used:
+        digest.update(f"{example.key} {example.split} {example.labels}".encode())
+        digest.update(example.slice_labels.tobytes())
+    return digest.hexdigest()
 
 
 def _refuse_twins(used: Sequence[Example]) -> None:

@@ -30,6 +30,8 @@ from seriatim.training.progress import EpochBar
 from seriatim.training.records import MetricsLog
 from seriatim.training.runtime import seed_epoch, set_learning_rate
 
+CHECKPOINT = "checkpoint.safetensors"
+
 
 @dataclass(slots=True, kw_only=True)
 class Learner:
@@ -48,14 +50,14 @@ class Learner:
     embeddings: dict[str, Tensor] | None
 
 
-def fit(learner: Learner, run: Path, *, resume: bool) -> Progress:
+def fit(learner: Learner, run: Path, *, progress: Progress) -> Progress:
     """Train until the last epoch, or until validation stops getting better; ``run`` always holds the best weights.
 
-    With ``resume`` the run goes on from its last finished epoch, and ends as it would have without the break.
+    From the ``progress`` of ``go_on`` it goes on after the last finished epoch, and ends as it would have without the
+    break.
     """
     training, fabric = learner.experiment.training, learner.fabric
-    checkpoint, log = run / "checkpoint.safetensors", MetricsLog(run, enabled=fabric.is_global_zero)
-    progress = _resume(learner, checkpoint) if resume else Progress()
+    checkpoint, log = run / CHECKPOINT, MetricsLog(run, enabled=fabric.is_global_zero)
     log.start(after_epoch=progress.epoch)
     for epoch in range(progress.epoch + 1, training.epochs + 1):
         if epoch - 1 - progress.best_epoch >= training.patience:
@@ -87,6 +89,23 @@ def fit(learner: Learner, run: Path, *, resume: bool) -> Progress:
                 scaler=_scaler(fabric),
             )
         fabric.barrier()
+    return progress
+
+
+def go_on(learner: Learner, run: Path) -> Progress:
+    """Put a run's last checkpoint into the learner. A run that was stopped in its first epoch starts again.
+
+    Raises:
+        ModelError: the checkpoint is damaged, or made by another config.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        return Progress()
+    weights, progress = load_checkpoint(path, optimizer=learner.optimizer, scaler=_scaler(learner.fabric))
+    try:
+        learner.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not fit the run's config. Train anew, without --resume.") from error
     return progress
 
 
@@ -183,12 +202,3 @@ def _tell(progress: Progress) -> str:
 
 def _scaler(fabric: Fabric) -> Any:
     return getattr(fabric.strategy.precision, "scaler", None)
-
-
-def _resume(learner: Learner, checkpoint: Path) -> Progress:
-    weights, progress = load_checkpoint(checkpoint, optimizer=learner.optimizer, scaler=_scaler(learner.fabric))
-    try:
-        learner.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelError(f"{checkpoint} does not fit the run's config. Train anew, without --resume.") from error
-    return progress

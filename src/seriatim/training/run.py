@@ -20,10 +20,11 @@ from seriatim.io.weights import load_weights
 from seriatim.tasks.predict import embed_series
 from seriatim.trained import WEIGHTS, Envelope, write_description
 from seriatim.training.card import write_card
+from seriatim.training.checkpoint import Progress
 from seriatim.training.curves import draw_curves
 from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, SequenceDataset
 from seriatim.training.examples import Example, Examples, gather_examples
-from seriatim.training.loop import Learner, LossModule, fit, score_example
+from seriatim.training.loop import Learner, LossModule, fit, go_on, score_example
 from seriatim.training.records import read_metrics
 from seriatim.training.runtime import build_optimizer, describe_environment, start_fabric
 
@@ -42,11 +43,13 @@ def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[st
     _open_run(run, resume=resume)
     fabric = start_fabric(experiment.training)
     learner, examples = _assemble(experiment, fabric)
-    if resume:
+    progress = Progress()
+    if resume:  # all that can refuse it comes before anything of the run is written anew
         _refuse_changed_data(run, examples)
+        progress = go_on(learner, run)
     if fabric.is_global_zero:
         _write_start(run, experiment=experiment, examples=examples, fabric=fabric)
-    progress = fit(learner, run, resume=resume)
+    progress = fit(learner, run, progress=progress)
     learner.network.load_state_dict(load_file(run / WEIGHTS))
     summary: dict[str, Any] = {"run": str(run), "best_epoch": progress.best_epoch, "epochs": progress.epoch}
     if fabric.is_global_zero:
@@ -73,8 +76,8 @@ def _open_run(run: Path, *, resume: bool) -> None:
 
 def _refuse_changed_data(run: Path, examples: Examples) -> None:
     path = run / "split.json"
-    if not path.is_file() or json.loads(path.read_text()) != examples.proof:
-        raise ConfigError(f"The manifest or its split changed since {run} was started. Put it back, or train anew.")
+    if path.is_file() and json.loads(path.read_text()) != examples.proof:
+        raise ConfigError(f"Series, labels or splits changed since {run} was started. Put them back, or train anew.")
 
 
 def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
