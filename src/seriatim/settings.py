@@ -46,7 +46,7 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
             raise ConfigError(f"{where} uses a YAML alias (*name). Write the value out.")
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}") from error
+        raise ConfigError(f"{where} is not valid YAML: {_describe(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{where} must hold a mapping of keys to values, not {type(content).__name__}.")
     return content
@@ -72,7 +72,7 @@ def apply_overrides(content: Mapping[str, Any], overrides: Iterable[str]) -> dic
         try:
             node[keys[-1]] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+            raise ConfigError(f"--set {override!r}: the value is not valid YAML: {_describe(error)}.") from error
     return result
 
 
@@ -82,6 +82,13 @@ def build_settings(kind: type[AnySettings], content: Mapping[str, Any], *, where
         return kind.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{where}: " + "; ".join(_explain(kind, problem) for problem in error.errors())) from error
+
+
+def _describe(error: Exception) -> str:
+    """A parser's error on one line, with its place."""
+    mark = getattr(error, "problem_mark", None)
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+    return " ".join(str(getattr(error, "problem", None) or error).split()) + place
 
 
 def _copy(node: Any) -> Any:

@@ -89,7 +89,9 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
     _require_enough(used, left_out)
     if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(
-            f"No row of {data.slice_labels} names a slice of the manifest's series. Check its UIDs or paths."
+            f"No row of {data.slice_labels} labels a slice of the manifest's series: its UIDs or paths differ, or it "
+            f"has no column {', '.join(experiment.task.slice_labels or experiment.task.labels)}. Correct the table, or "
+            "leave data.slice_labels out."
         )
     proof = {**prove_split(cases, splits), "labels_sha256": _digest(used)}
     return Examples(used=tuple(used), left_out=tuple(left_out), proof=proof)
