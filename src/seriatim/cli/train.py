@@ -16,7 +16,7 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The run folder; default runs/NAME, by the name in the YAML.", show_default=False)
+        Path | None, typer.Option(help="The run folder; default runs/NAME, as named in the YAML.", show_default=False)
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.", show_default=False)] = None,
 ) -> None:
