@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,6 +101,8 @@ def _explain(kind: type[Settings], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
         return f"{path} is not a setting.{_suggest(kind, problem['loc'])}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{path} needs a kind. Legal kinds: {', '.join(_legal_kinds(kind, problem['loc']))}."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     given = problem.get("input")
     shown = "" if isinstance(given, Mapping) or problem["type"] == "missing" else f" (given: {given!r})"
@@ -117,12 +119,20 @@ def _suggest(kind: type[Settings], location: tuple[Any, ...]) -> str:
 
 def legal_keys(kind: type[Settings], location: tuple[Any, ...]) -> list[str]:
     """The keys allowed at ``location`` (setting names and union tags, as in a pydantic error)."""
+    return sorted({name for model in _models_at(kind, location) for name in model.model_fields})
+
+
+def _legal_kinds(kind: type[Settings], location: tuple[Any, ...]) -> list[str]:
+    return sorted({tag for model in _models_at(kind, location) for tag in _tags(model)})
+
+
+def _models_at(kind: type[Settings], location: tuple[Any, ...]) -> list[type[Settings]]:
     candidates: list[type[Settings]] = [kind]
     for part in location:
         following = [model for one in candidates for model in _children(one, str(part))]
-        tagged = [model for model in candidates if _tag(model) == part]
+        tagged = [model for model in candidates if part in _tags(model)]
         candidates = following or tagged or candidates
-    return sorted({name for model in candidates for name in model.model_fields})
+    return candidates
 
 
 def _children(model: type[Settings], name: str) -> list[type[Settings]]:
@@ -136,6 +146,7 @@ def _settings_in(annotation: Any) -> list[type[Settings]]:
     return [found for part in getattr(annotation, "__args__", ()) for found in _settings_in(part)]
 
 
-def _tag(model: type[Settings]) -> Any:
+def _tags(model: type[Settings]) -> tuple[str, ...]:
+    """The values of ``kind`` that choose a model of a union."""
     field = model.model_fields.get("kind")
-    return field.default if field else None
+    return get_args(field.annotation) if field else ()

@@ -115,7 +115,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
         envelope = _envelope(description["envelope"])
         thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}") from error
     task = experiment.task.build()
     network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
