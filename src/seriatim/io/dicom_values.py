@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from pydicom import config
 
 SHOWN_CHARACTERS = 40
+WORD = re.compile(r"[^\W\d_]{4,}")
+"""What is never shown of a broken number: in a damaged header it could be a name."""
 
 
 class BadValueError(Exception):
@@ -91,4 +94,4 @@ def _show(dataset: Any, keyword: str) -> str:
     except Exception:  # noqa: BLE001 - only for showing
         value = None
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-    return repr(text[:SHOWN_CHARACTERS])
+    return repr(WORD.sub("...", text)[:SHOWN_CHARACTERS])

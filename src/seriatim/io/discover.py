@@ -73,7 +73,8 @@ def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
         try:
             built = build_series(planes, path=_common_folder(planes, root))
         except Exception as error:  # noqa: BLE001 - the boundary of one series: the others must be found
-            _log.warning("A series cannot be put together", exc_info=error)
+            _log.warning("A series cannot be put together: %s", type(error).__name__)
+            _log.debug("where it failed", exc_info=error)  # the error's text may hold header values
             reason = f"its series cannot be put together: {type(error).__name__}"
             skipped += [Skipped(path=path, reason=reason) for path in sorted({plane.path for plane in planes})]
             continue
