@@ -236,6 +236,40 @@ def test_train_wants_a_config_or_a_run(tmp_path: Path, tiny_run: Path, seriatim_
     assert_one_sentence(seriatim_command("train", tiny_run / "config.yaml", "--output", tiny_run))
     assert_one_sentence(seriatim_command("train", "--resume", tmp_path))
     assert_one_sentence(seriatim_command("train", tiny_run / "config.yaml", "--resume", tiny_run))
+    assert_one_sentence(seriatim_command("train", "--resume", tiny_run, "--output", tmp_path / "other"))
+
+
+def test_a_stopped_training_says_how_to_go_on(
+    tmp_path: Path, head_ct: Path, seriatim_command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seriatim.training import loop
+
+    config, run = write_config(tmp_path, head_ct), tmp_path / "run"
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as pressed:
+        pressed.setattr(loop, "_step", stop)
+        done = seriatim_command("train", config, "--output", run)
+    assert done.code == 130
+    assert f"seriatim train --resume {run}" in done.err
+    assert "Traceback" not in done.err
+    assert seriatim_command("train", "--resume", run).code == 0
+
+
+def test_an_interrupted_command_is_exit_code_130(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seriatim.scoring import batch
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "score_one", stop)
+    done = seriatim_command("score", head_ct, "--model", tiny_run, "--output", tmp_path / "out")
+    assert done.code == 130
+    assert "Traceback" not in done.err
 
 
 def test_wrong_arguments_are_exit_code_2(

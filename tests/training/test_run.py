@@ -188,11 +188,15 @@ def test_every_part_trains_and_scores(tmp_path: Path, head_ct: Path, overrides: 
     train(experiment, tmp_path / "run")
     (line,) = (json.loads(text) for text in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert 0 < line["loss"] < 100
-    case = read_rows(head_ct / "labels.csv")[0]
-    score(head_ct / case["path"], model=tmp_path / "run", output=tmp_path / "out", device="cpu")
+    validated = read_rows(tmp_path / "run" / "validation.csv")[0]
+    path = next(
+        row["path"] for row in read_rows(head_ct / "labels.csv") if row["series_uid"] == validated["series_uid"]
+    )
+    score(head_ct / path, model=tmp_path / "run", output=tmp_path / "out", device="cpu")
     (row,) = read_rows(tmp_path / "out" / "scores.csv")
     assert row["status"] == "scored"
     assert 0 < float(row["probability_bleed"]) < 1
+    assert float(row["probability_bleed"]) == float(validated["probability_bleed"])
     attention = [float(one["attention"]) for one in read_rows(tmp_path / "out" / "slices.csv")]
     assert sum(attention) == pytest.approx(1, abs=1e-6)
 
@@ -345,6 +349,12 @@ def test_thresholds_and_envelope_come_from_the_data(tiny_run: Path, head_ct: Pat
     counts = [int(row["slices"]) for row in read_rows(tiny_run / "manifest.csv") if row["split"] != "test"]
     assert model.envelope.slices == (min(counts), max(counts))
     assert 4 < model.envelope.slice_spacing_mm[0] <= model.envelope.slice_spacing_mm[1] < 6
+
+
+def test_a_diverged_run_stops_and_says_what_to_do(tmp_path: Path, head_ct: Path) -> None:
+    options = ["training.learning_rate=1.0e+30", "training.clip_norm=1.0e+30", "training.warmup=0"]
+    with pytest.raises(ConfigError, match=r"Training diverged: the .* is (nan|inf).*Lower training.learning_rate"):
+        train(make_experiment(tmp_path, head_ct, *options), tmp_path / "run")
 
 
 def test_validation_columns(tiny_run: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from seriatim.cli.exits import Exit
 from seriatim.errors import ConfigError
 
 
@@ -26,11 +27,19 @@ def run(
     """
     if (config is None) == (resume is None):
         raise ConfigError("Give a config to train, or --resume RUN to go on with a run; one of the two.")
+    if resume is not None and output is not None:
+        raise ConfigError("--resume goes on in the run's own folder. Leave --output out.")
     from seriatim.experiment import Experiment
     from seriatim.training import read_run_config, train
 
     experiment = read_run_config(resume, set_ or ()) if resume else Experiment.read(config or Path(), set_ or ())
     folder = resume or output or Path("runs") / experiment.name
-    summary = train(experiment, folder, resume=resume is not None)
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in summary.get("validation", {}).items())
+    try:
+        summary = train(experiment, folder, resume=resume is not None)
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. Go on with: seriatim train --resume {folder}", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    if "validation" not in summary:  # one of several processes, and not the one that reports
+        return
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in summary["validation"].items())
     typer.echo(f"{folder}: best epoch {summary['best_epoch']} of {summary['epochs']}; validation {shown}")

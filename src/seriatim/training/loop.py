@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
-from seriatim.errors import ModelError
-from seriatim.experiment import Experiment
+from seriatim.errors import ConfigError, ModelError
+from seriatim.experiment import Experiment, TrainingSettings
 from seriatim.models.network import SequenceNetwork
 from seriatim.series.batch import SliceBatch
 from seriatim.tasks import DiagnosisTask
@@ -150,11 +151,25 @@ def _step(learner: Learner, batch: SliceBatch, *, moves: bool) -> dict[str, floa
     with fabric.no_backward_sync(learner.model, enabled=not moves):
         losses = learner.model({field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)})
         fabric.backward(losses["loss"] / training.accumulate)
+    values = {key: float(value.detach()) for key, value in losses.items()}
+    _refuse_divergence("loss", values["loss"], training)
     if moves:
-        fabric.clip_gradients(learner.model, optimizer, max_norm=training.clip_norm)
+        norm = fabric.clip_gradients(
+            learner.model, optimizer, max_norm=training.clip_norm, error_if_nonfinite=False
+        )
+        if _scaler(fabric) is None:  # a scaler skips such a step by itself and tries a smaller scale
+            _refuse_divergence("gradient's norm", float(norm), training)
         optimizer.step()
         optimizer.zero_grad()
-    return {key: float(value.detach()) for key, value in losses.items()}
+    return values
+
+
+def _refuse_divergence(name: str, value: float, training: TrainingSettings) -> None:
+    if not math.isfinite(value):
+        raise ConfigError(
+            f"Training diverged: the {name} is {value}. Lower training.learning_rate (now "
+            f"{training.learning_rate:g}), or set training.precision=32-true, and train anew."
+        )
 
 
 def validate(learner: Learner) -> dict[str, float]:
