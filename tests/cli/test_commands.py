@@ -184,11 +184,15 @@ def test_a_changed_model_is_refused(tmp_path: Path, case: Path, tiny_run: Path, 
         ("data.fold=9", "fold"),
         ("data.slice_labels=null", "slice_loss_weight needs data.slice_labels"),
         ("training.accelerator=tpu", "training.accelerator"),
+        pytest.param(
+            "training.accelerator=cuda", "'cuda' is not there; this machine has cpu",
+            marks=pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine has a GPU"),
+        ),
         ("preprocessing.kind=ctt", "preprocessing"),
         ("network.encoder={kind: torchvision, name: resnet51}", "resnet50"),
         ("network.encoder.weights=absent.safetensors", "absent.safetensors"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_setting_is_one_sentence_with_the_repair(
     tmp_path: Path, head_ct: Path, seriatim_command: CommandLine, override: str, said: str
 ) -> None:

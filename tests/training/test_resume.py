@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,50 +120,51 @@ def test_a_run_broken_twice_still_ends_the_same(
     assert_same_end(run, tmp_path / "run")
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
-    experiment = make_experiment(tmp_path, head_ct)
-    train(experiment, tmp_path / "run")
-    train(experiment, tmp_path / "run", resume=True)
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, tiny_run: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    train(read_run_config(tmp_path / "run"), tmp_path / "run", resume=True)
     assert_same_end(tiny_run, tmp_path / "run")
 
 
-def test_a_finished_run_goes_on_when_given_more_epochs(tmp_path: Path, head_ct: Path) -> None:
-    train(make_experiment(tmp_path, head_ct), tmp_path / "run")
+def test_a_finished_run_goes_on_when_given_more_epochs(tmp_path: Path, tiny_run: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
     summary = train(read_run_config(tmp_path / "run", ["training.epochs=3"]), tmp_path / "run", resume=True)
     assert summary["epochs"] == 3
     assert [line["epoch"] for line in metrics_of(tmp_path / "run")] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("change", ["label", "split", "fewer rows", "slice label"])
-def test_changed_data_is_refused(tmp_path: Path, head_ct: Path, change: str) -> None:
-    rows = read_rows(head_ct / "labels.csv")
+@pytest.mark.parametrize("change", ["nothing", "label", "split", "fewer rows", "slice label"])
+def test_changed_data_is_refused(tmp_path: Path, head_ct: Path, tiny_run: Path, change: str) -> None:
+    rows, slices = read_rows(head_ct / "labels.csv"), read_rows(head_ct / "slices.csv")
     for row in rows:
         row["path"] = str(head_ct / row["path"])
-    slices = read_rows(head_ct / "slices.csv")
-    manifest, table = write_rows(tmp_path / "m.csv", rows), write_rows(tmp_path / "s.csv", slices)
-    experiment = make_experiment(tmp_path, head_ct, f"data.manifest={manifest}", f"data.slice_labels={table}")
-    train(experiment, tmp_path / "run")
-    trained = (tmp_path / "run" / "model.safetensors").read_bytes()
     if change == "label":
         rows[0]["bleed"] = str(1 - int(rows[0]["bleed"]))
     elif change == "split":
         rows[0]["split"] = "test"
     elif change == "fewer rows":
         rows.pop(0)
-    else:
+    elif change == "slice label":
         slices[0]["bleed"] = str(1 - int(slices[0]["bleed"]))
-    write_rows(manifest, rows)
-    write_rows(table, slices)
+    manifest, table = write_rows(tmp_path / "m.csv", rows), write_rows(tmp_path / "s.csv", slices)
+    experiment = make_experiment(tmp_path, head_ct, f"data.manifest={manifest}", f"data.slice_labels={table}")
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    if change == "nothing":  # the same data under another path is the same data
+        train(experiment, run, resume=True)
+        return
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     with pytest.raises(ConfigError, match="changed since"):
-        train(experiment, tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "model.safetensors").read_bytes() == trained
+        train(experiment, run, resume=True)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
-def test_another_network_and_a_damaged_checkpoint_are_refused(tmp_path: Path, head_ct: Path) -> None:
-    train(make_experiment(tmp_path, head_ct), tmp_path / "run")
+def test_another_network_and_a_damaged_checkpoint_are_refused(tmp_path: Path, tiny_run: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
     for override in ("network.temporal.hidden=9", "network.pooling={kind: mean}", "training.mode=two-stage"):
         with pytest.raises(ModelError, match="does not fit"):
             train(read_run_config(tmp_path / "run", [override]), tmp_path / "run", resume=True)
+        assert (tmp_path / "run" / "config.yaml").read_bytes() == (tiny_run / "config.yaml").read_bytes()
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(ModelError, match="no usable checkpoint"):

@@ -10,11 +10,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from seriatim.errors import ConfigError
 from seriatim.experiment import Experiment, TrainingSettings
 from seriatim.models.network import SequenceNetwork
+from seriatim.trained import choose_device
 
 PACKAGES = (
     "seriatim",
@@ -30,12 +33,23 @@ PACKAGES = (
 
 
 def start_fabric(training: TrainingSettings) -> Fabric:
-    """Fabric for the settings, launched: one process per device, DDP where there is more than one."""
+    """Fabric for the settings, launched: one process per device, DDP where there is more than one.
+
+    Raises:
+        ConfigError: this machine has no such accelerator, or not as many devices.
+    """
+    choose_device(training.accelerator)
     # a head without labels gets no gradient, which plain DDP waits for forever
     strategy = "ddp_find_unused_parameters_true" if training.devices > 1 else "auto"
-    fabric = Fabric(
-        accelerator=training.accelerator, devices=training.devices, precision=training.precision, strategy=strategy
-    )
+    try:
+        fabric = Fabric(
+            accelerator=training.accelerator, devices=training.devices, precision=training.precision, strategy=strategy
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"training.accelerator={training.accelerator} with training.devices={training.devices} and "
+            f"training.precision={training.precision} cannot be had here: {' '.join(str(error).split())}"
+        ) from error
     fabric.launch()
     return fabric
 
