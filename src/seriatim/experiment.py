@@ -41,8 +41,8 @@ class DataSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fold_as_text(cls, content: Any) -> Any:
-        if isinstance(content, dict) and isinstance(content.get("fold"), int):
-            return {**content, "fold": str(content["fold"])}
+        if isinstance(content, dict) and isinstance(content.get("fold"), int | float):
+            return {**content, "fold": str(content["fold"]).removesuffix(".0")}
         return content
 
 
@@ -98,9 +98,10 @@ class Experiment(Settings):
     training: TrainingSettings = TrainingSettings()
 
     @model_validator(mode="after")
-    def _slice_loss_needs_labels(self) -> Experiment:
-        if self.task.slice_loss_weight > 0 and self.data.slice_labels is None:
-            raise ValueError("task.slice_loss_weight needs data.slice_labels, a CSV of slice labels")
+    def _check_together(self) -> Experiment:
+        for name in ("slice_loss_weight", "attention_loss_weight"):
+            if getattr(self.task, name) > 0 and self.data.slice_labels is None:
+                raise ValueError(f"task.{name} needs data.slice_labels, a CSV of slice labels")
         return self
 
     @classmethod

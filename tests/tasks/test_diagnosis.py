@@ -13,6 +13,7 @@ from seriatim.errors import ConfigError
 from seriatim.models import NetworkSettings, SequenceOutput
 from seriatim.series.batch import IGNORE, SliceBatch
 from seriatim.tasks import DiagnosisSettings, DiagnosisTask
+from seriatim.tasks.losses import attention_loss
 
 TARGETS = {
     "binary": {"labels": ("bleed",)},
@@ -355,3 +356,25 @@ def test_decisions_are_said_in_the_words_of_the_labels():
     assert task("multilabel").decide(np.array([0.1, 0.8, 0.5]), thresholds) == "epidural;ventricular"
     assert task("multilabel").decide(np.zeros(3), thresholds) == ""
     assert task("regression").decide(np.array([61.23456789, 1e-7]), {}) == "61.2346;1e-07"
+
+
+def test_attention_is_drawn_to_labelled_slices_only():
+    labels = torch.tensor([[0.0, 1, 1, IGNORE], [0, 0, 0, 0], [IGNORE] * 4])[..., None]
+    mask = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])
+    attention = torch.tensor([[0.4, 0.2, 0.1, 0.3], [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]], requires_grad=True)
+    loss = attention_loss(attention, labels, mask)
+    assert float(loss) == pytest.approx(-math.log(0.6))  # only the first series says where to look
+    loss.backward()
+    assert attention.grad[0].tolist() == pytest.approx([0, -1 / 0.6, -1 / 0.6, -1 / 0.6])
+    assert float(attention.grad[1:].abs().max()) == 0
+    nothing = attention_loss(attention, torch.full((3, 4, 1), IGNORE), mask)
+    assert float(nothing) == 0
+
+
+def test_the_attention_loss_enters_with_its_weight():
+    output, batch = make("binary")
+    plain = task("binary", slice_loss_weight=0.5).loss(output, batch)
+    drawn = task("binary", slice_loss_weight=0.5, attention_loss_weight=0.2).loss(output, batch)
+    torch.testing.assert_close(drawn["loss"], plain["loss"] + 0.2 * drawn["attention_loss"])
+    with pytest.raises(ValueError, match="attention_loss_weight is for binary and multilabel"):
+        task("regression", attention_loss_weight=0.2)

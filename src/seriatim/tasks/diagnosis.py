@@ -17,7 +17,7 @@ from seriatim.series.batch import IGNORE, SliceBatch
 from seriatim.settings import Settings
 from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
 from seriatim.tasks.labels import encode_class, encode_number, encode_yes_no, read_cell
-from seriatim.tasks.losses import class_loss, number_loss, yes_no_loss
+from seriatim.tasks.losses import attention_loss, class_loss, number_loss, yes_no_loss
 from seriatim.tasks.metrics import youden_threshold
 
 Target = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -40,6 +40,9 @@ class DiagnosisSettings(Settings):
     """Weight of the loss of the slice labels beside that of the series; above 0 needs `data.slice_labels`."""
     slice_positive_weight: float = Field(default=1.0, gt=0.0)
     """Weight of positive slices in the slice loss (binary, multilabel); they are few: above 1 counts them more."""
+    attention_loss_weight: float = Field(default=0.0, ge=0.0)
+    """Weight of a loss that draws attention to labelled positive slices (binary, multilabel), for example 0.1: what the
+    sequence model carries along lets attention settle beside the finding, or anywhere but on it."""
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -62,6 +65,8 @@ class DiagnosisSettings(Settings):
                 raise ValueError(f"{key} must be different names, none of them empty")
         if self.slice_labels and len(self.slice_labels) != len(self.labels):
             raise ValueError(f"slice_labels must name {len(self.labels)} columns, in the order of labels")
+        if self.attention_loss_weight and self.target not in ("binary", "multilabel"):
+            raise ValueError(f"attention_loss_weight is for binary and multilabel, not for {self.target}; leave it out")
         if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing):
             raise ValueError("class_weights and label_smoothing are for classes, not for regression; leave them out")
         if not isinstance(self.class_weights, str):
@@ -162,7 +167,10 @@ class DiagnosisTask:
         return replace(self, class_weights=tuple(float(w) if n else 1.0 for w, n in zip(weights, counts, strict=True)))
 
     def loss(self, output: SequenceOutput, batch: SliceBatch) -> dict[str, Tensor]:
-        """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known."""
+        """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known.
+
+        With ``attention_loss_weight`` also that times ``attention_loss``.
+        """
         volume_loss = self._loss(output.volume_logits, batch.labels, weights=self.class_weights)
         slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
         slice_labels = batch.slice_labels[slices]
@@ -172,7 +180,11 @@ class DiagnosisTask:
         positives = (self.settings.slice_positive_weight,) * self.outputs
         slice_loss = self._loss(output.slice_logits[slices], slice_labels, weights=positives)
         total = volume_loss + self.settings.slice_loss_weight * slice_loss
-        return {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
+        losses = {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
+        if not self.settings.attention_loss_weight:
+            return losses
+        drawn = attention_loss(output.attention, batch.slice_labels, batch.mask)
+        return {**losses, "loss": total + self.settings.attention_loss_weight * drawn, "attention_loss": drawn}
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities (..., K) in float64: sigmoid, softmax, or for regression the values themselves."""

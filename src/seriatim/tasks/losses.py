@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from seriatim.series.batch import IGNORE
+
 
 def yes_no_loss(
     logits: Tensor, labels: Tensor, known: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.0
@@ -32,6 +34,17 @@ def number_loss(logits: Tensor, labels: Tensor, known: Tensor, *, scale: Tensor)
     """Smooth L1 (Huber with delta 1) of the error in units of ``scale`` (K,), mean over the known; all (..., K)."""
     error = (logits - torch.where(known, labels, 0.0)) / scale
     return _mean_of_known(functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"), known)
+
+
+def attention_loss(attention: Tensor, slice_labels: Tensor, mask: Tensor) -> Tensor:
+    """-log of the attention (B,S) on slices with a finding, mean over the series in which one is labelled.
+
+    ``slice_labels`` (B,S,K) are 1, 0 or IGNORE; a slice of which nothing is known may hold attention at no cost.
+    """
+    positive = (slice_labels == 1).any(dim=2) & mask
+    allowed = positive | ((slice_labels == IGNORE).all(dim=2) & mask)
+    on_them = (attention * allowed).sum(dim=1).clamp(min=1e-6)
+    return _mean_of_known(-on_them.log(), positive.any(dim=1))
 
 
 def _mean_of_known(losses: Tensor, known: Tensor) -> Tensor:
