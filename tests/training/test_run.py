@@ -120,6 +120,26 @@ def test_every_format_and_target_trains_and_scores(
         assert all(80 < float(row["value_volume_ml"]) < 160 for row in rows.values())
 
 
+def test_clips_as_dicom_and_video_train_with_labels_of_frames(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    from seriatim.synth import synthesize
+
+    data = tmp_path / "clips"
+    synthesize("ultrasound", data, count=12, size=32)
+    options = [
+        "task.labels=[arrhythmia]", "task.slice_labels=[abnormal]", "task.slice_loss_weight=1",
+        f"data.slice_labels={data / 'slices.csv'}", "training.max_slices=16",
+    ]  # fmt: skip
+    train(make_experiment(tmp_path, data, *options, content=CLIP_CONFIG), tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert model.envelope.modalities == ("OT", "US")  # a video names no modality
+    assert model.envelope.axis == "time"
+    done = score(data, model=tmp_path / "run", output=tmp_path / "out", device="cpu")
+    assert done["counts"]["scored"] == 12
+    seconds = [float(row["position"]) for row in read_rows(tmp_path / "out" / "slices.csv") if row["index"] == "1"]
+    assert all(1 / 41 < second < 1 / 19 for second in seconds)
+
+
 def test_a_run_folder_says_everything_about_the_run(tiny_run: Path, head_ct: Path) -> None:
     assert {path.name for path in tiny_run.iterdir()} - {"tensorboard"} == RUN_FILES
     proof = json.loads((tiny_run / "split.json").read_text())
