@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,21 @@ from seriatim.experiment import Experiment
 from seriatim.io.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
+from seriatim.series.geometry import plane_of
 from seriatim.tasks import DiagnosisTask
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 1
+UNKNOWN_MODALITY = "OT"
+"""DICOM's "other", and what files without a modality (NIfTI, pictures, video) are read as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What the model saw in training: input outside of it is refused at scoring, or noted."""
+    """What the model saw in training. Another modality, plane or axis is refused at scoring; ranges are noted."""
 
     modalities: tuple[str, ...]
+    planes: tuple[str, ...]
     axis: str
     slices: tuple[int, int]
     slice_spacing_mm: tuple[float, float] | None
@@ -54,16 +58,28 @@ class Model:
         """Why this model must not score a series; "" where it may."""
         if not series.usable:
             return series.reason
-        allowed = self.experiment.preprocessing.modalities or self.envelope.modalities
-        if series.format == "dicom" and series.modality not in allowed:
-            return (
-                f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
-            )
+        modality = refuse_modality(series, self.experiment.preprocessing.modalities or self.envelope.modalities)
+        if modality:
+            return modality
+        plane = plane_of(series.affine) if series.affine is not None else ""
+        if plane and self.envelope.planes and plane not in self.envelope.planes:
+            return f"PLANE: the slices are {plane}, the model was trained on {' and '.join(self.envelope.planes)} ones."
         if len(series.instances) < 2 <= self.envelope.slices[0]:
             return f"NOT_A_SERIES: one single slice; the model was trained on {self.envelope.slices[0]} or more."
         if series.axis != self.envelope.axis:
             return f"AXIS: the series runs in {series.axis}, the model reads series in {self.envelope.axis}."
         return ""
+
+    def note(self, series: Series) -> tuple[str, ...]:
+        """The codes of what was noticed: the series' findings, and where it lies outside of the training's ranges."""
+        codes = [str(finding.code) for finding in series.findings]
+        low, high = self.envelope.slices
+        if not low <= len(series.instances) <= high:
+            codes.append("OUTSIDE_TRAINED_SLICES")
+        spacing = self.envelope.slice_spacing_mm
+        if spacing and series.spacing_mm and not 0.99 * spacing[0] <= series.spacing_mm[2] <= 1.01 * spacing[1]:
+            codes.append("OUTSIDE_TRAINED_SPACING")
+        return tuple(dict.fromkeys(codes))
 
     def prepare(self, volume: Volume) -> Tensor:
         """A volume as the network sees it: (S,C,H,W) in [0,1]."""
@@ -136,10 +152,25 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
     )
 
 
+def refuse_modality(series: Series, allowed: Sequence[str]) -> str:
+    """Why a series is of the wrong modality; "" where it is not, or where the training files did not tell theirs."""
+    if series.format != "dicom" or not allowed or UNKNOWN_MODALITY in allowed or series.modality in allowed:
+        return ""
+    return f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
+
+
+def read_splits(run: Path) -> dict[str, str]:
+    """The split of each series UID in a run's manifest; empty where the run folder was copied without it."""
+    if not (run / "manifest.csv").is_file():
+        return {}
+    rows = read_table(run / "manifest.csv")
+    seen = [row for row in rows if row["series_uid"] and (row["split"] == "test" or row["status"] == "used")]
+    return {row["series_uid"]: row["split"] for row in seen}
+
+
 def split_of_run(run: Path, split: str) -> set[str]:
     """The series UIDs that a run's manifest put in ``split``: to score just the held-out part."""
-    rows = read_table(run / "manifest.csv")
-    chosen = {row["series_uid"] for row in rows if row["split"] == split and row["series_uid"]}
+    chosen = {uid for uid, own in read_splits(run).items() if own == split}
     if not chosen:
         raise ConfigError(f"{run} has no series in the split {split!r}. Give train, val or test.")
     return chosen
@@ -155,7 +186,9 @@ def choose_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.partition(":")[0]
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and number and (not number.isdigit() or int(number) >= torch.cuda.device_count()):
+        raise ConfigError(f"The device {name!r} is not there; there are {torch.cuda.device_count()} CUDA devices.")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(kind, False):
         have = ", ".join(device for device, present in there.items() if present)
@@ -182,6 +215,7 @@ def _envelope(content: Mapping[str, Any]) -> Envelope:
     spacing = content["slice_spacing_mm"]
     return Envelope(
         modalities=tuple(content["modalities"]),
+        planes=tuple(content.get("planes", ())),
         axis=str(content["axis"]),
         slices=(int(content["slices"][0]), int(content["slices"][1])),
         slice_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),

@@ -38,7 +38,7 @@ def test_every_series_gets_a_picture_and_its_numbers(
     )  # fmt: skip
     assert told == [(1, 2, ""), (2, 2, "")]
     assert read_rows(out / "explanations.csv") == rows
-    assert read_header(out / "explanations.csv") == ["series_uid", "volume", "status", "reason", "picture"]
+    assert read_header(out / "explanations.csv") == ["series_uid", "volume", "path", "status", "reason", "picture"]
     assert {path.name for path in out.iterdir()} == {"explanations.csv"} | {
         f"{row['series_uid']}{ending}" for row in rows for ending in (".png", ".csv")
     }

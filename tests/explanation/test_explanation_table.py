@@ -49,7 +49,7 @@ def test_what_was_not_computed_is_empty(tmp_path):
     assert "score_bleed" not in rows[0]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)"])
 def test_no_text_is_a_formula_and_numbers_stay_numbers(tmp_path, text):
     rows = written(explanation_of(series_uid=text, sop_instance_uids=(text, "1,2", 'a"b')), tmp_path / "a.csv")
     assert rows[0]["series_uid"] == rows[0]["sop_instance_uid"] == f"'{text}"

@@ -18,9 +18,11 @@ from tiny_runs import read_header, read_rows, without
 
 COLUMNS = [
     "study_uid", "series_uid", "path", "modality", "slices", "status", "reason", "probability_bleed", "prediction",
-    "seconds", "volume",
+    "seconds", "volume", "split", "findings",
 ]  # fmt: skip
-SLICE_COLUMNS = ["series_uid", "sop_instance_uid", "index", "position", "attention", "score_bleed", "volume"]
+SLICE_COLUMNS = [
+    "series_uid", "sop_instance_uid", "index", "position", "attention", "score_bleed", "volume", "frame", "study_uid",
+]  # fmt: skip
 
 
 def score_into(output: Path, data: Path, run: Path, **options: object) -> dict[str, dict[str, str]]:
@@ -265,7 +267,7 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, head_ct: P
 
 @pytest.mark.parametrize(
     ("value", "cell"),
-    [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("a\r\nb", "a b"), ("CT", "CT"), ("-2", "'-2"), ("", "")],
+    [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("a\r\nb", "a b"), ("CT", "CT"), ("-2+1", "'-2+1"), ("-2", "-2"), ("", "")],
 )
 def test_no_cell_is_a_formula_or_breaks_a_line(value: str, cell: str) -> None:
     assert text(value) == cell

@@ -33,6 +33,7 @@ def run(
 
     Labels are joined by `series_uid`, or else by `path` relative to the folder of the labels. A `patient` column makes
     the intervals count patients instead of series. A labelled series without a score is counted with its reason.
+    Series that the model was trained or tuned on (column `split` of scores.csv) are left out and counted.
 
     Example: `seriatim evaluate out/scores.csv --labels labels.csv --output eval`
     """
@@ -41,7 +42,14 @@ def run(
     from seriatim.evaluation import EvaluationSettings, evaluate
     from seriatim.settings import build_settings
 
-    given = {"labels": labels, "names": tuple(label or ()), "threshold": threshold, "slices": slices}
+    given = {
+        "labels": labels,
+        "names": tuple(label or ()),
+        "threshold": threshold,
+        "slices": slices,
+        "slice_names": tuple(slice_label or ()),
+        "include_training": include_training,
+    }
     settings = build_settings(EvaluationSettings, given, where="evaluate")
     evaluation = evaluate(scores, settings=settings, output=output)
     console = Console()
@@ -54,11 +62,22 @@ def run(
 
 
 def _summarise(evaluation: Evaluation) -> list[str]:
+    from seriatim.evaluation.join import LEFT_OUT, TRAINED_ON
+
     joined, evaluated = evaluation.joined, len(evaluation.samples.labels)
-    lines = [f"{joined.labelled} series labelled, {evaluated} scored and evaluated."]
+    found_by = ", ".join(f"{way} ({count})" for way, count in joined.joined_by.items())
+    lines = [f"{joined.labelled} series labelled, {evaluated} scored and evaluated.", f"  Labels joined by {found_by}."]
     if evaluated:
         lines.append(f"  Intervals count {evaluation.samples.clusters.count} by {evaluation.samples.clustered_by}.")
-    lines += [f"  {count} not evaluated, {reason}" for reason, count in evaluation.missing_counts.items()]
+    if joined.left_out:
+        lines.append(f"  {joined.left_out} left out: {TRAINED_ON}. --include-training counts them all the same.")
+    if joined.trained_on:
+        lines.append(f"  {joined.trained_on} of them counted although {TRAINED_ON}: too good for new series.")
+    lines += [
+        f"  {count} not evaluated, {reason}"
+        for reason, count in evaluation.missing_counts.items()
+        if not reason.startswith(LEFT_OUT)
+    ]
     if joined.unlabelled:
         lines.append(f"  {joined.unlabelled} scored without a label, not evaluated")
     return lines

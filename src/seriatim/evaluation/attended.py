@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, wilson
 from seriatim.evaluation.join import Pair, cluster
-from seriatim.evaluation.samples import Question, read_truth
+from seriatim.evaluation.samples import Question
 from seriatim.evaluation.scores import Row, Scores, read_number
+from seriatim.evaluation.slice_truth import Answer, SliceTruth
 from seriatim.io.manifest import read_table
 from seriatim.tasks import metrics
 
@@ -51,28 +52,40 @@ class SliceMeasures:
 
 
 def measure_slices(
-    question: Question, pairs: Sequence[Pair], *, scores: Sequence[Scores], truth_path: Path
+    question: Question,
+    pairs: Sequence[Pair],
+    *,
+    scores: Sequence[Scores],
+    truth_path: Path,
+    names: Sequence[str] = (),
 ) -> SliceMeasures:
     """Compare attention and slice scores with ``truth_path``: series_uid, sop_instance_uid (or index), labels of 0, 1.
+
+    ``names`` are its label columns in the order of the labels; without them those of run.json, or of the same name.
 
     Raises:
         ConfigError: a table cannot be read or lacks a column, or no slice of the truth belongs to a scored series.
     """
-    truth = _Truth.read(truth_path)
-    names = [name for name in dict.fromkeys((*question.classes, *question.labels)) if name in truth.columns]
-    if not names:
-        wanted = ", ".join(dict.fromkeys((*question.classes, *question.labels)))
-        raise ConfigError(f"{truth_path} has no label column ({wanted}); it has {', '.join(truth.columns)}.")
+    truth = SliceTruth.read(truth_path)
+    answers = truth.choose(question, scores[0], names)
     slices = [_read_slices(one) for one in scores]
     result = SliceMeasures(measures={}, chance={}, series={})
-    for name in names:
+    known = False
+    for answer in answers if pairs else ():
         attended = [
-            _attend(slices[pair.file].of(pair.score), truth, name=name, where=scores[pair.file].slices_path)
+            _attend(
+                slices[pair.file].of(pair.score),
+                truth,
+                answer=answer,
+                study=pair.score.get("study_uid", ""),
+                where=scores[pair.file].slices_path,
+            )
             for pair in pairs
         ]
-        if not any(attended):
-            raise ConfigError(f"No label in {truth_path} fits a slice of a scored series. Compare the UIDs in both.")
-        _measure_name(attended, pairs, suffix=f"_{name}" if len(names) > 1 else "", result=result)
+        known = known or any(attended)
+        _measure_name(attended, pairs, suffix=f"_{answer.name}" if len(answers) > 1 else "", result=result)
+    if pairs and not known:
+        raise ConfigError(f"No label in {truth_path} fits a slice of a scored series. Compare the UIDs in both.")
     return result
 
 
@@ -121,14 +134,16 @@ def _slice_area(known: Sequence[tuple[Attended, Pair]]) -> Estimate:
     return bootstrap(lambda index: metrics.roc_auc(labels[index], values[index]), Clusters(whose))
 
 
-def _attend(rows: Sequence[Row], truth: _Truth, *, name: str, where: Path) -> Attended | None:
+def _attend(
+    rows: Sequence[Row], truth: SliceTruth, *, answer: Answer, study: str, where: Path
+) -> Attended | None:
     """The labelled slices of one series, or None where it has none."""
-    found = truth.of(rows, name)
+    found = truth.of(rows, answer, study=study)
     known = [index for index, label in enumerate(found) if not math.isnan(label)]
     if not known:
         return None
     attention = np.array([read_number(row, "attention", where=where) for row in rows])
-    column = SLICE_SCORE + name if SLICE_SCORE + name in rows[0] else ""
+    column = SLICE_SCORE + answer.name if SLICE_SCORE + answer.name in rows[0] else ""
     scored = [read_number(rows[index], column, where=where) for index in known] if column else None
     top = attention == attention.max()
     return Attended(
@@ -141,50 +156,21 @@ def _attend(rows: Sequence[Row], truth: _Truth, *, name: str, where: Path) -> At
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Truth:
-    """True slice labels, by SOP Instance UID and by index within the series."""
-
-    columns: Sequence[str]
-    by_uid: Mapping[tuple[str, str], Row]
-    by_index: Mapping[tuple[str, str], Row]
-
-    @classmethod
-    def read(cls, path: Path) -> _Truth:
-        rows = read_table(path)
-        if "series_uid" not in rows[0] or not {"sop_instance_uid", "index"} & set(rows[0]):
-            raise ConfigError(
-                f"{path} needs the columns series_uid, sop_instance_uid (or index from 0) and a label; "
-                f"it has {', '.join(rows[0])}."
-            )
-        shared = Counter((row["series_uid"], row.get("sop_instance_uid", "")) for row in rows)
-        by_uid = {key: row for row in rows if (key := (row["series_uid"], row.get("sop_instance_uid", "")))[1]}
-        return cls(
-            columns=list(rows[0]),
-            by_uid={key: row for key, row in by_uid.items() if shared[key] == 1},
-            by_index={(row["series_uid"], row["index"]): row for row in rows if row.get("index")},
-        )
-
-    def of(self, rows: Sequence[Row], name: str) -> list[float]:
-        """The true label of each slice, nan where it is not known. The frames of one file share a UID: by index."""
-        shared = Counter(row["sop_instance_uid"] for row in rows)
-        labels = []
-        for row in rows:
-            unique = shared[row["sop_instance_uid"]] == 1
-            found = self.by_uid.get((row["series_uid"], row["sop_instance_uid"])) if unique else None
-            found = found or self.by_index.get((row["series_uid"], row.get("index", "")))
-            labels.append(read_truth((found or {}).get(name, ""), name))
-        return labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Slices:
-    """The rows of one slices.csv by series, and by volume where one series holds several."""
+    """The rows of one slices.csv by series UID, and by those of ``told_by`` that it has: study_uid, volume."""
 
-    grouped: Mapping[tuple[str, str], Sequence[Row]]
-    by_volume: bool
+    path: Path
+    grouped: Mapping[tuple[str, ...], Sequence[Row]]
+    told_by: Sequence[str]
 
     def of(self, score: Row) -> Sequence[Row]:
-        return self.grouped.get((score["series_uid"], score.get("volume", "") if self.by_volume else ""), ())
+        rows = self.grouped.get((score["series_uid"], *(score.get(name, "") for name in self.told_by)), ())
+        if any(count > 1 for count in Counter(row["index"] for row in rows if row.get("index")).values()):
+            raise ConfigError(
+                f"{self.path} holds several series with the UID {score['series_uid']}, which cannot be told apart. "
+                "Score them apart, or leave out --slices."
+            )
+        return rows
 
 
 def _read_slices(scores: Scores) -> _Slices:
@@ -195,7 +181,8 @@ def _read_slices(scores: Scores) -> _Slices:
     lacking = [name for name in ("series_uid", "sop_instance_uid", "attention") if name not in rows[0]]
     if lacking:
         raise ConfigError(f"{path} has no column {lacking[0]!r}. Score the series again.")
-    grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    told_by = [name for name in ("study_uid", "volume") if name in rows[0]]
+    grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        grouped[row["series_uid"], row.get("volume", "")].append(row)
-    return _Slices(grouped=grouped, by_volume="volume" in rows[0])
+        grouped[row["series_uid"], *(row[name] for name in told_by)].append(row)
+    return _Slices(path=path, grouped=grouped, told_by=told_by)

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
+from seriatim.evaluation.paths import Paths, tell_line, tell_twice
 from seriatim.evaluation.scores import Row, Scores
 from seriatim.io.manifest import read_table
 
-Parts: TypeAlias = tuple[str, ...]
+LEFT_OUT = "left out"
+TRAINED_ON = "the model was trained or tuned on them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A label row and the score row of its series; ``file`` is the index of the scores.csv it stands in."""
+    """A label row and the score row of its series.
+
+    ``file`` is the index of the scores.csv it stands in; ``found_by`` is ``series_uid``, ``path`` or ``end of path``.
+    """
 
     label: Row
     score: Row
     file: int
+    found_by: str
+
+    @property
+    def trained_on(self) -> bool:
+        """Whether the model learned from the series, or was chosen by it."""
+        return self.score.get("split", "").lower() in ("train", "val")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A labelled series without a score, and why."""
+    """A labelled series that is not evaluated, and why."""
 
     series: str
     status: str
@@ -38,7 +49,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """Every row of labels.csv: scored (``pairs``), or ``missing``. ``unlabelled`` scored series have no label row."""
+    """Every row of labels.csv: to evaluate (``pairs``), or ``missing``. ``unlabelled`` scored series have no label row.
+
+    ``joined_by`` counts the label rows that have a score row, by what it was found by.
+    """
 
     pairs: tuple[Pair, ...]
     missing: tuple[Missing, ...]
@@ -49,27 +63,24 @@ class Joined:
     def labelled(self) -> int:
         return len(self.pairs) + len(self.missing)
 
+    @property
+    def left_out(self) -> int:
+        """Series that are not evaluated because the model was trained or tuned on them."""
+        return sum(one.status == LEFT_OUT for one in self.missing)
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    path: Path
-    rows: Sequence[Row]
-
-    def name(self, index: int) -> str:
-        """How a message names a label row: its line, since its cells may name a patient."""
-        return f"line {index + 2} of {self.path}"
-
-
-Found: TypeAlias = tuple[int, str]
-"""The index of a label row, and what it was found by."""
+    @property
+    def trained_on(self) -> int:
+        """Series that are evaluated although the model was trained or tuned on them."""
+        return sum(pair.trained_on for pair in self.pairs)
 
 
-def join(scores: Sequence[Scores], labels_path: Path) -> Joined:
+def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool = False) -> Joined:
     """Find the score of every label row.
 
-    A row with ``series_uid`` (and ``volume``, where one series holds several) is found by it. Another is found by
-    ``path``, relative to the folder of labels.csv: as the same file or folder or the nearest one above the series,
-    else by the longest common end of the two paths.
+    A row with ``series_uid`` (with ``study_uid`` and ``volume``, where several series share it) is found by it. Another
+    is found by ``path``, relative to the folder of labels.csv: as the same file or folder or the nearest one above the
+    series, else by the end of the path below one common folder. Scores of series that the model was trained or tuned on
+    (column ``split``) are left out unless ``include_training``.
 
     Raises:
         ConfigError: a series has two labels, a label fits several scored series, or no label fits any.
@@ -77,30 +88,37 @@ def join(scores: Sequence[Scores], labels_path: Path) -> Joined:
     rows = read_table(labels_path)
     if "series_uid" not in rows[0] and "path" not in rows[0]:
         raise ConfigError(f"{labels_path} has neither a column series_uid nor path; it has {', '.join(rows[0])}.")
-    labels = _Labels(labels_path, rows)
-    by_uid, by_path = _Uids(labels), _Paths(labels)
+    by_uid, by_path = _Uids(rows, labels_path=labels_path), Paths(rows, labels_path=labels_path)
     matches: dict[int, list[Pair]] = defaultdict(list)
-    joined_by: Counter[str] = Counter()
     unlabelled = 0
     for file, one in enumerate(scores):
+        rest = []
         for row in one.rows:
-            found = by_uid.find(row) or by_path.find(row)
+            index = by_uid.find(row)
+            if index is None:
+                rest.append(row)
+            else:
+                matches[index].append(Pair(label=rows[index], score=row, file=file, found_by="series_uid"))
+        for row, found in zip(rest, by_path.match(rest), strict=True):
             if found is None:
                 unlabelled += row["status"] == "scored"
-                continue
-            matches[found[0]].append(Pair(label=rows[found[0]], score=row, file=file))
-            joined_by[found[1]] += 1
+            else:
+                matches[found[0]].append(Pair(label=rows[found[0]], score=row, file=file, found_by=found[1]))
     if not matches:
         raise ConfigError(
             f"No row of {labels_path} fits a series of {scores[0].path}. Give labels a series_uid column, or paths "
             f"relative to the folder of the labels; the first scored path is {scores[0].rows[0]['path']!r}."
         )
-    chosen = {index: _only_one(pairs, labels.name(index)) for index, pairs in matches.items()}
+    chosen = {
+        index: _only_one(pairs, where=tell_line(labels_path, index), include_training=include_training)
+        for index, pairs in matches.items()
+    }
+    missing = {index: _explain(row, chosen.get(index), include_training) for index, row in enumerate(rows)}
     return Joined(
-        pairs=tuple(pair for pair in chosen.values() if pair.score["status"] == "scored"),
-        missing=tuple(_missing(row, chosen.get(index)) for index, row in enumerate(rows) if _is_missing(index, chosen)),
+        pairs=tuple(pair for index, pair in chosen.items() if missing[index] is None),
+        missing=tuple(one for one in missing.values() if one is not None),
         unlabelled=unlabelled,
-        joined_by=dict(joined_by),
+        joined_by=dict(Counter(pair.found_by for pair in chosen.values())),
     )
 
 
@@ -120,107 +138,46 @@ def cluster(pairs: Sequence[Pair]) -> tuple[Clusters, str]:
 
 
 class _Uids:
-    """Label rows by series UID, and by volume where given."""
+    """Label rows by series UID, and by study and volume where given."""
 
-    def __init__(self, labels: _Labels) -> None:
-        self.index: dict[tuple[str, str], int] = {}
-        for index, row in enumerate(labels.rows):
+    def __init__(self, rows: Sequence[Row], *, labels_path: Path) -> None:
+        self.index: dict[tuple[str, str, str], int] = {}
+        for index, row in enumerate(rows):
             if row.get("series_uid"):
-                key = (row["series_uid"], row.get("volume", ""))
+                key = (row["series_uid"], row.get("study_uid", ""), row.get("volume", ""))
                 first = self.index.setdefault(key, index)
                 if first != index:
-                    raise ConfigError(_twice(labels, first, index))
+                    raise ConfigError(tell_twice(labels_path, first, index))
 
-    def find(self, score: Row) -> Found | None:
-        uid = score["series_uid"]
-        index = self.index.get((uid, score.get("volume", "")), self.index.get((uid, "")))
-        return None if index is None else (index, "series_uid")
-
-
-class _Paths:
-    """Label rows without a series UID, by where their path leads and by how it ends."""
-
-    def __init__(self, labels: _Labels) -> None:
-        self.labels = labels
-        self.resolved: dict[Path, int] = {}
-        self.given: dict[Parts, list[int]] = defaultdict(list)
-        self.ends: dict[Parts, list[int]] = defaultdict(list)
-        for index, row in enumerate(labels.rows):
-            if row.get("series_uid") or not row.get("path"):
-                continue
-            resolved = (labels.path.parent / _portable(row["path"])).resolve()
-            first = self.resolved.setdefault(resolved, index)
-            if first != index:
-                raise ConfigError(_twice(labels, first, index))
-            self.given[_portable(row["path"]).parts].append(index)
-            for end in _ends(resolved.parts):
-                self.ends[end].append(index)
-
-    def find(self, score: Row) -> Found | None:
-        path = _portable(score["path"])
-        candidates = [] if path.is_absolute() else self.ends.get(_below(path.parts), [])
-        if not candidates:
-            # A relative path is read as if the folder of the labels had been scored, the usual layout.
-            resolved = (self.labels.path.parent / path).resolve()
-            above = next((self.resolved[one] for one in (resolved, *resolved.parents) if one in self.resolved), None)
-            if above is not None:
-                return above, "path"
-            candidates = next((self.given[end] for end in _ends(path.parts) if end in self.given), [])
-        if len(candidates) > 1:
-            raise ConfigError(
-                f"The scored path {score['path']!r} fits {self.labels.name(candidates[0])} and "
-                f"{self.labels.name(candidates[1])}. Give the labels a series_uid column."
-            )
-        return (candidates[0], "end of path") if candidates else None
+    def find(self, score: Row) -> int | None:
+        keys = product([score["series_uid"]], [score.get("study_uid", ""), ""], [score.get("volume", ""), ""])
+        return next((self.index[key] for key in keys if key in self.index), None)
 
 
-def _portable(path: str) -> PurePosixPath:
-    """A path as written on any system, without ``.`` and with ``..`` resolved where it can be."""
-    parts: list[str] = []
-    for part in PurePosixPath(path.replace("\\", "/")).parts:
-        if part == ".." and parts and parts[-1] not in ("..", "/"):
-            parts.pop()
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts)
+def _only_one(pairs: list[Pair], *, where: str, include_training: bool) -> Pair:
+    """The one series to evaluate among those a label fits.
 
-
-def _below(parts: Parts) -> Parts:
-    """A relative path without the ``..`` it begins with, which lead out of a folder that is not known here."""
-    return tuple(part for part in parts if part != "..")
-
-
-def _ends(parts: Parts) -> Iterator[Parts]:
-    """Every end of a path, the longest first."""
-    return (parts[start:] for start in range(len(parts)))
-
-
-def _only_one(pairs: list[Pair], label: str) -> Pair:
-    """The one scored series among those a label fits: a refused scout beside it does not make the label ambiguous."""
+    A refused scout beside it does not make the label ambiguous, nor do the folds that were trained on it.
+    """
     scored = [pair for pair in pairs if pair.score["status"] == "scored"]
-    if len(scored) > 1:
-        shown = [(pair.score["series_uid"], pair.score.get("volume", "")) for pair in scored[:2]]
+    usable = [pair for pair in scored if include_training or not pair.trained_on]
+    if len(usable) > 1:
+        shown = [(pair.score["series_uid"], pair.score.get("volume", "")) for pair in usable[:2]]
         names = " and ".join(" ".join(filter(None, one)) for one in shown)
         raise ConfigError(
-            f"The label in {label} fits {len(scored)} scored series, among them {names}. Give the labels a series_uid "
-            "column (and a volume column where they share the UID), and each scores.csv only once."
+            f"The label in {where} fits {len(usable)} scored series, among them {names}. Give the labels a series_uid "
+            "column (and study_uid or volume columns where series share the UID), and each scores.csv only once."
         )
-    return scored[0] if scored else pairs[0]
+    return (usable or scored or pairs)[0]
 
 
-def _is_missing(index: int, chosen: dict[int, Pair]) -> bool:
-    return index not in chosen or chosen[index].score["status"] != "scored"
-
-
-def _missing(row: Row, pair: Pair | None) -> Missing:
+def _explain(row: Row, pair: Pair | None, include_training: bool) -> Missing | None:
+    """Why a label row is not evaluated; None where it is."""
     series = row.get("series_uid") or row.get("path", "")
     if pair is None:
         return Missing(series=series, status="missing", reason="not in scores.csv")
-    return Missing(series=series, status=pair.score["status"], reason=pair.score.get("reason", ""))
-
-
-def _twice(labels: _Labels, first: int, second: int) -> str:
-    return (
-        f"{labels.path} labels one series twice, in lines {first + 2} and {second + 2}. Keep one row per series; "
-        "slice labels go into --slices."
-    )
+    if pair.score["status"] != "scored":
+        return Missing(series=series, status=pair.score["status"], reason=pair.score.get("reason", ""))
+    if pair.trained_on and not include_training:
+        return Missing(series=series, status=LEFT_OUT, reason=TRAINED_ON)
+    return None

@@ -17,7 +17,7 @@ from seriatim.errors import OutputError
 from seriatim.evaluation.attended import SliceMeasures, measure_slices
 from seriatim.evaluation.figures import draw_figures
 from seriatim.evaluation.intervals import RESAMPLES, SEED
-from seriatim.evaluation.join import Joined, join
+from seriatim.evaluation.join import TRAINED_ON, Joined, join
 from seriatim.evaluation.measures import Measures, mean_of_files, measure
 from seriatim.evaluation.samples import Question, Samples, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
@@ -38,6 +38,10 @@ class EvaluationSettings(Settings):
     """Decide by this threshold instead of the one chosen on validation."""
     slices: Path | None = None
     """CSV of true slice labels: series_uid, sop_instance_uid (or index), labels."""
+    slice_names: tuple[str, ...] = ()
+    """The columns of true slice labels in the order of the labels; without them those of the model, or the same."""
+    include_training: bool = False
+    """Evaluate also the series that the model was trained or tuned on (column split of scores.csv)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +72,8 @@ class Evaluation:
 def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Path) -> Evaluation:
     """Hold one or more scores.csv (folds, say) against labels; write evaluation.json, evaluation.csv and figures.
 
-    Several files are pooled, each decided by its own threshold. Only scored rows enter; every labelled series that
-    does not is counted with its reason.
+    Several files are pooled, each decided by its own threshold. Only scored rows enter, and only of series that the
+    model was not trained or tuned on; every labelled series that does not is counted with its reason.
 
     Raises:
         ConfigError: the tables do not fit each other, or no threshold is known.
@@ -77,13 +81,15 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
     """
     tables = [read_scores(path) for path in scores]
     question = ask(tables, settings.names)
-    joined = join(tables, settings.labels)
+    joined = join(tables, settings.labels, include_training=settings.include_training)
     samples = collect(
         question, joined.pairs, scores=tables, labels_path=settings.labels, threshold=settings.threshold
     )
-    slices = (
-        measure_slices(question, joined.pairs, scores=tables, truth_path=settings.slices) if settings.slices else None
-    )
+    slices = None
+    if settings.slices:
+        slices = measure_slices(
+            question, joined.pairs, scores=tables, truth_path=settings.slices, names=settings.slice_names
+        )
     evaluation = Evaluation(
         question=question,
         scores=tables,
@@ -141,6 +147,8 @@ def _counts(evaluation: Evaluation) -> dict[str, Any]:
         "evaluated": len(samples.labels),
         "not_evaluated": evaluation.missing_counts,
         "scored_without_label": joined.unlabelled,
+        "left_out": joined.left_out,
+        "trained_on": joined.trained_on,
         "joined_by": joined.joined_by,
     }
     if question.target != "regression":
@@ -172,6 +180,9 @@ def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -
             for name, one in evaluation.all_measures.items():
                 numbers = ["" if number is None else number for number in (one.value, one.low, one.high)]
                 writer.writerow([name, *numbers, one.method, one.n])
+            for name, count in (("left_out", evaluation.joined.left_out), ("trained_on", evaluation.joined.trained_on)):
+                if count:
+                    writer.writerow([f"series_{name}", count, "", "", TRAINED_ON, evaluation.joined.labelled])
         draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
     except OSError as error:
         raise OutputError(f"The evaluation cannot be written to {output}: {error}. Give another --output.") from error

@@ -22,7 +22,10 @@ VALUE = "value_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """One scores.csv. ``target`` and ``thresholds`` come from run.json, None and empty where there is none."""
+    """One scores.csv. ``target``, ``thresholds`` and the like come from run.json, None and empty where there is none.
+
+    ``slice_labels`` are the columns of slice labels in the order of ``labels``, empty where they have the same names.
+    """
 
     path: Path
     rows: Sequence[Row]
@@ -30,6 +33,7 @@ class Scores:
     labels: tuple[str, ...]
     classes: tuple[str, ...]
     thresholds: Mapping[str, float]
+    slice_labels: tuple[str, ...] = ()
 
     @property
     def slices_path(self) -> Path:
@@ -63,6 +67,7 @@ def read_scores(path: Path) -> Scores:
         labels=tuple(map(str, task.get("labels") or ())),
         classes=tuple(map(str, task.get("classes") or ())),
         thresholds={str(name): float(value) for name, value in (run.get("thresholds") or {}).items()},
+        slice_labels=tuple(map(str, task.get("slice_labels") or ())),
     )
 
 

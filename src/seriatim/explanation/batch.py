@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 from seriatim.io import find_series, read_volume
+from seriatim.io.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series, Volume
 from seriatim.series.findings import Action
 from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings
 from seriatim.trained import Model, load_model
 
 logger = logging.getLogger(__name__)
+COLUMNS = ("series_uid", "volume", "path", "status", "reason", "picture")
 Report = Callable[[int, int, Series, str], None]
 """(series done, series in all, the series, "" or why there is no picture)."""
 
@@ -32,7 +34,7 @@ Report = Callable[[int, int, Series, str], None]
 def explain(
     path: Path | str,
     *,
-    model: Path | str,
+    model: Path | str | Model,
     output: Path | str,
     device: str = "auto",
     top: int = 6,
@@ -45,7 +47,7 @@ def explain(
 
     Args:
         path: a folder (searched through) or a file.
-        model: the run folder of a trained model.
+        model: the run folder of a trained model, or what ``load_model`` made of it.
         output: the folder for pictures and tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         top: how many of the most attended slices to show, at most 8.
@@ -55,40 +57,27 @@ def explain(
         report: told after every series.
 
     Returns:
-        The rows of ``explanations.csv``: series_uid, volume, status, reason, picture.
+        The rows of ``explanations.csv``: series_uid, volume, path, status, reason, picture.
 
     Raises:
         InputError: ``path`` does not exist.
         ModelError: the model is incomplete, changed or does not fit.
         OutputError: ``output`` cannot be written.
     """
-    loaded = load_model(model, device=device)
-    folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error}. Choose another --output.") from error
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    folder = make_folder(Path(output))
     found = find_series(path, {**loaded.experiment.data.findings, **(actions or {})}).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
-    rows = []
-    for done, series in enumerate(asked, start=1):
-        name, reason = _explain_into(folder, series, loaded, top=top)
-        status = "explained" if name else ("refused" if loaded.refuse(series) else "failed")
-        rows.append(
-            {
-                "series_uid": series.series_uid,
-                "volume": series.volume,
-                "status": status,
-                "reason": reason,
-                "picture": name,
-            }
-        )
+    names, rows = unique_names(asked), []
+    for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
+        refusal = loaded.refuse(series)
+        reason = refusal or _explain_into(folder, name, series, loaded, top=top)
+        status = "refused" if refusal else ("failed" if reason else "explained")
+        cells = [series.series_uid, series.volume, str(series.path), status, reason, "" if reason else f"{name}.png"]
+        rows.append(dict(zip(COLUMNS, map(cell_text, cells), strict=True)))
         if report is not None:
             report(done, len(asked), series, reason)
-    with (folder / "explanations.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["series_uid", "volume", "status", "reason", "picture"])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "explanations.csv", COLUMNS, rows)
     return rows
 
 
@@ -154,20 +143,29 @@ def file_name(series: Series) -> str:
     return re.sub(r"[^0-9A-Za-z.-]+", "_", text).strip("._")[:120] or "series"
 
 
-def _explain_into(folder: Path, series: Series, model: Model, *, top: int) -> tuple[str, str]:
-    """(picture's name, "") or ("", why there is none)."""
-    refusal = model.refuse(series)
-    if refusal:
-        return "", refusal
+def unique_names(found: Sequence[Series]) -> list[str]:
+    """A file name for each series; where two would share one, each gets a number."""
+    names = [file_name(series) for series in found]
+    total, seen = Counter(name.lower() for name in names), Counter[str]()
+    unique = []
+    for name in names:
+        seen[name.lower()] += 1
+        unique.append(name if total[name.lower()] == 1 else f"{name}-{seen[name.lower()]}")
+    return unique
+
+
+def _explain_into(folder: Path, name: str, series: Series, model: Model, *, top: int) -> str:
+    """Write the picture and the table of one series; why there is none, or ""."""
     try:
         explanation = explain_volume(read_volume(series), model, top=min(top, len(series.instances)))
-        name = file_name(series)
         draw_explanation(explanation, folder / f"{name}.png")
         write_explanation_csv(explanation, folder / f"{name}.csv")
+    except OutputError:
+        raise  # the folder is at fault, and every series would fail alike
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return "", str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
-    return f"{name}.png", ""
+        return str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _heat(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.errors import OutputError
 from seriatim.explanation.explanation import Explanation
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from seriatim.io.outputs import cell_text, write_csv
 
 
 def write_explanation_csv(explanation: Explanation, path: Path) -> None:
@@ -25,14 +23,8 @@ def write_explanation_csv(explanation: Explanation, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     header = ["series_uid", "sop_instance_uid", "index", "position", "unit", "attention", "rank", "contribution"]
-    header += [f"score_{name}" for name in explanation.slice_scores]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(_as_text(name) for name in header)
-            writer.writerows(_rows(explanation))
-    except OSError as error:
-        raise OutputError(f"The table {path} cannot be written: {error}. Choose another folder.") from error
+    header += [cell_text(f"score_{name}") for name in explanation.slice_scores]
+    write_csv(path, header, _rows(explanation, header))
 
 
 def rank_by_attention(attention: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -42,13 +34,13 @@ def rank_by_attention(attention: NDArray[np.float64]) -> NDArray[np.int64]:
     return ranks
 
 
-def _rows(explanation: Explanation) -> list[list[str]]:
+def _rows(explanation: Explanation, header: list[str]) -> Iterator[dict[str, str]]:
     ranks = rank_by_attention(explanation.attention)
     contributions = explanation.contributions
-    return [
-        [
-            _as_text(explanation.series_uid),
-            _as_text(explanation.sop_instance_uids[index]),
+    for index in range(len(ranks)):
+        cells = [
+            cell_text(explanation.series_uid),
+            cell_text(explanation.sop_instance_uids[index]),
             str(index),
             _as_number(explanation.positions[index]),
             explanation.unit,
@@ -57,14 +49,9 @@ def _rows(explanation: Explanation) -> list[list[str]]:
             "" if contributions is None else _as_number(contributions[index]),
             *(_as_number(scores[index]) for scores in explanation.slice_scores.values()),
         ]
-        for index in range(len(ranks))
-    ]
+        yield dict(zip(header, cells, strict=True))
 
 
 def _as_number(value: float) -> str:
     """Nine digits: enough to give a float32 back exactly."""
     return f"{float(value):.9g}"
-
-
-def _as_text(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -40,7 +40,7 @@ KEYWORDS = (*TRAITS, "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Serie
             "FrameIncrementPointer", "GridFrameOffsetVector", "DoseGridScaling", "SpacingBetweenSlices",
             "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "EnergyWindowVector", "DetectorVector",
             "PhaseVector", "RotationVector", "RRIntervalVector", "AngularViewVector", "TimeSliceVector",
-            "DimensionIndexSequence", "Manufacturer")
+            "DimensionIndexSequence", "Manufacturer", "PatientID")
 PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
 PRIVATE_DIRECTIONS = (0x0019100E,)
 TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
@@ -137,7 +137,7 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         problems = []
     image_type, photometric = get_text(dataset, "ImageType").upper(), get_text(dataset, "PhotometricInterpretation")
     plane = Plane(
-        path=path, frame=None, modality=modality, rows=get_integer(dataset, "Rows", 0),
+        path=path, frame=None, modality=modality, patient=_patient_digest(dataset), rows=get_integer(dataset, "Rows", 0),
         columns=get_integer(dataset, "Columns", 0), localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
@@ -147,6 +147,12 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         position=geometry["position"], orientation=geometry["orientation"], spacing_mm=geometry["spacing_mm"],
     )
     return expand_frames(plane, dataset)
+
+
+def _patient_digest(dataset: Any) -> str:
+    """What tells patients apart without telling who they are; "" where the file names none."""
+    patient = get_text(dataset, "PatientID")
+    return hashlib.sha256(patient.encode("utf-8", "replace")).hexdigest() if patient else ""
 
 
 def _instance_number(dataset: Any) -> int:

@@ -22,7 +22,7 @@ class Plane:
 
     ``frame`` is the 0-based frame of a multi-frame file, None in a single-frame file. ``spacing_mm`` is (between rows,
     between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that
-    tell one volume of a series from another. ``findings`` are what is wrong with the file that holds the plane.
+    tell one volume of a series from another. ``patient`` is a digest, only ever compared. ``findings`` are what is wrong with the file that holds the plane.
     """
 
     path: Path
@@ -32,6 +32,7 @@ class Plane:
     study_uid: str
     series_uid: str
     modality: str
+    patient: str = field(default="", repr=False)
     rows: int
     columns: int
     position: tuple[float, ...] | None = None

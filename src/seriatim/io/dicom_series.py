@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,9 @@ MIN_TILT_DEGREES = 0.5
 MAX_SHIFT_PIXELS = 0.3
 MAX_VOLUME_BYTES = 1 << 36
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MISFIT = frozenset({Code.DUPLICATE_POSITION, Code.MIXED_SIZE, Code.UNEVEN_SPACING})
+"""What is found where slices of two series are taken for one."""
+MIN_SLICES_OF_FOLDER = 3
 VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
 
 
@@ -33,8 +37,11 @@ class _Placing:
     findings: list[Finding]
 
 
-def build_series(planes: Sequence[Plane], *, path: Path) -> list[Series]:
-    """The volumes and clips of all planes that share a series UID. Each plane is in one of them, or a left-out copy."""
+def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding] = ()) -> list[Series]:
+    """The volumes and clips of all planes that share a series UID. Each plane is in one of them, or a left-out copy.
+
+    ``notes`` are findings about all of them.
+    """
     kept, dropped = drop_copies(planes)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
@@ -42,8 +49,24 @@ def build_series(planes: Sequence[Plane], *, path: Path) -> list[Series]:
         parts = [copy for copy in dropped if copy.kept in {(plane.path, plane.frame) for plane in group}]
         message = f"{len(parts)} copies of slices were left out."
         extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
-        series.append(_build_volume(group, name, extra=extra, path=path))
+        whole = _build_volume(group, name, extra=[*notes, *extra], path=path)
+        series += _build_by_folder(whole, group, notes) or [whole]
     return series
+
+
+def refuse_planes(planes: Sequence[Plane], *, path: Path, reason: str) -> Series:
+    """The row of a series that cannot be put together at all."""
+    first = planes[0]
+    names = sorted({(plane.path, -1 if plane.frame is None else plane.frame, plane.sop_instance_uid) for plane in planes})
+    instances = tuple(
+        Instance(path=file, sop_instance_uid=uid, frame=None if frame < 0 else frame, position=float(index))
+        for index, (file, frame, uid) in enumerate(names)
+    )
+    return Series(
+        study_uid=first.study_uid, series_uid=first.series_uid, modality=first.modality, axis="space", format="dicom",
+        path=path, instances=instances, rows=first.rows, columns=first.columns,
+        findings=(find(Code.UNREADABLE, reason),),
+    )
 
 
 def apply_actions(series: Series, actions: Mapping[Code, Action]) -> Series:
@@ -64,6 +87,32 @@ def _separate_pictures(group: Group) -> list[Group]:
     if not alone or len(planes) == 1:
         return [group]
     return [(f"{name}, image {index + 1}".removeprefix(", "), [plane]) for index, plane in enumerate(planes)]
+
+
+def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding]) -> list[Series]:
+    """One series per folder, where the folders are whole series of one place but do not fit together; else none.
+
+    So lie two series that a careless anonymiser gave one UID. Slices of one series spread over folders fit together.
+    """
+    if not planes[0].placed or not MISFIT & {finding.code for finding in whole.findings}:
+        return []
+    folders = sorted({plane.path.parent for plane in planes})
+    message = (f"SeriesInstanceUID is shared by {len(folders)} folders whose slices do not fit together: each is a "
+               "series of its own. Give each its own UID.")
+    note = replace(find(Code.BAD_VALUE, message, folders=len(folders)), action="keep")
+    series = []
+    for index, folder in enumerate(folders):
+        own = [plane for plane in planes if plane.path.parent == folder]
+        name = ", ".join(part for part in (whole.volume, f"folder {index + 1}") if part)
+        part = _build_volume(own, name, extra=[*notes, note], path=folder)
+        if len(part.instances) < MIN_SLICES_OF_FOLDER or (MISFIT | {Code.GAP}) & {one.code for one in part.findings}:
+            return []
+        series.append(part)
+    ends = [(part.positions.min(), part.positions.max()) for part in series]
+    overlap = any(
+        2 * (min(a[1], b[1]) - max(a[0], b[0])) > min(a[1] - a[0], b[1] - b[0]) for a, b in combinations(ends, 2)
+    )
+    return series if overlap else []
 
 
 def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path: Path) -> Series:
@@ -98,14 +147,15 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
 
 
 def _file_findings(planes: Sequence[Plane]) -> list[Finding]:
-    """One finding per code of the planes' own, with how many files it touches."""
-    told: dict[Code, Finding] = {}
-    files: dict[Code, set[Path]] = {}
+    """One finding per code and action of the planes' own, with how many files it touches."""
+    told: dict[tuple[Code, Action], Finding] = {}  # by action too: a kept one must not hide a refused one
+    files: dict[tuple[Code, Action], set[Path]] = {}
     for plane in planes:
         for finding in plane.findings:
-            told.setdefault(finding.code, finding)
-            files.setdefault(finding.code, set()).add(plane.path)
-    return [_count(finding, len(files[code])) for code, finding in told.items()]
+            key = (finding.code, finding.action)
+            told.setdefault(key, finding)
+            files.setdefault(key, set()).add(plane.path)
+    return [_count(finding, len(files[key])) for key, finding in told.items()]
 
 
 def _count(finding: Finding, files: int) -> Finding:
@@ -137,8 +187,11 @@ def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
     findings = []
     if len(planes) > 1 and not broken:
         message = (f"{len(planes)} slices without a position or orientation have no order. Export the series with "
-                   "ImagePositionPatient, ImageOrientationPatient and PixelSpacing.")
+                   "ImagePositionPatient, ImageOrientationPatient and PixelSpacing. If kept, they stand in the order "
+                   "of InstanceNumber.")
         findings.append(find(Code.MISSING_GEOMETRY, message))
+        if len({plane.number for plane in planes}) < len(planes):
+            findings.append(find(Code.BAD_VALUE, "InstanceNumber repeats or is missing: it gives no order either."))
     return _Placing(planes=ordered, positions=np.arange(len(planes), dtype=np.float64), affine=None, findings=findings)
 
 

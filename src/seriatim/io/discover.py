@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from seriatim.errors import InputError
+from seriatim.io.dicom_groups import group_planes
 from seriatim.io.dicom_header import NotAnImageError, read_planes
 from seriatim.io.dicom_plane import Plane
-from seriatim.io.dicom_series import apply_actions, build_series
+from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
 from seriatim.io.walk import find_files, identify, natural_key
-from seriatim.series.findings import Action, Code
+from seriatim.series.findings import Action, Code, check_actions
 from seriatim.series.series import Inventory, Series, Skipped
 
 _log = logging.getLogger(__name__)
@@ -32,7 +34,9 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) 
 
     Raises:
         InputError: there is nothing at ``path``.
+        ConfigError: an action cannot be done, for example to keep what has no order.
     """
+    check_actions(actions or {})
     root = Path(path)
     by_kind: dict[str, list[Path]] = defaultdict(list)
     skipped = []
@@ -59,25 +63,25 @@ def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
 
 
 def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
-    groups: dict[tuple[str, str], list[Plane]] = defaultdict(list)
+    files: list[list[Plane]] = []
     skipped = []
     for path in paths:
         try:
-            planes = read_planes(path)
+            files.append(read_planes(path))
         except (NotAnImageError, OSError) as error:
             skipped.append(Skipped(path=path, reason=str(error)))
-            continue
-        groups[planes[0].study_uid, planes[0].series_uid].extend(planes)
     series: list[Series] = []
-    for planes in groups.values():
+    for group in group_planes(files):
+        planes, folder = group.planes, _common_folder(group.planes, root)
         try:
-            built = build_series(planes, path=_common_folder(planes, root))
+            built = build_series(planes, path=folder, notes=group.notes)
         except Exception as error:  # noqa: BLE001 - the boundary of one series: the others must be found
             _log.warning("A series cannot be put together: %s", type(error).__name__)
             _log.debug("where it failed", exc_info=error)  # the error's text may hold header values
-            reason = f"its series cannot be put together: {type(error).__name__}"
-            skipped += [Skipped(path=path, reason=reason) for path in sorted({plane.path for plane in planes})]
-            continue
+            reason = f"The series cannot be put together ({type(error).__name__}). Export it again."
+            built = [refuse_planes(planes, path=folder, reason=reason)]
+        if group.name:
+            built = [replace(one, volume=", ".join(filter(None, (group.name, one.volume)))) for one in built]
         used = {instance.path for one in built for instance in one.instances}
         copies = sorted({plane.path for plane in planes} - used)
         skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
@@ -97,6 +101,8 @@ def _find_grids(by_kind: Mapping[str, Sequence[Path]]) -> Result:
                 series += series_of_grid(read_grid(path))
             except (InputError, OSError, ValueError, ArithmeticError) as error:
                 skipped.append(Skipped(path=path, reason=f"unreadable volume file: {error}"))
+            except Exception as error:  # noqa: BLE001 - the boundary of one file: the others must be found
+                skipped.append(Skipped(path=path, reason=f"unreadable volume file: {type(error).__name__}"))
     return series, skipped
 
 
@@ -114,6 +120,8 @@ def _find_frames(by_kind: Mapping[str, Sequence[Path]]) -> Result:
             series.append(find_one(path))
         except (InputError, OSError) as error:
             skipped.append(Skipped(path=path, reason=str(error)))
+        except Exception as error:  # noqa: BLE001 - the boundary of one file: the others must be found
+            skipped.append(Skipped(path=path, reason=f"unreadable: {type(error).__name__}"))
     single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in pages)]
     taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())}
     stacks, left = _find_stacks(single, taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -11,13 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from seriatim.errors import OutputError
 from seriatim.io import find_series
+from seriatim.io.outputs import make_folder, write_json
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
 from seriatim.series import Code, Prediction
 from seriatim.series.findings import Action
-from seriatim.trained import Model, load_model
+from seriatim.trained import Model, load_model, read_splits
 
 PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
 Report = Callable[[int, int, Prediction], None]
@@ -27,7 +26,7 @@ Report = Callable[[int, int, Prediction], None]
 def score(
     path: Path | str,
     *,
-    model: Path | str,
+    model: Path | str | Model,
     output: Path | str,
     device: str = "auto",
     only: Collection[str] | None = None,
@@ -38,7 +37,7 @@ def score(
 
     Args:
         path: a folder (searched through) or a file.
-        model: the run folder of a trained model.
+        model: the run folder of a trained model, or what ``load_model`` made of it.
         output: the folder for the tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
@@ -54,14 +53,16 @@ def score(
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = load_model(model, device=device)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
     folder = make_folder(Path(output))
-    inventory = find_series(path, {**loaded.experiment.data.findings, **(actions or {})})
+    policy = {**loaded.experiment.data.findings, **(actions or {})}
+    inventory = find_series(path, policy)
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
     counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
     prefix = "value" if loaded.experiment.task.target == "regression" else "probability"
     names, per_slice = loaded.task.class_names, loaded.task.scores_slices
-    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice) as tables:
+    splits = read_splits(loaded.path)
+    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice, splits=splits) as tables:
         tables.add_skipped(inventory.skipped)
         for done, series in enumerate(asked, start=1):
             prediction = score_one(series, loaded)
@@ -70,9 +71,12 @@ def score(
             if report is not None:
                 report(done, len(asked), prediction)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}
-    summary = describe_run(
-        loaded, counts={**total, "files_skipped": len(inventory.skipped)}, seconds=perf_counter() - started
-    )
+    counted = {**total, "files_skipped": len(inventory.skipped)}
+    summary = {
+        **describe_run(loaded, counts=counted, seconds=perf_counter() - started),
+        "findings": {str(code): action for code, action in policy.items()},
+        "only": None if only is None else len(only),
+    }
     write_json(folder / "run.json", summary)
     return summary
 
@@ -87,6 +91,7 @@ def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dic
             "target": task.target,
             "labels": list(task.labels),
             "classes": list(model.task.class_names),
+            "slice_labels": list(task.slice_labels or task.labels),
         },
         "thresholds": dict(model.thresholds),
         "counts": counts,
@@ -95,18 +100,3 @@ def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dic
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
-
-def make_folder(path: Path) -> Path:
-    """Make a folder for results."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be made: {error}. Choose another --output.") from error
-    return path
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON and put it in place whole."""
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)

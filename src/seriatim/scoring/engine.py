@@ -45,6 +45,8 @@ def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: floa
         path=series.path,
         modality=series.modality,
         volume=series.volume,
+        findings=model.note(series),
+        frames=tuple(instance.frame for instance in series.instances),
         status="scored",
         probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
         prediction=task.decide(probabilities, model.thresholds),
@@ -59,6 +61,7 @@ def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: floa
 
 def _unscored(series: Series, status: Status, reason: str, *, seconds: float) -> Prediction:
     return Prediction(
+        findings=tuple(dict.fromkeys(str(finding.code) for finding in series.findings)),
         study_uid=series.study_uid,
         series_uid=series.series_uid,
         path=series.path,

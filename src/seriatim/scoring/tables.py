@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from seriatim.errors import OutputError
+from seriatim.io.outputs import cell_text as text
 from seriatim.series import Prediction, Skipped
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ScoreTables:
     """The tables of one scoring run; leaving the ``with`` block without an error puts them in place."""
 
-    def __init__(self, output: Path, *, classes: Sequence[str], prefix: str, slice_scores: bool) -> None:
-        """``prefix`` is ``probability`` or ``value`` (regression)."""
-        self._classes = tuple(classes)
+    def __init__(
+        self, output: Path, *, classes: Sequence[str], prefix: str, slice_scores: bool, splits: Mapping[str, str]
+    ) -> None:
+        """``prefix`` is ``probability`` or ``value`` (regression); ``splits`` are those of the model's own manifest."""
+        self._classes, self._splits = tuple(classes), splits
         self._slice_classes = self._classes if slice_scores else ()
         scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
-        scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds", "volume"]
+        scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds"]
+        scores += ["volume", "split", "findings"]
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
-        slices += [f"score_{name}" for name in self._slice_classes] + ["volume"]
+        slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
         self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
         self._skipped = _Table(output / "skipped.csv", ["path", "reason"])
 
@@ -43,8 +45,8 @@ class ScoreTables:
         scores = [repr(one.probabilities[name]) if one.probabilities else "" for name in self._classes]
         self._scores.write(
             [
-                one.study_uid,
-                one.series_uid,
+                text(one.study_uid),
+                text(one.series_uid),
                 text(str(one.path)),
                 text(one.modality),
                 one.slices,
@@ -54,6 +56,8 @@ class ScoreTables:
                 text(one.prediction),
                 f"{one.seconds:.3f}",
                 text(one.volume),
+                self._splits.get(one.series_uid, ""),
+                ";".join(one.findings),
             ]
         )
         if one.positions is None or one.attention is None:
@@ -61,18 +65,14 @@ class ScoreTables:
         for index, uid in enumerate(one.sop_instance_uids):
             per_slice = [repr(float(one.slice_scores[name][index])) for name in self._slice_classes]
             weighed = [repr(float(one.positions[index])), repr(float(one.attention[index]))]
-            self._slices.write([one.series_uid, uid, index, *weighed, *per_slice, text(one.volume)])
+            frame = "" if not one.frames or one.frames[index] is None else one.frames[index]
+            named = [text(one.volume), frame, text(one.study_uid)]
+            self._slices.write([text(one.series_uid), text(uid), index, *weighed, *per_slice, *named])
 
     def add_skipped(self, skipped: Iterable[Skipped]) -> None:
         """Write the files that are part of no series."""
         for one in skipped:
             self._skipped.write([text(str(one.path)), text(one.reason)])
-
-
-def text(value: str) -> str:
-    """A cell that no spreadsheet takes for a formula, on one line."""
-    flat = " ".join(value.split())
-    return f"'{flat}" if flat.startswith(FORMULA) else flat
 
 
 class _Table:
@@ -86,10 +86,17 @@ class _Table:
         self._writer.writerow(columns)
 
     def write(self, cells: Sequence[Any]) -> None:
-        self._writer.writerow(cells)
-        self._file.flush()
+        try:
+            self._writer.writerow(cells)
+            self._file.flush()
+        except OSError as error:
+            message = f"{self._partial} cannot be written: {error.strerror}. Free space and score again."
+            raise OutputError(message) from error
 
     def close(self, *, keep: bool) -> None:
-        self._file.close()
-        if keep:
-            self._partial.replace(self._path)
+        try:
+            self._file.close()
+            if keep:
+                self._partial.replace(self._path)
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be put in place: {error.strerror}. Close what holds it.") from error

@@ -50,6 +50,12 @@ DEFAULT_ACTIONS: Mapping[Code, Action] = {
     Code.UNSUPPORTED: "refuse",
 }
 
+KEEPABLE = frozenset(
+    {Code.GAP, Code.UNEVEN_SPACING, Code.GANTRY_TILT, Code.MISSING_GEOMETRY, Code.LOSSY, Code.NOT_A_SERIES}
+)
+"""Codes of series whose order and values hold in spite of the finding. The others leave nothing that could be kept."""
+REPAIRABLE = frozenset({Code.DUPLICATE_SLICE})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -71,7 +77,7 @@ def parse_actions(texts: Iterable[str]) -> dict[Code, Action]:
     """``CODE=ACTION`` texts, as of a command line, to actions.
 
     Raises:
-        ConfigError: a text is not CODE=ACTION; the message names what is legal.
+        ConfigError: a text is not CODE=ACTION, or the action cannot be done; the message names what is legal.
     """
     actions: dict[Code, Action] = {}
     for text in texts:
@@ -81,7 +87,22 @@ def parse_actions(texts: Iterable[str]) -> dict[Code, Action]:
             codes, known = ", ".join(Code), ", ".join(get_args(Action))
             raise ConfigError(f"{text!r} is not CODE=ACTION, for example GAP=keep. Codes: {codes}; actions: {known}.")
         actions[Code(code)] = legal
+    check_actions(actions)
     return actions
+
+
+def check_actions(actions: Mapping[Code, Action]) -> None:
+    """Refuse actions that cannot be done: every finding can be refused, few can be kept, one is repaired.
+
+    Raises:
+        ConfigError: a code cannot be kept or repaired; the message names those that can.
+    """
+    possible = {"keep": KEEPABLE, "repair": REPAIRABLE, "refuse": frozenset(Code)}
+    for code, action in actions.items():
+        if code not in possible[action]:
+            legal = ", ".join(sorted(possible[action]))
+            raise ConfigError(f"{code}={action} is not possible: only {legal} can have {action!r}. Leave {code} out, "
+                              f"or set {code}=refuse.")
 
 
 def find(code: Code, message: str, **numbers: float) -> Finding:

@@ -7,11 +7,14 @@ The direction rule (docs/geometry.md): slices ascend towards +S, +A or +R, which
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[np.float64]
+
+Plane = Literal["axial", "coronal", "sagittal"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TIE_TOLERANCE = 1e-3
@@ -83,9 +86,7 @@ class DisplayOrientation:
 
 def display_orientation(affine: Matrix) -> DisplayOrientation:
     """The turn that brings the slices of ``affine`` into the radiological view."""
-    normal = affine_normal(affine)
-    plane = max((2, 1, 0), key=lambda axis: (abs(normal[axis]) >= np.abs(normal).max() - TIE_TOLERANCE, axis))
-    across, down = {2: (0, 1), 1: (0, 2), 0: (1, 2)}[plane]
+    across, down = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}[plane_of(affine)]
     column, row = unit(affine[:3, 0]), unit(affine[:3, 1])
     transpose = abs(column[across]) + abs(row[down]) < abs(column[down]) + abs(row[across])
     if transpose:
@@ -94,6 +95,13 @@ def display_orientation(affine: Matrix) -> DisplayOrientation:
     right, bottom = (-column if flip_columns else column), (-row if flip_rows else row)
     letters = (letter(-right), letter(right), letter(-bottom), letter(bottom))
     return DisplayOrientation(transpose=transpose, flip_rows=flip_rows, flip_columns=flip_columns, letters=letters)
+
+
+def plane_of(affine: Matrix) -> Plane:
+    """The anatomical plane that the slices of ``affine`` are nearest to; axial before coronal before sagittal."""
+    size = np.abs(affine_normal(affine))
+    names: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+    return names[max(axis for axis in (0, 1, 2) if size[axis] >= size.max() - TIE_TOLERANCE)]
 
 
 def letter(direction: ArrayLike) -> str:

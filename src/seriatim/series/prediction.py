@@ -19,7 +19,8 @@ class Prediction:
 
     ``probabilities`` maps class to probability (for regression, target to value). ``attention`` (S,) sums to 1;
     ``slice_scores`` maps class to (S,) probabilities, empty where the model has no slice head. All per-slice fields are
-    in the order of ``sop_instance_uids``. ``reason`` says why a series was refused or failed, "" when scored.
+    in the order of ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of
+    what was noticed about the series. ``reason`` says why a series was refused or failed, "" when scored.
     """
 
     study_uid: str
@@ -29,6 +30,8 @@ class Prediction:
     status: Status
     reason: str = ""
     volume: str = ""
+    findings: tuple[str, ...] = ()
+    frames: tuple[int | None, ...] = ()
     probabilities: Mapping[str, float] = field(default_factory=dict)
     prediction: str = ""
     seconds: float = 0.0

@@ -50,12 +50,14 @@ def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
 
 
 def encode_number(text: str, *, column: str) -> float:
-    """A finite number, or IGNORE where nothing is known (also -100). Raises ConfigError for anything else."""
-    if text.lower() in UNKNOWN:
+    """A finite number, or IGNORE where nothing is known . Raises ConfigError for anything else, and for -100."""
+    if text.lower() in UNKNOWN and _number(text) is None:
         return IGNORE
     number = _number(text)
     if number is None:
         raise ConfigError(f"{text!r} in column {column!r} is not a number. Legal: a finite number; empty for unknown.")
+    if number == IGNORE:
+        raise ConfigError(f"{text!r} in column {column!r} marks the unknown. Count in another unit; empty for unknown.")
     return number
 
 

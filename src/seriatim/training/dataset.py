@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from seriatim.io import read_volume
 from seriatim.series import Series
 from seriatim.series.batch import SliceBatch
-from seriatim.training.examples import Example
+from seriatim.training.examples import Example, series_key
 from seriatim.transforms import Augment, PreprocessingSettings
 
 Draw = tuple[int, int]
@@ -25,13 +25,13 @@ class PreparedSeries:
 
     def __init__(self, preprocessing: PreprocessingSettings, *, cache: bool) -> None:
         self._preprocessing = preprocessing
-        self._kept: dict[tuple[str, str], Tensor] | None = {} if cache else None
+        self._kept: dict[str, Tensor] | None = {} if cache else None
 
     def prepare(self, series: Series) -> Tensor:
         """(N,h,w) on the network's grid, before windowing."""
-        key = (series.series_uid, series.volume)
         if self._kept is None:
             return self._preprocessing.prepare(read_volume(series))
+        key = series_key(series)
         if key not in self._kept:
             self._kept[key] = self._preprocessing.prepare(read_volume(series))
         return self._kept[key]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from seriatim.io.manifest import Case, SliceLabels, read_manifest, read_slice_la
 from seriatim.series import Series
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
+from seriatim.trained import refuse_modality
 from seriatim.training.split import Split, assign_splits, prove_split
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,8 @@ class Example:
 
     @property
     def key(self) -> str:
-        """Unique and stable: the series UID, and the volume where one UID holds several."""
-        return f"{self.series.series_uid}/{self.series.volume}" if self.series.volume else self.series.series_uid
+        """What tells this series from all others: see ``series_key``."""
+        return series_key(self.series)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +64,18 @@ class Examples:
         return tuple(example for example in self.used if example.split == split)
 
 
-def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
+def series_key(series: Series) -> str:
+    """The series UID with a digest of all its slices: careless anonymisers give many series one UID."""
+    digest = hashlib.sha256(f"{series.study_uid}|{series.volume}".encode())
+    for instance in series.instances:
+        digest.update(f"|{instance.sop_instance_uid}:{instance.frame}".encode())
+    return f"{series.series_uid}#{digest.hexdigest()[:16]}"
+
+
+def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable[[Series], object]) -> Examples:
     """Read the manifest, split it, and find each series. A bad series is left out with its reason, and logged.
+
+    ``check`` reads a series of train or val (and may keep what it read); an InputError leaves the series out.
 
     Raises:
         ConfigError: the manifest or a label is wrong, or a series (by content) stands in two splits.
@@ -71,14 +83,18 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
     """
     data = experiment.data
     cases = read_manifest(data.manifest, patient=data.patient)
-    labels = [task.encode_labels(case.row) for case in cases]
-    splits = assign_splits(cases, data, strata=[str(label) for label in labels], seed=experiment.seed)
+    labels = _encode_labels(cases, task, manifest=data.manifest)
+    numbers = experiment.task.target == "regression"
+    strata = ["" if numbers else str(label) for label in labels]
+    splits = assign_splits(cases, data, strata=strata, seed=experiment.seed)
     slice_labels = read_slice_labels(data.slice_labels) if data.slice_labels else SliceLabels()
     used: list[Example] = []
     left_out: list[LeftOut] = []
     for case, split, label in zip(cases, splits, labels, strict=True):
         try:
             series = _pick(case, experiment)
+            if split != "test":
+                check(series)
         except InputError as error:
             logger.warning("left out of training: %s", error)
             left_out.append(LeftOut(case=case, split=split, reason=str(error)))
@@ -87,6 +103,7 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask) -> Examples:
         used.append(Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice))
     _refuse_twins(used)
     _require_enough(used, left_out)
+    _require_one_axis(used)
     if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(
             f"No row of {data.slice_labels} labels a slice of the manifest's series: its UIDs or paths differ, or it "
@@ -112,6 +129,9 @@ def _pick(case: Case, experiment: Experiment) -> Series:
         raise InputError(
             f"{case.path} holds {len(usable)} usable series, and a label belongs to one. Add a series_uid column."
         )
+    refusal = refuse_modality(usable[0], experiment.preprocessing.modalities)
+    if refusal:
+        raise InputError(refusal)
     return usable[0]
 
 
@@ -130,14 +150,31 @@ def _digest(used: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
+def _encode_labels(cases: Sequence[Case], task: DiagnosisTask, *, manifest: Path) -> list[tuple[float, ...]]:
+    labels = []
+    for line, case in enumerate(cases, start=2):
+        try:
+            labels.append(task.encode_labels(case.row))
+        except ConfigError as error:
+            raise ConfigError(f"{manifest}, line {line}: {error}") from error
+    return labels
+
+
 def _refuse_twins(used: Sequence[Example]) -> None:
-    split_of: dict[str, str] = {}
+    first: dict[str, Example] = {}
     for example in used:
-        if split_of.setdefault(example.key, example.split) != example.split:
+        other = first.setdefault(example.key, example)
+        if other is not example:
             raise ConfigError(
-                f"Series {example.key} stands in {split_of[example.key]} and in {example.split}, under two paths. "
-                "The same images in two splits make every score too good; remove one."
+                f"Series {example.series.series_uid} stands in {other.split} and in {example.split}, under two paths. "
+                "The same images twice make scores too good, or labels contradict; remove one."
             )
+
+
+def _require_one_axis(used: Sequence[Example]) -> None:
+    axes = {example.series.axis for example in used}
+    if len(axes) > 1:
+        raise ConfigError("The manifest mixes series in space (slices) and in time (frames). Train one model for each.")
 
 
 def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut]) -> None:
@@ -147,3 +184,5 @@ def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut]) -> Non
             raise InputError(
                 f"No usable series for {split}: {len(left_out)} were left out, the first because: {reason}"
             )
+        if not any(label != IGNORE for example in used if example.split == split for label in example.labels):
+            raise InputError(f"No series of {split} has a known label. Fill in the label columns of the manifest.")

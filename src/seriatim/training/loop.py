@@ -191,7 +191,7 @@ def score_example(learner: Learner, example: Example) -> SeriesScores:
 
 def share(plan: list[list[Any]], *, rank: int, world: int) -> list[list[Any]]:
     """The batches of one process; the first are repeated so that every process makes the same number of steps."""
-    padded = plan + plan[: -len(plan) % world]
+    padded = [plan[index % len(plan)] for index in range(-(-len(plan) // world) * world)]
     return padded[rank::world]
 
 

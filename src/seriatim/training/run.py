@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,9 @@ from safetensors.torch import load_file
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import Experiment
+from seriatim.io.outputs import make_folder, write_csv, write_json
 from seriatim.io.weights import load_weights
+from seriatim.series.geometry import plane_of
 from seriatim.tasks.predict import embed_series
 from seriatim.trained import WEIGHTS, Envelope, write_description
 from seriatim.training.card import write_card
@@ -66,12 +67,9 @@ def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _open_run(run: Path, *, resume: bool) -> None:
-    if not resume and run.exists() and any(run.iterdir()):
+    if not resume and run.is_dir() and any(run.iterdir()):
         raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{run} cannot be made: {error}. Choose another --output.") from error
+    make_folder(run)
 
 
 def _refuse_changed_data(run: Path, examples: Examples) -> None:
@@ -82,7 +80,8 @@ def _refuse_changed_data(run: Path, examples: Examples) -> None:
 
 def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
     training, task = experiment.training, experiment.task.build()
-    examples = gather_examples(experiment, task)
+    prepared = PreparedSeries(experiment.preprocessing, cache=experiment.data.cache)
+    examples = gather_examples(experiment, task, prepared.prepare)
     used = examples.of("train")
     task = task.with_class_weights(np.array([example.labels for example in used]))
     torch.manual_seed(experiment.seed)
@@ -95,12 +94,12 @@ def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples
         network.set_output_scale(task.center, task.scale)
     optimizer = build_optimizer(network, training)
     model, optimizer = fabric.setup(LossModule(network, task), optimizer)
-    prepared = PreparedSeries(experiment.preprocessing, cache=experiment.data.cache)
     embeddings = None
     if training.mode == "two-stage":
         network.eval()
         embeddings = {
-            example.key: embed_series(network, prepared.slices(example.series)).clone() for example in examples.used
+            example.key: embed_series(network, prepared.slices(example.series)).clone()
+            for example in (*used, *examples.of("val"))
         }
         dataset: Any = EmbeddingDataset(used, embeddings, max_slices=training.max_slices)
     else:
@@ -134,15 +133,15 @@ def encoder_weights(experiment: Experiment) -> dict[str, torch.Tensor] | None:
 
 def _write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
     (run / CONFIG).write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
-    _write_json(run / "environment.json", describe_environment(fabric))
-    _write_json(run / "split.json", examples.proof)
+    write_json(run / "environment.json", describe_environment(fabric))
+    write_json(run / "split.json", examples.proof)
     columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason"]
     labels = list(experiment.task.labels)
     rows: list[Mapping[str, Any]] = [_manifest_row(example, labels) for example in examples.used]
     for left in examples.left_out:
         known = {"path": left.case.path, "patient": left.case.patient, "series_uid": left.case.series_uid}
         rows.append({**known, "split": left.split, "status": "left out", "reason": left.reason})
-    write_rows(run / "manifest.csv", [*columns, *labels], rows)
+    write_csv(run / "manifest.csv", [*columns, *labels], rows)
 
 
 def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
@@ -175,7 +174,7 @@ def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: i
          "prediction": task.decide(row, thresholds)}
         for example, row in zip(validation, probabilities, strict=True)
     ]  # fmt: skip
-    write_rows(run / "validation.csv", ["series_uid", "volume", "patient", *names, *columns, "prediction"], rows)
+    write_csv(run / "validation.csv", ["series_uid", "volume", "patient", *names, *columns, "prediction"], rows)
     lines = read_metrics(run / "metrics.jsonl")
     draw_curves(lines, run / "curves.png", title=learner.experiment.name, best_epoch=best_epoch)
     envelope = measure_envelope([*examples.of("train"), *examples.of("val")])
@@ -192,19 +191,8 @@ def measure_envelope(examples: Sequence[Example]) -> Envelope:
     spacings = [one.spacing_mm[2] for one in series if one.spacing_mm is not None]
     return Envelope(
         modalities=tuple(sorted({one.modality for one in series})),
+        planes=tuple(sorted({plane_of(one.affine) for one in series if one.affine is not None})),
         axis=series[0].axis,
         slices=(min(counts), max(counts)),
         slice_spacing_mm=(min(spacings), max(spacings)) if spacings else None,
     )
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV with a header; a missing cell is empty."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -78,7 +78,7 @@ def prove_split(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, Any]:
 
 
 def _from_folds(cases: Sequence[Case], data: DataSettings) -> list[Split]:
-    folds = [_cell(case, data.fold_column) for case in cases]
+    folds = [_cell(case, data.fold_column).removesuffix(".0") for case in cases]  # as pandas writes whole numbers
     if data.fold not in folds:
         raise ConfigError(f"data.fold={data.fold} is not in the column {data.fold_column!r}; it has {_listed(folds)}.")
     refuse_overlap(cases, folds)
@@ -108,15 +108,20 @@ def _listed(values: Sequence[str]) -> str:
 def _draw_validation(
     cases: Sequence[Case], splits: list[Split], *, strata: Sequence[str], fraction: float, seed: int
 ) -> list[Split]:
-    """Move about ``fraction`` of each stratum's training patients to validation; a patient's first label counts."""
+    """Move about ``fraction`` of each stratum's training patients to validation; a patient's first label counts.
+
+    Strata of one patient are drawn from together.
+    """
     stratum_of: dict[str, str] = {}
     for case, split, stratum in zip(cases, splits, strata, strict=True):
         if split == "train":
             stratum_of.setdefault(case.patient, stratum)
     generator = np.random.default_rng(seed)
     chosen: set[str] = set()
-    for stratum in sorted(set(stratum_of.values())):
-        patients = sorted(patient for patient, own in stratum_of.items() if own == stratum)
+    sizes = Counter(stratum_of.values())
+    pooled = {patient: own if sizes[own] > 1 else "" for patient, own in stratum_of.items()}
+    for stratum in sorted(set(pooled.values())):
+        patients = sorted(patient for patient, own in pooled.items() if own == stratum)
         count = max(1, round(fraction * len(patients))) if len(patients) > 1 else 0
         chosen.update(patients[index] for index in generator.permutation(len(patients))[:count])
     return [

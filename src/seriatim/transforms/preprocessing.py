@@ -64,7 +64,10 @@ class _InPlane(Settings):
         stack = as_float(orient(volume.array, volume.affine))
         if not bool(torch.isfinite(stack).all()):
             count = int((~torch.isfinite(stack)).sum())
-            raise InputError(f"BAD_VALUE: {count} pixels of series {volume.series.series_uid} are not finite numbers.")
+            raise InputError(
+                f"BAD_VALUE: {count} pixels of series {volume.series.series_uid} are not finite numbers. "
+                "Write its files again."
+            )
         return stack
 
     def _add_neighbours(self, slices: Tensor) -> Tensor:
@@ -102,6 +105,11 @@ class CTSettings(_InPlane):
         stack = self._stack(volume)
         if stack.ndim == 4:
             stack = stack.mean(dim=3)
+        if volume.series.format != "dicom" and float(stack.min()) >= 0 and float(stack.max()) <= 255:
+            raise InputError(
+                f"BAD_VALUE: series {volume.series.series_uid} holds 0 to 255 and nothing below water: it is windowed "
+                "already and not in HU. Give the volume in HU, or use preprocessing.kind intensity."
+            )
         return self.placement(volume).apply(stack, fill=AIR_HU)
 
     def finish(self, prepared: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""Results on disk: folders, JSON and CSV, each put in place whole or told as one sentence."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seriatim.errors import OutputError
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder for results, with its parents.
+
+    Raises:
+        OutputError: it cannot be made, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made: {error.strerror}. Choose another --output.") from error
+    return path
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON and put it in place whole. Raises OutputError."""
+    _write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV with a header and put it in place whole; a missing cell is empty. Raises OutputError."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(path)
+    except OSError as error:
+        raise _refuse(path, error) from error
+
+
+def cell_text(value: str) -> str:
+    """A cell on one line that no spreadsheet takes for a formula; a number stays a number."""
+    flat = " ".join(value.split())
+    return f"'{flat}" if flat.startswith(FORMULA) and not _is_number(flat) else flat
+
+
+def _refuse(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path} cannot be written: {error.strerror}. Free space, or choose another --output.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise _refuse(path, error) from error
