@@ -363,12 +363,12 @@ def test_attention_is_drawn_to_labelled_slices_only():
     mask = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])
     attention = torch.tensor([[0.4, 0.2, 0.1, 0.3], [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]], requires_grad=True)
     loss = attention_loss(attention, labels, mask)
-    assert float(loss) == pytest.approx(-math.log(0.6))  # only the first series says where to look
+    assert loss.item() == pytest.approx(-math.log(0.6))  # only the first series says where to look
     loss.backward()
     assert attention.grad[0].tolist() == pytest.approx([0, -1 / 0.6, -1 / 0.6, -1 / 0.6])
     assert float(attention.grad[1:].abs().max()) == 0
     nothing = attention_loss(attention, torch.full((3, 4, 1), IGNORE), mask)
-    assert float(nothing) == 0
+    assert nothing.item() == 0
 
 
 def test_the_attention_loss_enters_with_its_weight():
