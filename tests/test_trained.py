@@ -110,6 +110,20 @@ def test_what_a_model_refuses(tiny_run: Path, head_ct: Path) -> None:
     assert "runs in time" in model.refuse(timed)
 
 
+def test_a_model_refuses_a_plane_it_never_saw_and_notes_other_ranges(tiny_run: Path, head_ct: Path) -> None:
+    model = load_model(tiny_run)
+    series = find_series(head_ct / read_rows(head_ct / "labels.csv")[0]["path"]).series[0]
+    assert model.note(series) == ()
+    coronal = series.affine.copy()
+    coronal[:, [1, 2]] = series.affine[:, [2, 1]]  # rows run up, slices run back
+    assert model.refuse(dataclasses.replace(series, affine=coronal)) == (
+        "PLANE: the slices are coronal, the model was trained on axial ones."
+    )
+    few = dataclasses.replace(series, instances=series.instances[:3], spacing_mm=(1.0, 1.0, 20.0))
+    assert model.refuse(few) == ""
+    assert model.note(few) == ("OUTSIDE_TRAINED_SLICES", "OUTSIDE_TRAINED_SPACING")
+
+
 def test_a_volume_is_prepared_as_in_training(tiny_run: Path, head_ct: Path) -> None:
     model = load_model(tiny_run)
     series = find_series(head_ct / read_rows(head_ct / "labels.csv")[0]["path"]).series[0]

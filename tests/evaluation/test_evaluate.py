@@ -198,6 +198,97 @@ def test_the_top_attended_slice_is_held_against_the_truth(tmp_path, shared_uid):
     assert found["series"]["top_attended_slice_is_positive"]["with_slice_truth"] == 6
 
 
+def test_frames_are_found_by_frame_or_index_and_further_columns_do_no_harm(tmp_path):
+    """Only one frame of each file was scored, so that its UID is not shared; its file has another frame's truth too."""
+    scores, labels, _ = make_binary(tmp_path / "out", count=2)
+    scored = [
+        {"series_uid": "1.1", "sop_instance_uid": f"5.{k}", "index": k, "attention": w, "frame": k + 3, "new": "?"}
+        for k, w in enumerate([0.7, 0.2, 0.1])
+    ]
+    write(tmp_path / "out" / "slices.csv", scored)
+    by_uid = {"series_uid": "1.1", "index": "", "frame": "", "note": "-"}
+    truth = [
+        {**by_uid, "sop_instance_uid": "5.0", "frame": 3, "bleed": 1},
+        {**by_uid, "sop_instance_uid": "5.0", "frame": 4, "bleed": 0},
+        {**by_uid, "sop_instance_uid": "5.1", "bleed": 1},  # of the file, so of none of its frames
+        {**by_uid, "sop_instance_uid": "", "index": 2, "bleed": 0},
+    ]
+    found = run(tmp_path, scores, label_rows(labels), slices=write(tmp_path / "truth.csv", truth))["slices"]
+    assert found["metrics"]["top_attended_slice_is_positive"]["value"] == 1
+    assert found["chance"]["top_attended_slice_is_positive"] == pytest.approx(1 / 2)
+
+
+def make_named_slices(tmp_path, column, values):
+    """Scored binary series 1.0, 1.1 of three slices, and a truth whose label column is ``column``."""
+    scores, labels, _ = make_binary(tmp_path / "out", count=2)
+    rows = list(csv.DictReader(make_slices(tmp_path / "out", [[0.5, 0.3, 0.2]] * 2).open()))
+    write(tmp_path / "out" / "slices.csv", [{**row, "score_bleed": row["attention"]} for row in rows])
+    truth = [{**row, column: values[int(row["index"])] if row["series_uid"] == "1.1" else 0} for row in rows]
+    return scores, label_rows(labels), write(tmp_path / "truth.csv", truth)
+
+
+def test_slice_labels_of_another_name_are_known_from_the_run_or_named(tmp_path):
+    scores, labels, truth = make_named_slices(tmp_path, "abnormal", [1, 0, 0])
+    with pytest.raises(ConfigError, match=r"no label column \(bleed\).*--slice-label"):
+        run(tmp_path, scores, labels, slices=truth)
+    with pytest.raises(ConfigError, match=r"--slice-label names odd;.*abnormal"):
+        run(tmp_path, scores, labels, slices=truth, slice_names=("odd",))
+    named = run(tmp_path, scores, labels, slices=truth, slice_names=("abnormal",))["slices"]
+    path = tmp_path / "out" / "run.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"task": content["task"] | {"slice_labels": ["abnormal"]}}))
+    assert run(tmp_path, scores, labels, slices=truth)["slices"] == named
+    assert named["metrics"]["top_attended_slice_is_positive"]["value"] == 1
+    assert named["metrics"]["slice_auc_of_score"]["n"] == 6
+
+
+def test_slices_labelled_with_names_of_classes_are_measured_for_each_class(tmp_path):
+    rows = [score_row(f"1.{i}", {f"probability_{c}": 1 / 3 for c in CLASSES}) for i in range(2)]
+    write_run(tmp_path / "out", target="multiclass", labels=["label"], classes=CLASSES)
+    make_slices(tmp_path / "out", [[0.5, 0.3, 0.2]] * 2)
+    cells = ["covid", "regular", ""]
+    truth = [{"series_uid": "1.0", "index": k, "label": cell} for k, cell in enumerate(cells)]
+    options = {"slices": write(tmp_path / "truth.csv", truth)}
+    labels = label_rows(["covid", "regular"], name="label")
+    found = run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels, **options)["slices"]["metrics"]
+    values = [found[f"top_attended_slice_is_positive_{name}"]["value"] for name in CLASSES]
+    assert values == [1, None, 0]
+
+
+def split_rows(path, splits):
+    rows = list(csv.DictReader(path.open()))
+    return write(path, [{**row, "split": split} for row, split in zip(rows, splits, strict=True)])
+
+
+def test_series_the_model_learned_from_are_left_out_and_counted(tmp_path):
+    scores, labels, values = make_binary(tmp_path / "out")
+    split_rows(scores, ["train"] * 12 + ["val"] * 8 + ["test"] * 10 + [""] * 10)
+    found = run(tmp_path, scores, label_rows(labels))
+    assert found["metrics"]["auc"]["value"] == pytest.approx(sklearn.metrics.roc_auc_score(labels[20:], values[20:]))
+    assert (found["counts"]["evaluated"], found["counts"]["left_out"], found["counts"]["trained_on"]) == (20, 20, 0)
+    rows = {row["metric"]: row for row in csv.DictReader((tmp_path / "eval" / "evaluation.csv").open())}
+    assert rows["series_left_out"]["value"] == "20"
+    every = run(tmp_path, scores, label_rows(labels), include_training=True)
+    assert every["metrics"]["auc"]["value"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, values))
+    assert (every["counts"]["left_out"], every["counts"]["trained_on"]) == (0, 20)
+
+
+@pytest.mark.parametrize("with_slices", [False, True])
+def test_nothing_but_training_series_ends_with_nothing_usable(tmp_path, with_slices):
+    from seriatim.cli import app
+
+    scores, labels, truth = make_named_slices(tmp_path, "bleed", [1, 0, 0])
+    split_rows(scores, ["train", "val"])
+    command = ["evaluate", str(scores), "--labels", str(write(tmp_path / "labels.csv", labels))]
+    command += ["--output", str(tmp_path / "eval"), *(["--slices", str(truth)] if with_slices else [])]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 3, result.output
+    assert "2 left out: the model was trained or tuned on them" in result.output
+    result = CliRunner().invoke(app, [*command, "--include-training"])
+    assert result.exit_code == 0, result.output
+    assert "2 of them counted although the model was trained or tuned on them" in result.output
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -235,6 +326,7 @@ def test_command_line_from_end_to_end_without_a_run_json(tmp_path):
     result = CliRunner().invoke(app, ["evaluate", str(scores), *options])
     assert result.exit_code == 0, result.output
     assert "40 series labelled, 40 scored and evaluated" in result.output
+    assert "Labels joined by series_uid (40)" in result.output
     rows = {row["metric"]: row for row in csv.DictReader((tmp_path / "eval" / "evaluation.csv").open())}
     assert list(rows["auc"]) == ["metric", "value", "low", "high", "method", "n"]
     assert float(rows["accuracy"]["value"]) == pytest.approx(((values >= 0.4) == labels).mean())

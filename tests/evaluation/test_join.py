@@ -62,6 +62,67 @@ def test_a_label_of_a_folder_fits_the_one_scored_series_below_it(tmp_path):
     assert result.labelled == 2
 
 
+def test_ends_of_paths_need_one_common_folder(tmp_path):
+    labels = [{"path": "a", "name": "a"}, {"path": "b", "name": "b"}]
+    moved = joined(tmp_path, [score("1", "/moved/a"), score("2", "/moved/b"), score("3", "/moved/c")], labels)
+    assert matches(moved) == {"a": "1", "b": "2"}
+    assert moved.joined_by == {"end of path": 2}
+    with pytest.raises(ConfigError, match=r"below different folders.*series_uid column, or absolute paths"):
+        joined(tmp_path, [score("1", "/site1/a"), score("2", "/site2/b")], labels)
+
+
+def test_numbers_of_patients_and_series_are_not_mixed_up(tmp_path):
+    scores = [score("1", "/data/1/2"), score("2", "/data/2/1")]
+    assert matches(joined(tmp_path, scores, [{"path": one, "name": one} for one in "12"])) == {"1": "1", "2": "2"}
+
+
+def test_labels_of_another_set_with_the_same_names_are_refused(tmp_path):
+    for name in ("data", "other"):
+        (tmp_path / name / "series" / "0000").mkdir(parents=True)
+    labels = [{"path": "series/0000", "name": "x"}]
+    with pytest.raises(ConfigError, match=r"labels of other data.*series_uid"):
+        joined(tmp_path, [score("1", f"{tmp_path}/other/series/0000")], labels)
+    assert joined(tmp_path, [score("1", f"{tmp_path}/data/series/0000")], labels).joined_by == {"path": 1}
+
+
+def test_where_a_label_leads_to_a_scored_series_ends_of_paths_do_not_count(tmp_path, monkeypatch):
+    (tmp_path / "data" / "series" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    labels = [{"path": "series/a", "name": "a"}, {"path": "series/b", "name": "b"}]
+    result = joined(tmp_path, [score("1", "data/series/a"), score("2", "/other/series/b")], labels)
+    assert matches(result) == {"a": "1"}
+    assert (result.joined_by, result.unlabelled) == ({"path": 1}, 1)
+
+
+def test_one_series_uid_in_two_studies_is_told_apart_by_study_uid(tmp_path):
+    scores = [score("1", "x/a", study="8"), score("1", "x/b", study="9")]
+    labels = [{"series_uid": "1", "study_uid": study, "name": study} for study in "98"]
+    result = joined(tmp_path, scores, labels)
+    assert {pair.label["name"]: pair.score["study_uid"] for pair in result.pairs} == {"8": "8", "9": "9"}
+    with pytest.raises(ConfigError, match=r"fits 2 scored series.*study_uid"):
+        joined(tmp_path, scores, [{"series_uid": "1"}])
+
+
+@pytest.mark.parametrize("root", ["{data}", "/moved", "."])
+def test_one_folder_with_two_studies_is_told_apart_by_study_uid(tmp_path, root):
+    root = root.format(data=tmp_path / "data")
+    scores = [score("1", f"{root}/p", study="8"), score("1", f"{root}/p", study="9")]
+    labels = [{"path": "p", "study_uid": study} for study in "98"]
+    result = joined(tmp_path, scores, labels)
+    assert sorted((pair.label["study_uid"], pair.score["study_uid"]) for pair in result.pairs) == [("8", "8"), ("9", "9")]
+
+
+def test_each_series_is_evaluated_by_the_fold_that_did_not_train_on_it(tmp_path):
+    splits = [{"1": "test", "2": "train", "3": "val"}, {"1": "train", "2": "test", "3": "train"}]
+    tables = []
+    for fold, split_of in enumerate(splits):
+        rows = [{**score(uid, f"s{uid}"), "split": split} for uid, split in split_of.items()]
+        tables.append(read_scores(write(tmp_path / str(fold) / "scores.csv", rows)))
+    result = join(tables, write(tmp_path / "labels.csv", [{"series_uid": uid} for uid in "123"]))
+    assert {(pair.score["series_uid"], pair.file) for pair in result.pairs} == {("1", 0), ("2", 1)}
+    assert (result.left_out, result.labelled) == (1, 3)
+
+
 def test_windows_paths_and_names_that_begin_alike(tmp_path):
     labels = [{"path": "series\\a", "name": "a"}, {"path": "series\\aa", "name": "aa"}]
     result = joined(tmp_path, [score("1", "series/aa"), score("2", "series/a")], labels)

@@ -11,9 +11,10 @@ import pytest
 from dicom_files import make_slice, make_stack, random_stack, save, save_stack
 from PIL import Image
 
-from seriatim.errors import InputError
-from seriatim.io import find_series, read
+from seriatim.errors import ConfigError, InputError
+from seriatim.io import find_series, read, read_volume
 from seriatim.series import Code
+from seriatim.series.findings import parse_actions
 
 
 @pytest.fixture
@@ -108,3 +109,43 @@ def test_no_reason_tells_who_the_patient_is(mixed: Path) -> None:
         one.reason for one in inventory.skipped
     ]
     assert not any("secret" in text.lower() for text in told)
+
+
+@pytest.mark.parametrize("code", ["DUPLICATE_POSITION", "BAD_VALUE", "TRUNCATED", "MIXED_SIZE", "DUPLICATE_SLICE"])
+def test_what_leaves_no_order_or_values_cannot_be_kept(tmp_path: Path, code: str) -> None:
+    with pytest.raises(ConfigError, match=f"{code}=keep is not possible: only GANTRY_TILT, GAP, LOSSY"):
+        parse_actions([f"{code}=keep"])
+    with pytest.raises(ConfigError, match="only GANTRY_TILT"):
+        find_series(tmp_path, {Code(code): "keep"})
+    with pytest.raises(ConfigError, match="only DUPLICATE_SLICE can have 'repair'"):
+        parse_actions(["GAP=repair"])
+    assert parse_actions([f"{code}=refuse"]) == {Code(code): "refuse"}
+
+
+def test_slices_without_a_place_can_be_kept_where_instance_numbers_order_them(tmp_path: Path) -> None:
+    stored = random_stack(3)
+    datasets = [make_slice(pixels, None, InstanceNumber=9 - index) for index, pixels in enumerate(stored)]
+    (series,) = find_series(save_stack(datasets, tmp_path), {Code.MISSING_GEOMETRY: "keep"}).series
+    np.testing.assert_array_equal(read_volume(series).array, stored[::-1].astype(int) - 1024)
+    datasets[0].InstanceNumber = 8
+    (series,) = find_series(save_stack(datasets, tmp_path), {Code.MISSING_GEOMETRY: "keep"}).series
+    assert "InstanceNumber repeats" in series.reason
+
+
+def test_a_series_that_cannot_be_put_together_is_a_refused_row(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seriatim.io import discover
+
+    def fail(planes: list[object], **values: object) -> list[object]:
+        if len(planes) == 5:
+            raise TypeError("a secret value")
+        return build(planes, **values)
+
+    build = discover.build_series
+    monkeypatch.setattr(discover, "build_series", fail)
+    found = find_series(mixed).series
+    (refused,) = [series for series in found if not series.usable]
+    assert refused.reason == "UNREADABLE: The series cannot be put together (TypeError). Export it again."
+    assert len(refused.instances) == 5
+    assert sum(series.usable for series in found) == 2
