@@ -267,7 +267,10 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, head_ct: P
 
 @pytest.mark.parametrize(
     ("value", "cell"),
-    [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("a\r\nb", "a b"), ("CT", "CT"), ("-2+1", "'-2+1"), ("-2", "-2"), ("", "")],
-)
+    [
+        ("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("a\r\nb", "a b"), ("CT", "CT"), ("-2+1", "'-2+1"), ("-2", "-2"),
+        ("", ""),
+    ],
+)  # fmt: skip
 def test_no_cell_is_a_formula_or_breaks_a_line(value: str, cell: str) -> None:
     assert text(value) == cell
