@@ -137,8 +137,9 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         problems = []
     image_type, photometric = get_text(dataset, "ImageType").upper(), get_text(dataset, "PhotometricInterpretation")
     plane = Plane(
-        path=path, frame=None, modality=modality, patient=_patient_digest(dataset), rows=get_integer(dataset, "Rows", 0),
-        columns=get_integer(dataset, "Columns", 0), localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
+        path=path, frame=None, modality=modality, patient=_patient_digest(dataset),
+        rows=get_integer(dataset, "Rows", 0), columns=get_integer(dataset, "Columns", 0),
+        localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
         series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),

@@ -22,7 +22,8 @@ class Plane:
 
     ``frame`` is the 0-based frame of a multi-frame file, None in a single-frame file. ``spacing_mm`` is (between rows,
     between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that
-    tell one volume of a series from another. ``patient`` is a digest, only ever compared. ``findings`` are what is wrong with the file that holds the plane.
+    tell one volume of a series from another. ``patient`` is a digest, only compared. ``findings`` are what is wrong
+    with the file that holds the plane.
     """
 
     path: Path

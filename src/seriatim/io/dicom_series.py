@@ -57,10 +57,9 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
 def refuse_planes(planes: Sequence[Plane], *, path: Path, reason: str) -> Series:
     """The row of a series that cannot be put together at all."""
     first = planes[0]
-    names = sorted({(plane.path, -1 if plane.frame is None else plane.frame, plane.sop_instance_uid) for plane in planes})
     instances = tuple(
-        Instance(path=file, sop_instance_uid=uid, frame=None if frame < 0 else frame, position=float(index))
-        for index, (file, frame, uid) in enumerate(names)
+        Instance(path=plane.path, sop_instance_uid=plane.sop_instance_uid, frame=plane.frame, position=float(index))
+        for index, plane in enumerate(sorted(planes, key=lambda plane: (str(plane.path), plane.frame or 0)))
     )
     return Series(
         study_uid=first.study_uid, series_uid=first.series_uid, modality=first.modality, axis="space", format="dicom",
