@@ -109,7 +109,7 @@ def test_one_folder_with_two_studies_is_told_apart_by_study_uid(tmp_path, root):
     scores = [score("1", f"{root}/p", study="8"), score("1", f"{root}/p", study="9")]
     labels = [{"path": "p", "study_uid": study} for study in "98"]
     result = joined(tmp_path, scores, labels)
-    assert sorted((pair.label["study_uid"], pair.score["study_uid"]) for pair in result.pairs) == [("8", "8"), ("9", "9")]
+    assert {pair.label["study_uid"]: pair.score["study_uid"] for pair in result.pairs} == {"8": "8", "9": "9"}
 
 
 def test_each_series_is_evaluated_by_the_fold_that_did_not_train_on_it(tmp_path):

@@ -28,6 +28,13 @@ def run(
     slices: Annotated[
         Path | None, typer.Option(help="CSV of true slices: series_uid, sop_instance_uid (or index), labels.")
     ] = None,
+    slice_label: Annotated[
+        list[str] | None,
+        typer.Option(help="Label column of --slices, repeatable, in the order of labels; else the model's own."),
+    ] = None,
+    include_training: Annotated[
+        bool, typer.Option("--include-training", help="Count series too that the model was trained or tuned on.")
+    ] = False,
 ) -> None:
     """Hold scores against labels: AUC, accuracy and more, each with a 95 % interval, and figures.
 

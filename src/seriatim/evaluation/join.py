@@ -107,7 +107,8 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
     if not matches:
         raise ConfigError(
             f"No row of {labels_path} fits a series of {scores[0].path}. Give labels a series_uid column, or paths "
-            f"relative to the folder of the labels; the first scored path is {scores[0].rows[0]['path']!r}."
+            "relative to the folder of the labels; a study_uid must be that of the scores. The first scored path is "
+            f"{scores[0].rows[0]['path']!r}."
         )
     chosen = {
         index: _only_one(pairs, where=tell_line(labels_path, index), include_training=include_training)

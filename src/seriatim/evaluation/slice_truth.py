@@ -31,7 +31,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceTruth:
-    """True slice labels, by (study or "", series, SOP Instance UID, frame or "") and by (study or "", series, index)."""
+    """True slice labels, by (study, series, SOP Instance UID, frame) and by (study, series, index).
+
+    Study and frame are "" where the table names none.
+    """
 
     path: Path
     rows: Sequence[Row]
@@ -92,8 +95,8 @@ class SliceTruth:
         lacking = [name for name in names if name not in columns]
         if names and (lacking or len(names) != len(question.labels)):
             raise ConfigError(
-                f"--slice-label names {', '.join(names)}; it needs {len(question.labels)} of the columns of {self.path} "
-                f"({', '.join(columns)}), in the order of the labels {', '.join(question.labels)}."
+                f"--slice-label names {', '.join(names)}; it needs {len(question.labels)} of the columns of "
+                f"{self.path} ({', '.join(columns)}), in the order of the labels {', '.join(question.labels)}."
             )
         named = list(names) or _named_by_run(question, scores)
         if question.target == "multiclass":
