@@ -54,6 +54,8 @@ def test_every_series_is_one_row_and_the_counts_add_up(tiny_scores: Path, head_c
     rows, given = read_rows(tiny_scores / "scores.csv"), read_rows(head_ct / "labels.csv")
     assert sorted(row["series_uid"] for row in rows) == sorted(row["series_uid"] for row in given)
     study_of = {row["series_uid"]: row["study_uid"] for row in given}
+    split_of = {row["series_uid"]: row["split"] for row in given}
+    assert {row["series_uid"]: row["split"] for row in rows} == split_of  # what the model was trained on is marked
     for row in rows:
         assert (row["status"], row["reason"], row["modality"]) == ("scored", "", "CT")
         assert row["study_uid"] == study_of[row["series_uid"]]
