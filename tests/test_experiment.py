@@ -80,3 +80,17 @@ def test_what_cannot_be_is_refused_with_the_repair(tmp_path: Path, overrides: li
     with pytest.raises(ConfigError) as caught:
         Experiment.read(write(tmp_path), overrides)
     assert said in str(caught.value)
+
+
+def test_encoder_weights_lie_beside_the_config_too(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"")
+    content = {**CONTENT, "network": {"encoder": {"kind": "torchvision", "weights": "weights.pth"}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    found = Experiment.read(tmp_path / "config.yaml").network.encoder.weights
+    assert found == str((tmp_path / "weights.pth").resolve())
+
+
+def test_two_stage_training_with_augmentation_is_refused() -> None:
+    content = {**CONTENT, "training": {"mode": "two-stage"}, "augmentation": {"noise": 1.0}}
+    with pytest.raises(ConfigError, match="leave augmentation out"):
+        Experiment.from_content(content, where="test")

@@ -102,6 +102,8 @@ class Experiment(Settings):
         for name in ("slice_loss_weight", "attention_loss_weight"):
             if getattr(self.task, name) > 0 and self.data.slice_labels is None:
                 raise ValueError(f"task.{name} needs data.slice_labels, a CSV of slice labels")
+        if self.training.mode == "two-stage" and self.augmentation.active:
+            raise ValueError("two-stage training reads every image once: leave augmentation out, or train end-to-end")
         return self
 
     @classmethod
@@ -115,13 +117,18 @@ class Experiment(Settings):
 
     @classmethod
     def from_content(cls, content: dict[str, Any], *, where: str, folder: Path | None = None) -> Experiment:
-        """Check a mapping as an experiment, and resolve the data paths against ``folder`` where they exist there."""
+        """Check a mapping as an experiment, and resolve its paths against ``folder`` where they exist there."""
         experiment = build_settings(cls, content, where=where)
         if folder is None:
             return experiment
         data = experiment.data
         found = {name: _find(getattr(data, name), folder) for name in ("manifest", "slice_labels")}
-        return experiment.model_copy(update={"data": data.model_copy(update=found)})
+        located = experiment.model_copy(update={"data": data.model_copy(update=found)})
+        encoder = experiment.network.encoder
+        if encoder.weights in (None, "imagenet"):
+            return located
+        weights = encoder.model_copy(update={"weights": str(_find(Path(str(encoder.weights)), folder))})
+        return located.model_copy(update={"network": experiment.network.model_copy(update={"encoder": weights})})
 
 
 def _find(path: Path | None, folder: Path) -> Path | None:
