@@ -28,8 +28,7 @@ run; the value is YAML. A `kind` chooses between several groups of settings. Whe
 and only the settings of that kind are legal beside it. The run folder keeps the resolved settings in `config.yaml`. A
 config is data: it holds no code and no import paths, and it may be 1 MiB at most, without aliases (`*name`).
 
-The paths of `data` are relative to the YAML's folder, or else to the folder you are in. Other paths are relative to the
-folder you are in.
+Paths (manifest, slice labels, encoder weights) are relative to the YAML's folder, or else to the folder you are in.
 """
 WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path", object: "anything"}
 OR_NULL = " or null"
