@@ -1,15 +1,14 @@
-"""The training manifest: a CSV with one row per series, and optional slice labels in a second CSV."""
+"""The training manifest: a CSV with one row per series."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from seriatim.errors import ConfigError
-from seriatim.series import Series
 
 Row = Mapping[str, str]
 
@@ -25,24 +24,6 @@ class Case:
     patient: str
     row: Row
     series_uid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SliceLabels:
-    """Slice labels by (series key, index), or by SOP Instance UID; the key is a series UID or a manifest path."""
-
-    by_uid: Mapping[str, Row] = field(default_factory=dict)
-    by_index: Mapping[tuple[str, int], Row] = field(default_factory=dict)
-
-    def of(self, series: Series, case: Case) -> list[Row | None]:
-        """The label row of each slice of a series, in its order; None where there is none."""
-        keys = (series.series_uid, case.row.get("path", ""))
-        return [
-            next((row for key in keys if (row := self.by_index.get((key, index)))), None)
-            # all frames of one file share its UID, so the UID tells slices apart only where files hold one each
-            or (self.by_uid.get(instance.sop_instance_uid) if instance.frame is None else None)
-            for index, instance in enumerate(series.instances)
-        ]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -81,23 +62,6 @@ def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
     return cases
 
 
-def read_slice_labels(path: Path) -> SliceLabels:
-    """Read slice labels by ``sop_instance_uid``, or by 0-based ``index`` with ``series_uid`` or ``path``."""
-    rows = read_table(path)
-    columns = set(rows[0])
-    if "sop_instance_uid" not in columns and not ({"index"} <= columns and columns & {"series_uid", "path"}):
-        raise ConfigError(
-            f"{path} needs sop_instance_uid, or index with series_uid or path; it has {', '.join(rows[0])}."
-        )
-    by_uid = {row["sop_instance_uid"]: row for row in rows if row.get("sop_instance_uid")}
-    by_index: dict[tuple[str, int], Row] = {}
-    for line, row in enumerate(rows, start=2):
-        if row.get("index"):
-            index = _index(row["index"], path=path, line=line)
-            by_index.update({(key, index): row for key in (row.get("series_uid"), row.get("path")) if key})
-    return SliceLabels(MappingProxyType(by_uid), MappingProxyType(by_index))
-
-
 def _checked(row: dict[str | None, str | list[str] | None], *, path: Path, line: int) -> dict[str, str]:
     if None in row or None in row.values():
         raise ConfigError(f"{path}, line {line}: the row has more or fewer cells than the header. Correct the line.")
@@ -114,13 +78,3 @@ def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case
     if not path.exists():
         raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")
     return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""))
-
-
-def _index(text: str, *, path: Path, line: int) -> int:
-    try:
-        index = int(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}, line {line}: index {text!r} is not a whole number.") from error
-    if index < 0:
-        raise ConfigError(f"{path}, line {line}: index {index} is negative; the first slice is 0.")
-    return index

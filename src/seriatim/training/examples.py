@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from seriatim.errors import ConfigError, InputError
 from seriatim.experiment import Experiment
 from seriatim.io import find_series
-from seriatim.io.manifest import Case, SliceLabels, read_manifest, read_slice_labels
+from seriatim.io.manifest import Case, read_manifest
+from seriatim.io.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Series
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
@@ -87,7 +88,8 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     numbers = experiment.task.target == "regression"
     strata = ["" if numbers else str(label) for label in labels]
     splits = assign_splits(cases, data, strata=strata, seed=experiment.seed)
-    slice_labels = read_slice_labels(data.slice_labels) if data.slice_labels else SliceLabels()
+    columns = experiment.task.slice_labels or experiment.task.labels
+    slice_labels = read_slice_labels(data.slice_labels, labels=columns) if data.slice_labels else SliceLabels()
     used: list[Example] = []
     left_out: list[LeftOut] = []
     for case, split, label in zip(cases, splits, labels, strict=True):
@@ -107,9 +109,11 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(
             f"No row of {data.slice_labels} labels a slice of the manifest's series: its UIDs or paths differ, or it "
-            f"has no column {', '.join(experiment.task.slice_labels or experiment.task.labels)}. Correct the table, or "
-            "leave data.slice_labels out."
+            f"has no column {', '.join(columns)}. Correct the table, or leave data.slice_labels out."
         )
+    if slice_labels.unused_count:
+        logger.warning("%d of %d slice-label rows fit no slice of the manifest's series.", slice_labels.unused_count,
+                       len(slice_labels))
     proof = {**prove_split(cases, splits), "labels_sha256": _digest(used)}
     return Examples(used=tuple(used), left_out=tuple(left_out), proof=proof)
 
