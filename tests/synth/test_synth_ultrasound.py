@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from seriatim.io.write import video_available
 from seriatim.synth import synthesize, ultrasound
 from seriatim.synth.rhythm import ARRHYTHMIAS, draw_rhythm
 from seriatim.synth.truth import patient_of
-from seriatim.synth.ultrasound import ARTEFACTS, draw_kind, make_ultrasound
+from seriatim.synth.ultrasound import ARTEFACTS, draw_kind, is_video, make_ultrasound
 
 COUNT, SIZE = 6, 64
 
@@ -35,7 +36,9 @@ def index_of(kind: str, seed: int = 1) -> int:
 
 
 def test_dicom_clips_are_valid_multi_frame_ultrasound(folder: Path) -> None:
-    for row in rows_of(folder / "labels.csv")[::2]:
+    rows = [row for row in rows_of(folder / "labels.csv") if not row["path"].endswith(".mp4")]
+    assert rows
+    for row in rows:
         dataset = pydicom.dcmread(folder / row["path"] / "clip.dcm")
         assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.3.1"
         assert dataset.SeriesInstanceUID == row["series_uid"]
@@ -58,17 +61,29 @@ def test_tables_agree_with_the_clips(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not video_available(), reason="needs PyAV, the extra video")
-def test_every_second_clip_is_a_video_of_the_same_frames(folder: Path) -> None:
+def test_a_video_holds_the_same_frames(folder: Path) -> None:
     av = pytest.importorskip("av")
     labels = rows_of(folder / "labels.csv")
-    assert [row["path"].endswith(".mp4") for row in labels] == [False, True] * (COUNT // 2)
-    made = make_ultrasound(1, 1, size=SIZE)
-    assert labels[1]["series_uid"] == ""
-    with av.open(str(folder / labels[1]["path"])) as container:
+    index = next(index for index, row in enumerate(labels) if row["path"].endswith(".mp4"))
+    made = make_ultrasound(1, index, size=SIZE)
+    assert labels[index]["series_uid"] == ""
+    with av.open(str(folder / labels[index]["path"])) as container:
         assert container.streams.video[0].average_rate == made.clip.frames_per_second
         frames = np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
     assert frames.shape == made.clip.frames.shape
     assert np.abs(frames.astype(int) - made.clip.frames).mean() < 6
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("count", [4, 8, 40])
+def test_the_container_says_nothing_about_the_label(seed: int, count: int) -> None:
+    found = Counter((is_video(seed, patient), draw_kind(seed, patient) != "normal") for patient in range(count))
+    assert set(found.values()) == {count // 4}
+    assert len(found) == 4
+
+
+def test_the_container_differs_by_seed() -> None:
+    assert len({tuple(is_video(seed, patient) for patient in range(8)) for seed in range(8)}) > 2
 
 
 def test_without_pyav_all_clips_become_dicom(
@@ -76,7 +91,7 @@ def test_without_pyav_all_clips_become_dicom(
 ) -> None:
     monkeypatch.setattr(ultrasound, "_can_write_video", ultrasound._can_write_video.__wrapped__)
     monkeypatch.setattr(ultrasound, "video_available", lambda: False)
-    synthesize("ultrasound", tmp_path / "set", count=2, seed=1, size=SIZE)
+    synthesize("ultrasound", tmp_path / "set", count=4, seed=1, size=SIZE)
     assert all((tmp_path / "set" / row["path"] / "clip.dcm").is_file() for row in rows_of(tmp_path / "set/labels.csv"))
     assert "seriatim[video]" in caplog.text
 

@@ -59,14 +59,24 @@ def draw_kind(seed: int, patient: int) -> str:
     return kinds[make_generator(seed, KIND, "kinds", block).permutation(len(kinds))[place]]
 
 
+def is_video(seed: int, patient: int) -> bool:
+    """Whether a patient's clips are video files, not DICOM.
+
+    Both patients of a pair, of whom one is positive, have the same container, and of each two pairs one has video: so
+    the container says nothing about the label.
+    """
+    block, place = divmod(patient // 2, 2)
+    return bool(make_generator(seed, KIND, "container", block).integers(2)) == (place == 0)
+
+
 def write_clip(folder: Path, index: int, *, seed: int, size: int = 128) -> tuple[Row, list[Row]]:
-    """Write clip ``index`` below ``folder``, every second one as video; returns its rows of labels.csv and slices.csv.
+    """Write clip ``index`` below ``folder``, as DICOM or video; returns its rows of labels.csv and slices.csv.
 
     A video has no UIDs of its own, so its ``series_uid`` is empty and ``path`` names it.
     """
     made = make_ultrasound(seed, index, size=size)
     patient = patient_of(index)
-    as_video = index % 2 == 1 and _can_write_video()
+    as_video = is_video(seed, patient) and _can_write_video()
     identity = Identity(
         patient=f"SYN-{patient + 1:04d}",
         study_uid=make_uid("seriatim", KIND, seed, "study", index),
