@@ -50,7 +50,7 @@ class TrainingSettings(Settings):
     """How the network learns."""
 
     mode: Literal["end-to-end", "two-stage"] = "end-to-end"
-    """End to end, or with the encoder frozen and its embeddings computed once, which leaves no place for augmentation."""
+    """End to end, or with the encoder frozen and its embeddings computed once, without augmentation."""
     epochs: int = Field(default=20, ge=1)
     """Epochs at most; `patience` may end the run sooner."""
     batch_size: int = Field(default=4, ge=1)
