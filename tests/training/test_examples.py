@@ -96,6 +96,20 @@ def test_validation_without_a_known_label_is_refused(tmp_path: Path, head_ct: Pa
         gather(tmp_path, rows)
 
 
+def test_a_threshold_that_could_not_be_chosen_is_told(
+    tmp_path: Path, head_ct: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = absolute_rows(head_ct)
+    for row in rows:
+        if row["split"] == "val":
+            row["bleed"] = "1"
+    manifest = write_rows(tmp_path / "labels.csv", rows)
+    options = (f"data.manifest={manifest}", "training.epochs=1")
+    train(make_experiment(tmp_path, tmp_path, *options, content=VOLUME_ONLY), tmp_path / "run")
+    assert "validation holds one class of bleed only" in caplog.text
+    assert "No threshold could be chosen for bleed" in (tmp_path / "run" / "card.md").read_text()
+
+
 def test_a_label_that_is_illegal_names_file_and_line(tmp_path: Path, head_ct: Path) -> None:
     rows = absolute_rows(head_ct)
     rows[3]["bleed"] = "maybe"

@@ -215,6 +215,13 @@ class DiagnosisTask:
         columns = self._known_columns(probabilities, labels)
         return {name: youden_threshold(true, scores) for name, (true, scores) in columns.items()}
 
+    def one_sided(self, labels: Array) -> tuple[str, ...]:
+        """The outputs whose known labels (N,K) are all alike, so that no threshold can be chosen on them."""
+        if self.settings.target not in ("binary", "multilabel"):
+            return ()
+        columns = self._known_columns(labels, labels)
+        return tuple(name for name, (true, _) in columns.items() if len(np.unique(true)) < 2)
+
     def decide(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> str:
         """One answer from (K,) probabilities: 1 or 0, a class name, the positive names joined by ;, or the numbers."""
         named = dict(zip(self.class_names, (float(value) for value in probabilities), strict=True))

@@ -19,7 +19,7 @@ def write_card(
     envelope: Envelope,
     results: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Write ``card.md``. ``results`` holds ``metrics`` and ``thresholds``; every number is from this run."""
+    """Write ``card.md``. ``results`` holds ``metrics``, ``thresholds`` and ``one_sided``, all from this run."""
     (run / "card.md").write_text("\n".join(_lines(experiment, examples, envelope, results)) + "\n", encoding="utf-8")
 
 
@@ -42,6 +42,8 @@ def _lines(
     yield f"Manifest rows left out: {len(examples.left_out)}."
     yield "\n## Input it is made for"
     yield f"- modality: {', '.join(envelope.modalities)}; axis: {envelope.axis}"
+    if envelope.planes:
+        yield f"- plane: {', '.join(envelope.planes)}; others are refused"
     yield f"- slices per series: {envelope.slices[0]} to {envelope.slices[1]}"
     if envelope.slice_spacing_mm:
         yield f"- slice spacing: {envelope.slice_spacing_mm[0]:.2f} to {envelope.slice_spacing_mm[1]:.2f} mm"
@@ -50,6 +52,8 @@ def _lines(
     if results["thresholds"]:
         yield "\nThresholds, by Youden's index on validation:\n"
         yield from _table(results["thresholds"], "class")
+    for name in results["one_sided"]:
+        yield f"\nNo threshold could be chosen for {name}: validation holds one class only, and 0.5 stands in."
     yield "\n## Limits"
     yield "- Not tested on scanners, hospitals, protocols or patients beyond the manifest."
     yield "- Attention says which slices the model weighed, not why."

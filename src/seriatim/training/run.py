@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from seriatim.training.records import read_metrics
 from seriatim.training.runtime import build_optimizer, describe_environment, start_fabric
 
 CONFIG = "config.yaml"
+logger = logging.getLogger(__name__)
 
 
 def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[str, Any]:
@@ -179,7 +181,10 @@ def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: i
     draw_curves(lines, run / "curves.png", title=learner.experiment.name, best_epoch=best_epoch)
     envelope = measure_envelope([*examples.of("train"), *examples.of("val")])
     write_description(run, experiment=learner.experiment, thresholds=thresholds, envelope=envelope, metrics=metrics)
-    results = {"metrics": metrics, "thresholds": thresholds}
+    one_sided = task.one_sided(labels)
+    if one_sided:
+        logger.warning("validation holds one class of %s only: 0.5 stands in for a threshold", ", ".join(one_sided))
+    results = {"metrics": metrics, "thresholds": thresholds, "one_sided": dict.fromkeys(one_sided, 0.5)}
     write_card(run, experiment=learner.experiment, examples=examples, envelope=envelope, results=results)
     return metrics
 
