@@ -113,9 +113,9 @@ def test_no_reason_tells_who_the_patient_is(mixed: Path) -> None:
 
 @pytest.mark.parametrize("code", ["DUPLICATE_POSITION", "BAD_VALUE", "TRUNCATED", "MIXED_SIZE", "DUPLICATE_SLICE"])
 def test_what_leaves_no_order_or_values_cannot_be_kept(tmp_path: Path, code: str) -> None:
-    with pytest.raises(ConfigError, match=f"{code}=keep is not possible: only GANTRY_TILT, GAP, LOSSY"):
+    with pytest.raises(ConfigError, match=rf"{code}=keep is not possible: only .*GANTRY_TILT, GAP, LOSSY"):
         parse_actions([f"{code}=keep"])
-    with pytest.raises(ConfigError, match="only GANTRY_TILT"):
+    with pytest.raises(ConfigError, match=r"only .*GANTRY_TILT"):
         find_series(tmp_path, {Code(code): "keep"})
     with pytest.raises(ConfigError, match="only DUPLICATE_SLICE can have 'repair'"):
         parse_actions(["GAP=repair"])

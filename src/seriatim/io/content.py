@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from seriatim.io.source import open_file
+
 
 def digest_files(paths: Iterable[Path]) -> bytes:
     """A digest of the content of files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.digest()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from seriatim.io.dicom_values import get_integer, get_text
+from seriatim.io.source import size_of
 from seriatim.series.findings import Code, Finding, find
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -36,7 +36,7 @@ def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
     Uncompressed data is whole where it has the bytes the header promises (PS3.5 section 8.1.1), encapsulated data where
     every item is whole and the sequence is closed (annex A.4).
     """
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     little, implicit = dataset.original_encoding[1] is not False, dataset.original_encoding[0] is not False
     found = _read_element(file, little=little, implicit=implicit)
     if found is None:

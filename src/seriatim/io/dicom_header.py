@@ -16,6 +16,7 @@ from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import expand_frames
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
+from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
 
 MAX_PIXELS_PER_FILE = 1 << 33
@@ -58,7 +59,7 @@ def read_planes(path: Path) -> list[Plane]:
         NotAnImageError: the file holds no image.
     """
     try:
-        with path.open("rb") as file, reading():
+        with open_file(path) as file, reading():
             dataset = _read_header(file)
             _require_image(dataset)
             findings = [*check_extent(file, dataset), *_check_values(dataset)]
@@ -193,5 +194,5 @@ def _private_trait(dataset: Any, tag: int) -> Trait:
 
 
 def _content_uid(path: Path) -> str:
-    digest = hashlib.sha256(path.read_bytes()).digest()
+    digest = hashlib.sha256(read_bytes(path)).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -17,6 +17,7 @@ from seriatim.io.codecs import correct_bits, decode_frame, transfer_syntax
 from seriatim.io.dicom_extent import expected_bytes, find_extent, is_deflated
 from seriatim.io.dicom_rescale import Rescale, rescale_of
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_text, reading
+from seriatim.io.source import open_file
 from seriatim.io.values import SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
@@ -69,10 +70,11 @@ def _open(path: Path, instance: Instance, series: Series) -> Any:
 
 def _read_file(path: Path) -> Any:
     """The header, and the pixel data as it lies in the file: what follows it is not read."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         if is_deflated(dataset):
-            return pydicom.dcmread(path, force=True)
+            file.seek(0)
+            return pydicom.dcmread(file, force=True)
         extent = find_extent(file, dataset)
         if extent is None or not extent.whole:
             raise DecoderError(f"{path} is truncated: its pixel data is not whole. Copy or export it again.")

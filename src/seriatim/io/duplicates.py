@@ -11,6 +11,7 @@ import pydicom
 
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_values import reading
+from seriatim.io.source import read_bytes
 from seriatim.series.findings import Code, Finding, find
 
 
@@ -59,7 +60,7 @@ def pixel_digest(path: Path) -> bytes:
             dataset = pydicom.dcmread(path, force=True, specific_tags=["PixelData"])
         return hashlib.sha256(dataset.PixelData).digest()
     except Exception:  # noqa: BLE001 - a file that cannot be parsed is only equal to itself
-        return hashlib.sha256(path.read_bytes()).digest()
+        return hashlib.sha256(read_bytes(path)).digest()
 
 
 def _is_damaged(plane: Plane) -> bool:

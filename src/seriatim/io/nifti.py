@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files
 from seriatim.io.grid import Grid
+from seriatim.io.source import open_file, read_bytes
 from seriatim.io.values import as_whole
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Series, Volume
@@ -194,7 +195,7 @@ def _check(path: Path, header: Header) -> list[Finding]:
 
 def _held_bytes(body: Path, needed: int) -> int:
     """The bytes a file holds when unpacked; a whole gzip file tells them in its last four bytes."""
-    with body.open("rb") as file:
+    with open_file(body) as file:
         zipped = file.read(2) == GZIP
         if not zipped:
             return body.stat().st_size
@@ -212,7 +213,7 @@ def _held_bytes(body: Path, needed: int) -> int:
 
 
 def _open(path: Path) -> Any:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         zipped = file.read(2) == GZIP
     return gzip.open(path) if zipped else path.open("rb")
 
@@ -236,7 +237,7 @@ def _read_bytes(body: Path, offset: int, count: int, *, cached: bool) -> bytes:
 @functools.lru_cache(maxsize=1)
 def _unzip(body: Path, modified_ns: int, size: int) -> bytes:  # noqa: ARG001 - the time and size are the cache key
     """The whole content of a gzipped file with several volumes, which are read one after the other."""
-    return gzip.decompress(body.read_bytes())
+    return gzip.decompress(read_bytes(body))
 
 
 def _shape(raw: bytes, header: Header) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from seriatim.errors import InputError
+from seriatim.io.source import open_file
 
 Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video"]
 
@@ -63,7 +64,7 @@ def identify(path: Path, *, named: bool = False) -> Found:
     try:
         if not path.is_file():
             return Found(path=path, kind=None, reason="not a regular file")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         return Found(path=path, kind=None, reason=f"cannot be opened: {error.strerror}")

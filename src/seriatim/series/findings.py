@@ -20,15 +20,22 @@ class Code(StrEnum):
     DUPLICATE_POSITION = "DUPLICATE_POSITION"
     UNEVEN_SPACING = "UNEVEN_SPACING"
     GANTRY_TILT = "GANTRY_TILT"
+    MIXED_ORIENTATION = "MIXED_ORIENTATION"
     MIXED_SIZE = "MIXED_SIZE"
     MISSING_GEOMETRY = "MISSING_GEOMETRY"
     BAD_VALUE = "BAD_VALUE"
+    SHORT_COVERAGE = "SHORT_COVERAGE"
     TRUNCATED = "TRUNCATED"
     UNREADABLE = "UNREADABLE"
     LOSSY = "LOSSY"
+    BURNED_IN_TEXT = "BURNED_IN_TEXT"
+    POLYGLOT = "POLYGLOT"
     NOT_A_SERIES = "NOT_A_SERIES"
     TOO_LARGE = "TOO_LARGE"
     DECODER_MISSING = "DECODER_MISSING"
+    DECODER_CRASH = "DECODER_CRASH"
+    TIMEOUT = "TIMEOUT"
+    ENCRYPTED = "ENCRYPTED"
     UNSUPPORTED = "UNSUPPORTED"
 
 
@@ -38,20 +45,28 @@ DEFAULT_ACTIONS: Mapping[Code, Action] = {
     Code.DUPLICATE_POSITION: "refuse",
     Code.UNEVEN_SPACING: "keep",
     Code.GANTRY_TILT: "keep",
+    Code.MIXED_ORIENTATION: "keep",
     Code.MIXED_SIZE: "refuse",
     Code.MISSING_GEOMETRY: "refuse",
     Code.BAD_VALUE: "refuse",
+    Code.SHORT_COVERAGE: "keep",
     Code.TRUNCATED: "refuse",
     Code.UNREADABLE: "refuse",
     Code.LOSSY: "keep",
+    Code.BURNED_IN_TEXT: "keep",
+    Code.POLYGLOT: "keep",
     Code.NOT_A_SERIES: "refuse",
     Code.TOO_LARGE: "refuse",
     Code.DECODER_MISSING: "refuse",
+    Code.DECODER_CRASH: "refuse",
+    Code.TIMEOUT: "refuse",
+    Code.ENCRYPTED: "refuse",
     Code.UNSUPPORTED: "refuse",
 }
 
 KEEPABLE = frozenset(
-    {Code.GAP, Code.UNEVEN_SPACING, Code.GANTRY_TILT, Code.MISSING_GEOMETRY, Code.LOSSY, Code.NOT_A_SERIES}
+    {Code.GAP, Code.UNEVEN_SPACING, Code.GANTRY_TILT, Code.MIXED_ORIENTATION, Code.MISSING_GEOMETRY,
+     Code.SHORT_COVERAGE, Code.LOSSY, Code.BURNED_IN_TEXT, Code.POLYGLOT, Code.NOT_A_SERIES}
 )
 """Codes of series whose order and values hold in spite of the finding. The others leave nothing that could be kept."""
 REPAIRABLE = frozenset({Code.DUPLICATE_SLICE})
