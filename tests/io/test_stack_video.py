@@ -116,10 +116,11 @@ def test_video_frames_come_in_order_of_their_times(tmp_path: Path, name: str, co
     np.testing.assert_allclose(np.diff(volume.positions), 1 / (25 if name.endswith("mpg") else 10), atol=2e-3)
 
 
-def test_a_video_that_is_none_is_left_out_and_a_changed_one_is_an_error(tmp_path: Path) -> None:
+def test_a_video_that_is_none_is_a_row_and_a_changed_one_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 200)
-    assert find_series(tmp_path).series == ()
-    assert "video" in find_series(tmp_path).skipped[0].reason
+    (row,) = find_series(tmp_path).series
+    assert row.reason.startswith("UNREADABLE")
+    assert (row.instances, row.format, row.axis, row.path) == ((), "video", "time", tmp_path / "a.mp4")
     (series,) = find_series(write_video(tmp_path / "b.avi", frames())).series
     write_video(tmp_path / "b.avi", frames(7))
     with pytest.raises(InputError):

@@ -92,7 +92,7 @@ def _describe(series: Series) -> dict[str, Any]:
         "reason": series.reason,
         "affine": None if series.affine is None else series.affine.tolist(),
         "positions": series.positions.tolist(),
-        "files": sorted({str(instance.path) for instance in series.instances}),
+        "files": sorted({str(instance.path) for instance in series.instances} or {str(series.path)}),
         "findings": [
             {
                 "code": str(finding.code),
@@ -115,7 +115,7 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _size(series: Series) -> str:
-    return f"{series.columns} x {series.rows}"
+    return f"{series.columns} x {series.rows}" if series.instances else "-"
 
 
 def _spacing(series: Series) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from seriatim.errors import InputError
 from seriatim.io.dicom_groups import group_planes
 from seriatim.io.dicom_header import NotAnImageError, read_planes
 from seriatim.io.dicom_plane import Plane
@@ -19,6 +18,8 @@ from seriatim.series.series import Inventory, Series, Skipped
 
 _log = logging.getLogger(__name__)
 Result = tuple[list[Series], list[Skipped]]
+FindIn = Callable[[Path], list[Series]]
+"""Finds the series of one file. A file that cannot be read is one row with the reason; raises OSError alone."""
 
 
 def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) -> Inventory:
@@ -91,19 +92,9 @@ def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
 
 def _find_grids(by_kind: Mapping[str, Sequence[Path]]) -> Result:
     from seriatim.io import itk, nifti
-    from seriatim.io.grid import series_of_grid
 
-    series: list[Series] = []
-    skipped = []
-    for kind, read_grid in (("nifti", nifti.read_grid), ("itk", itk.read_grid)):
-        for path in by_kind.get(kind, ()):
-            try:
-                series += series_of_grid(read_grid(path))
-            except (InputError, OSError, ValueError, ArithmeticError) as error:
-                skipped.append(Skipped(path=path, reason=f"unreadable volume file: {error}"))
-            except Exception as error:  # noqa: BLE001 - the boundary of one file: the others must be found
-                skipped.append(Skipped(path=path, reason=f"unreadable volume file: {type(error).__name__}"))
-    return series, skipped
+    kinds = (("nifti", nifti.find_nifti), ("itk", itk.find_itk))
+    return _find_each([(path, find_in) for kind, find_in in kinds for path in by_kind.get(kind, ())])
 
 
 def _find_frames(by_kind: Mapping[str, Sequence[Path]]) -> Result:
@@ -111,21 +102,25 @@ def _find_frames(by_kind: Mapping[str, Sequence[Path]]) -> Result:
     from seriatim.io.pictures import count_pages, find_pages
     from seriatim.io.video import find_clip
 
-    series, skipped = [], []
     pages = [path for path in by_kind.get("tiff", ()) if count_pages(path) > 1]
-    clips: list[tuple[Path, Callable[[Path], Series]]] = [(path, find_clip) for path in by_kind.get("video", ())]
+    clips: list[tuple[Path, FindIn]] = [(path, find_clip) for path in by_kind.get("video", ())]
     clips += [(path, find_pages) for path in (*pages, *by_kind.get("gif", ()))]
-    for path, find_one in clips:
-        try:
-            series.append(find_one(path))
-        except (InputError, OSError) as error:
-            skipped.append(Skipped(path=path, reason=str(error)))
-        except Exception as error:  # noqa: BLE001 - the boundary of one file: the others must be found
-            skipped.append(Skipped(path=path, reason=f"unreadable: {type(error).__name__}"))
+    series, skipped = _find_each(clips)
     single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in pages)]
     taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())}
     stacks, left = _find_stacks(single, taken)
     return [*series, *stacks], [*skipped, *left]
+
+
+def _find_each(files: Sequence[tuple[Path, FindIn]]) -> Result:
+    """The series of files that are each searched alone; each function gives a row with the reason where it fails."""
+    series, skipped = [], []
+    for path, find_in in files:
+        try:
+            series += find_in(path)
+        except OSError as error:
+            skipped.append(Skipped(path=path, reason=f"cannot be opened: {error.strerror or type(error).__name__}"))
+    return series, skipped
 
 
 def _find_stacks(paths: Sequence[Path], taken: set[Path]) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from seriatim.series.geometry import affine_normal, positions_along_normal, spac
 from seriatim.series.series import Format, Instance, Series
 
 MIN_TILT_DEGREES = 0.5
+SMALLEST_SHARE = 1e-2
+"""Of the box that three axes span, at least so much must be left: else they lie in one plane."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,11 @@ class Grid:
 def series_of_grid(grid: Grid) -> list[Series]:
     """One series per volume. ``Instance.frame`` is the stored slice, counted through all volumes of the file."""
     affine, problems = grid.affine, list(grid.findings)
-    if affine is not None:
-        problems += _check_affine(affine)
+    if affine is not None and not is_placement(affine):
+        problems.append(find(Code.BAD_VALUE, "The header places no voxels: its affine is singular or not finite."))
+    if grid.slices == 1:
+        single = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
+        problems.append(replace(single, action="keep"))
     if any(finding.action == "refuse" for finding in problems):
         affine = None
     order = np.arange(grid.slices)
@@ -60,13 +65,12 @@ def reverse_slices(affine: NDArray[np.float64], count: int) -> NDArray[np.float6
     return turned
 
 
-def _check_affine(affine: NDArray[np.float64]) -> list[Finding]:
+def is_placement(affine: NDArray[np.float64]) -> bool:
+    """True where an affine gives every voxel a place and a volume."""
     if not np.isfinite(affine).all():
-        return [find(Code.BAD_VALUE, "The affine of the header is not finite.")]
+        return False
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if lengths.min() < 1e-9 or abs(np.linalg.det(affine[:3, :3] / np.maximum(lengths, 1e-12))) < 1e-2:
-        return [find(Code.BAD_VALUE, "The affine of the header is singular: a voxel has no volume.")]
-    return []
+    return bool(lengths.min() > 1e-9) and abs(float(np.linalg.det(affine[:3, :3] / lengths))) >= SMALLEST_SHARE
 
 
 def _series(grid: Grid, affine: NDArray[np.float64] | None, findings: tuple[Finding, ...],

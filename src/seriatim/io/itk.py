@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files
-from seriatim.io.grid import Grid
+from seriatim.io.grid import Grid, series_of_grid
+from seriatim.io.refused import find_or_refuse
 from seriatim.io.values import as_whole
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import LPS_TO_RAS
@@ -19,6 +20,16 @@ from seriatim.series.series import Format, Series, Volume
 
 BODY_ENDINGS = (".raw", ".zraw", ".raw.gz", ".img")
 MAX_VOXELS = 1 << 34
+
+
+def find_itk(path: Path) -> list[Series]:
+    """The volumes of a MetaImage or NRRD file, or its row with the reason.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    format_: Format = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
+    return find_or_refuse(path, format_, lambda path: series_of_grid(read_grid(path)))
 
 
 def read_grid(path: Path) -> Grid:

@@ -13,6 +13,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
+from seriatim.io.refused import find_or_refuse
 from seriatim.io.values import SliceWriter
 from seriatim.io.walk import natural_key
 from seriatim.series.findings import Code, Finding, find
@@ -58,12 +59,16 @@ def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, s
     return _series(list(sizes), frames, next(iter(sizes.values())), "stack", findings), broken
 
 
-def find_pages(path: Path) -> Series:
-    """The frames of a multi-page TIFF (positions count pages) or an animated GIF (positions in seconds).
+def find_pages(path: Path) -> list[Series]:
+    """The frames of a multi-page TIFF (positions count pages) or an animated GIF (in seconds), or its row.
 
     Raises:
-        InputError: the file cannot be opened.
+        OSError: the file cannot be opened.
     """
+    return find_or_refuse(path, "video" if path.suffix.lower() == ".gif" else "stack", lambda path: [_find_pages(path)])
+
+
+def _find_pages(path: Path) -> Series:
     try:
         with Image.open(path) as image:
             size, animated = image.size, image.format == "GIF"

@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.pictures import drop_equal_colours
+from seriatim.io.refused import find_or_refuse
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series, Volume
 
 DEFAULT_FRAMES_PER_S = 25.0
 
 
-def find_clip(path: Path) -> Series:
-    """The frames of a video and their times in seconds from the first.
+def find_clip(path: Path) -> list[Series]:
+    """The frames of a video and their times in seconds from the first, or its row with the reason.
 
     Raises:
-        InputError: the file holds no video that can be decoded.
+        OSError: the file cannot be opened.
     """
+    return find_or_refuse(path, "video", lambda path: [_find_clip(path)])
+
+
+def _find_clip(path: Path) -> Series:
     digest = digest_files([path])
     try:
         times, size, findings = _scan(path)

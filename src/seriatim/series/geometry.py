@@ -2,6 +2,9 @@
 
 The direction rule (docs/geometry.md): slices ascend towards +S, +A or +R, whichever the slice normal is nearest to
 (Superior before Anterior before Right on a tie). So the same anatomy gives the same sequence whatever the file order.
+
+Every such rule has an edge: turning a normal by 180 degrees reverses it, so somewhere on the way it must jump. Here the
+edge lies where two components of opposite sign differ by ``TIE_TOLERANCE``.
 """
 
 from __future__ import annotations
@@ -17,7 +20,13 @@ Matrix = NDArray[np.float64]
 Plane = Literal["axial", "coronal", "sagittal"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-TIE_TOLERANCE = 1e-3
+TIE_TOLERANCE = 0.0111455
+"""Parts of a direction that differ by less are a tie: it lies within 0.45 degrees of 45 degrees between two axes.
+
+So cosines of 45 degrees that were rounded, to two digits even, are a tie, and noise cannot turn one. The edge lies at
+45.4516 degrees: between the angles that a console takes (whole degrees and tenths), and halfway between two cosines
+of 2 to 6 digits, far enough from each for the noise of float32.
+"""
 POSITIVE, NEGATIVE = "RAS", "LPI"
 
 
@@ -39,11 +48,9 @@ def slice_normal(column_axis: ArrayLike, row_axis: ArrayLike) -> Matrix:
 def direction_sign(normal: ArrayLike) -> float:
     """+1 if ``normal`` (RAS+) already points the way slices ascend, else -1."""
     components = np.asarray(normal, dtype=np.float64)
-    size = np.abs(components)
-    for axis in (2, 1, 0):
-        if size[axis] >= size.max() - TIE_TOLERANCE:
-            return 1.0 if components[axis] > 0 else -1.0
-    raise ValueError(f"{components.tolist()} has no direction.")
+    if not np.isfinite(components).all() or not components.any():
+        raise ValueError(f"{components.tolist()} has no direction.")
+    return 1.0 if components[_nearest_axis(components)] > 0 else -1.0
 
 
 def affine_normal(affine: Matrix) -> Matrix:
@@ -88,7 +95,10 @@ def display_orientation(affine: Matrix) -> DisplayOrientation:
     """The turn that brings the slices of ``affine`` into the radiological view."""
     across, down = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}[plane_of(affine)]
     column, row = unit(affine[:3, 0]), unit(affine[:3, 1])
-    transpose = abs(column[across]) + abs(row[down]) < abs(column[down]) + abs(row[across])
+    fit = abs(column[across]) + abs(row[down]) - abs(column[down]) - abs(row[across])
+    # on a tie (turned by 45 degrees in plane) the axis of equal signs goes across, whichever is stored first
+    tie = abs(fit) <= 2 * TIE_TOLERANCE
+    transpose = bool(column[across] * column[down] < row[across] * row[down]) if tie else bool(fit < 0)
     if transpose:
         column, row = row, column
     flip_columns, flip_rows = bool(column[across] > 0), bool(row[down] > 0)
@@ -99,13 +109,18 @@ def display_orientation(affine: Matrix) -> DisplayOrientation:
 
 def plane_of(affine: Matrix) -> Plane:
     """The anatomical plane that the slices of ``affine`` are nearest to; axial before coronal before sagittal."""
-    size = np.abs(affine_normal(affine))
     names: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
-    return names[max(axis for axis in (0, 1, 2) if size[axis] >= size.max() - TIE_TOLERANCE)]
+    return names[_nearest_axis(affine_normal(affine))]
 
 
 def letter(direction: ArrayLike) -> str:
-    """The patient direction (R, L, A, P, S or I) nearest to a RAS+ vector."""
-    components = np.asarray(direction, dtype=np.float64)
-    axis = int(np.argmax(np.abs(components)))
+    """The patient direction (R, L, A, P, S or I) nearest to a RAS+ vector; S or I before A or P on a tie."""
+    components = unit(direction)
+    axis = _nearest_axis(components)
     return (POSITIVE if components[axis] > 0 else NEGATIVE)[axis]
+
+
+def _nearest_axis(direction: Matrix) -> int:
+    """The axis (0 to 2: right, anterior, superior) a unit vector is nearest to; the last of them on a tie."""
+    size = np.abs(direction)
+    return max(axis for axis in (0, 1, 2) if size[axis] >= size.max() - TIE_TOLERANCE)

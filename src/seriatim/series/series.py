@@ -37,7 +37,8 @@ class Series:
     files hold no geometry. ``spacing_mm`` is (column, row, slice), from positions, never from SliceThickness.
     ``volume`` names what tells this volume from others of the same SeriesInstanceUID ("" where it is the only one).
     ``path`` is the folder or file the series was found in. A series with a refusing finding is kept in the inventory
-    as a row with its reason, and is not ``usable``.
+    as a row with its reason, and is not ``usable``; a file that cannot be read at all is such a row without slices
+    (``rows`` and ``columns`` 0).
     """
 
     study_uid: str
