@@ -71,6 +71,7 @@ def test_binary_figures_equal_sklearn(tmp_path):
         "sensitivity": sklearn.metrics.recall_score(labels, called),
         "specificity": sklearn.metrics.recall_score(1 - labels, ~called),
         "brier": sklearn.metrics.brier_score_loss(labels, values),
+        "log_loss": sklearn.metrics.log_loss(labels, values),
     }
     assert {name: one["value"] for name, one in found.items()} == pytest.approx(expected)
     assert all(one["low"] <= one["value"] <= one["high"] for one in found.values())

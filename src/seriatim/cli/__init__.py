@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seriatim import __version__
-from seriatim.cli import evaluate, explain, inspect, score, synth, train
+from seriatim.cli import compare, evaluate, explain, inspect, score, synth, train
 from seriatim.cli.exits import Exit
 from seriatim.errors import SeriatimError
 
@@ -28,6 +28,7 @@ app.command("train")(train.run)
 app.command("score")(score.run)
 app.command("explain")(explain.run)
 app.command("evaluate")(evaluate.run)
+app.command("compare")(compare.run)
 
 
 def _show_version(wanted: bool) -> None:

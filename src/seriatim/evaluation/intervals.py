@@ -133,15 +133,21 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
 
 
 def delong_variance(labels: Array, scores: Array) -> float:
-    """The variance of the AUC from its structural components (DeLong, DeLong and Clarke-Pearson 1988).
+    """The variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988). Needs two of each class."""
+    above, below = structural_components(labels, scores)
+    return float(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
 
-    By mid-ranks, which gives the same components in N log N (Sun and Xu 2014). Needs two of each class.
+
+def structural_components(labels: Array, scores: Array) -> tuple[Array, Array]:
+    """For each positive the share of negatives below it, for each negative the share of positives above it.
+
+    By mid-ranks, which gives the same components in N log N (Sun and Xu 2014).
     """
     positive, negative = scores[labels == 1], scores[labels == 0]
     ranks = metrics.mid_ranks(np.concatenate([positive, negative]))
     above = (ranks[: len(positive)] - metrics.mid_ranks(positive)) / len(negative)
     below = 1 - (ranks[len(positive) :] - metrics.mid_ranks(negative)) / len(positive)
-    return float(above.var(ddof=1) / len(positive) + below.var(ddof=1) / len(negative))
+    return above, below
 
 
 def logit_interval(value: float, variance: float) -> tuple[float, float]:

@@ -24,9 +24,11 @@ TRAINED_ON = "the model was trained or tuned on them"
 class Pair:
     """A label row and the score row of its series.
 
-    ``file`` is the index of the scores.csv it stands in; ``found_by`` is ``series_uid``, ``path`` or ``end of path``.
+    ``row`` is the index of the label row, ``file`` that of the scores.csv it stands in; ``found_by`` is
+    ``series_uid``, ``path`` or ``end of path``.
     """
 
+    row: int
     label: Row
     score: Row
     file: int
@@ -98,12 +100,13 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
             if index is None:
                 rest.append(row)
             else:
-                matches[index].append(Pair(label=rows[index], score=row, file=file, found_by="series_uid"))
+                matches[index].append(Pair(row=index, label=rows[index], score=row, file=file, found_by="series_uid"))
         for row, found in zip(rest, by_path.match(rest), strict=True):
             if found is None:
                 unlabelled += row["status"] == "scored"
             else:
-                matches[found[0]].append(Pair(label=rows[found[0]], score=row, file=file, found_by=found[1]))
+                pair = Pair(row=found[0], label=rows[found[0]], score=row, file=file, found_by=found[1])
+                matches[found[0]].append(pair)
     if not matches:
         raise ConfigError(
             f"No row of {labels_path} fits a series of {scores[0].path}. Give labels a series_uid column, or paths "

@@ -61,7 +61,8 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         "average_precision": bootstrap(lambda i: metrics.average_precision(labels[i], scores[i]), clusters),
         "accuracy": proportion(decisions == (labels == 1), clusters),
         **_rates(labels, decisions, clusters),
-        "brier": bootstrap(lambda i: float(((scores[i] - labels[i]) ** 2).mean()), clusters),
+        "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
+        "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
     }
 
 

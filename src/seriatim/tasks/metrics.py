@@ -49,6 +49,33 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((precision * recall_steps).sum())
 
 
+def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The mean negative log-likelihood of the labels, natural logarithm; nan without a label.
+
+    ``labels`` (N,) of 0 and 1, ``probabilities`` (N,) of the label 1. A probability of exactly 0 or 1 counts as the
+    nearest that float64 can tell from it, so that one sure mistake costs 36 and not infinity.
+
+    Raises:
+        ValueError: the shapes differ, or a label is neither 0 nor 1.
+    """
+    positive, values = _check(labels, probabilities)
+    if not len(positive):
+        return float("nan")
+    least = np.finfo(np.float64).eps
+    sure = np.clip(np.where(positive, values, 1 - values), least, 1 - least)
+    return float(-np.log(sure).mean())
+
+
+def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The mean squared distance of probability and label (Brier 1950); nan without a label.
+
+    Raises:
+        ValueError: the shapes differ, or a label is neither 0 nor 1.
+    """
+    positive, values = _check(labels, probabilities)
+    return float(((values - positive) ** 2).mean()) if len(positive) else float("nan")
+
+
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array, Array]:
     """The ROC curve as (false positive rate, sensitivity, threshold), each (M,), one point per distinct score.
 
