@@ -442,4 +442,4 @@ def test_a_screen_capture_is_a_row_and_no_slice(tmp_path: Path) -> None:
     save(make_slice(random_stack(1)[0], None, **values), tmp_path / "dose_report.dcm")
     found = find_series(tmp_path).series
     assert [len(one.instances) for one in found if one.usable] == [5]
-    assert [codes(one) for one in found if not one.usable] == [["NOT_A_SERIES"]]
+    assert [codes(one) for one in found if not one.usable] == [["NOT_A_SERIES", "BURNED_IN_TEXT"]]

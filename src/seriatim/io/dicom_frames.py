@@ -10,12 +10,20 @@ from typing import Any
 import numpy as np
 
 from seriatim.io.dicom_enhanced import place_enhanced
+from seriatim.io.dicom_mosaic import place_mosaic
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_values import BadValueError, get_group, get_integer, get_number, get_numbers, get_text
 from seriatim.series.findings import Code, Finding, find
 
 NM_VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RotationVector", "RRIntervalVector",
               "TimeSlotVector", "AngularViewVector", "TimeSliceVector")
+FRAME_KEYWORDS = (
+    *NM_VECTORS, "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "DimensionIndexSequence", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
+    "FrameIncrementPointer", "GridFrameOffsetVector", "DoseGridScaling", "SpacingBetweenSlices",
+    "DetectorInformationSequence", "SliceVector",
+)
+"""The attributes that this module needs, with those of dicom_enhanced.py."""
 VOLUMETRIC = frozenset({"CT", "MR", "PT"})
 SECONDS_PER_UNTIMED_FRAME = 1.0
 
@@ -27,7 +35,7 @@ def expand_frames(plane: Plane, dataset: Any) -> list[Plane]:
         placed = place_enhanced(plane, dataset, max(count, 1))
         return placed if placed[0].position is not None or count <= 1 else place_in_time(plane, dataset, count)
     if count <= 1:
-        return [plane]
+        return place_mosaic(plane, dataset) or [plane]
     if plane.modality == "RTDOSE":
         return _place_dose(plane, dataset, count)
     image_type = get_text(dataset, "ImageType").upper()

@@ -8,23 +8,19 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.uid import UID
 
 from seriatim.io.codecs import check_decoder
 from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
-from seriatim.io.dicom_frames import expand_frames
+from seriatim.io.dicom_frames import FRAME_KEYWORDS, expand_frames
+from seriatim.io.dicom_kinds import KIND_KEYWORDS, NotAnImageError, check_kind, role_of
+from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
 
 MAX_PIXELS_PER_FILE = 1 << 33
-IMAGE = "1.2.840.10008.5.1.4.1.1."
-WHOLE_SLIDE = ("1.2.840.10008.5.1.4.1.1.77.1.6",)
-LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
-NOT_IMAGES = ("9.", "11.", "66", "67", "88.", "104.", "200.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8",
-              "481.9", "481.10", "481.11", "4.2", "77.1.5.3", "78.", "79.", "80.", "131", "90.", "34.7", "34.8")
 UNPLACED = frozenset({"CR", "DX", "MG", "US", "XA", "RF", "IO", "PX", "XC", "ES", "GM", "SM", "OP", "IVUS", "OT", "SC"})
 """Modalities whose images are single pictures: a position is not expected, and several files are several pictures."""
 
@@ -33,23 +29,13 @@ TRAITS = ("ConvolutionKernel", "FrameOfReferenceUID", "EchoTime", "EchoNumbers",
           "FlipAngle", "RepetitionTime", "KVP", "SequenceName", "ScanOptions", "DiffusionGradientOrientation",
           "SeriesNumber", "AcquisitionTime", "SliceThickness", "ComplexImageComponent", "AcquisitionDateTime",
           "ContrastBolusAgent", "ReconstructionDiameter", "NominalPercentageOfCardiacPhase", "ContentTime")
-KEYWORDS = (*TRAITS, "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows",
-            "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
-            "PixelRepresentation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber",
-            "RescaleSlope", "RescaleIntercept", "LossyImageCompression", "PerFrameFunctionalGroupsSequence",
-            "SharedFunctionalGroupsSequence", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate",
-            "FrameIncrementPointer", "GridFrameOffsetVector", "DoseGridScaling", "SpacingBetweenSlices",
-            "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "EnergyWindowVector", "DetectorVector",
-            "PhaseVector", "RotationVector", "RRIntervalVector", "AngularViewVector", "TimeSliceVector",
-            "DimensionIndexSequence", "Manufacturer", "PatientID")
+KEYWORDS = (*TRAITS, *KIND_KEYWORDS, *FRAME_KEYWORDS, "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+            "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
+            "ImageOrientationPatient", "PixelSpacing", "InstanceNumber", "Manufacturer", "PatientID")
 PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
 PRIVATE_DIRECTIONS = (0x0019100E,)
 TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
-TAGS += [*PRIVATE_BVALUES, *PRIVATE_DIRECTIONS]
-
-
-class NotAnImageError(Exception):
-    """The file is DICOM without an image, or cannot be parsed; the message is the reason."""
+TAGS += [*PRIVATE_BVALUES, *PRIVATE_DIRECTIONS, *MOSAIC_TAGS]
 
 
 def read_planes(path: Path) -> list[Plane]:
@@ -61,8 +47,8 @@ def read_planes(path: Path) -> list[Plane]:
     try:
         with open_file(path) as file, reading():
             dataset = _read_header(file)
-            _require_image(dataset)
-            findings = [*check_extent(file, dataset), *_check_values(dataset)]
+            kind = check_kind(dataset)
+            findings = [*check_extent(file, dataset), *kind, *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
@@ -76,35 +62,9 @@ def _read_header(file: BinaryIO) -> Any:
     return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
 
 
-def _require_image(dataset: Any) -> None:
-    sop_class = get_text(dataset, "SOPClassUID") or get_text(dataset.file_meta, "MediaStorageSOPClassUID")
-    kind = sop_class.removeprefix(IMAGE)
-    if kind != sop_class and kind.startswith(NOT_IMAGES):
-        raise NotAnImageError(f"not an image: {UID(sop_class).name}")
-    if sop_class == "1.2.840.10008.1.3.10":
-        raise NotAnImageError("not an image: DICOMDIR")
-    if "Rows" not in dataset or "Columns" not in dataset:
-        name = UID(sop_class).name if sop_class else "no SOP Class UID"
-        raise NotAnImageError(f"DICOM without an image ({name})")
-
-
 def _check_values(dataset: Any) -> list[Finding]:
     findings = []
-    try:
-        slope = get_number(dataset, "RescaleSlope", 1.0)
-        get_number(dataset, "RescaleIntercept", 0.0)
-        if slope == 0:
-            findings.append(find(Code.BAD_VALUE, "RescaleSlope is 0: every pixel would have one value."))
-    except BadValueError as error:
-        findings.append(find(Code.BAD_VALUE, str(error)))
-    if "MOSAIC" in get_text(dataset, "ImageType").upper().split("\\"):
-        message = "A Siemens mosaic holds many slices in one picture. Export it unpacked."
-        findings.append(find(Code.UNSUPPORTED, message))
-    if get_text(dataset, "SOPClassUID") in WHOLE_SLIDE:
-        findings.append(find(Code.UNSUPPORTED, "A whole slide image is tiles of one picture, not a sequence."))
     syntax = get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
-    if get_text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES:
-        findings.append(find(Code.LOSSY, "The pixels were compressed with loss."))
     if syntax and (missing := check_decoder(syntax)):
         findings.append(missing)
     try:
@@ -136,11 +96,11 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         geometry = dict.fromkeys(geometry)
     if modality in UNPLACED:  # such a picture needs no place: often all zeros there
         problems = []
-    image_type, photometric = get_text(dataset, "ImageType").upper(), get_text(dataset, "PhotometricInterpretation")
+    photometric = get_text(dataset, "PhotometricInterpretation")
     plane = Plane(
         path=path, frame=None, modality=modality, patient=_patient_digest(dataset),
         rows=get_integer(dataset, "Rows", 0), columns=get_integer(dataset, "Columns", 0),
-        localizer="LOCALIZER" in image_type or "SCOUT" in image_type,
+        role=role_of(dataset),
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
         series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),

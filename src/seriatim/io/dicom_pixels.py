@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.codecs import correct_bits, decode_frame, transfer_syntax
 from seriatim.io.dicom_extent import expected_bytes, find_extent, is_deflated
+from seriatim.io.dicom_mosaic import find_mosaic
 from seriatim.io.dicom_rescale import Rescale, rescale_of
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_text, reading
 from seriatim.io.source import open_file
@@ -42,7 +44,7 @@ def read_dicom(series: Series) -> Volume:
             if index == 0:
                 inverted = get_text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
                 padding = _padding(dataset)
-            for pixels in _read_frames(dataset, path, instances):
+            for pixels in _read_slices(dataset, path, instances):
                 writer.write(index, pixels)
                 index += 1
     return Volume(array=writer.finish(), affine=series.affine, positions=series.positions, series=series,
@@ -54,7 +56,8 @@ def _open(path: Path, instance: Instance, series: Series) -> Any:
     try:
         dataset = _read_file(path)
         uid = get_text(dataset, "SOPInstanceUID")
-        size = (get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0))
+        mosaic = find_mosaic(dataset)
+        size = (mosaic.rows, mosaic.columns) if mosaic else (dataset.Rows, dataset.Columns)
     except DecoderError:
         raise
     except (OSError, BadValueError) as error:
@@ -84,6 +87,16 @@ def _read_file(path: Path) -> Any:
         raise DecoderError(f"{path} was cut while it was read. Copy or export it again.")
     dataset.add_new(extent.keyword, "OB" if extent.encapsulated else extent.vr, value)
     return dataset
+
+
+def _read_slices(dataset: Any, path: Path, instances: list[Instance]) -> Iterator[NDArray[Any]]:
+    """The frames of a file; of a mosaic, whose frames are tiles, the tiles of its one picture."""
+    mosaic = find_mosaic(dataset)
+    if mosaic is None:
+        yield from _read_frames(dataset, path, instances)
+        return
+    picture = next(_read_frames(dataset, path, [replace(instances[0], frame=0)]))
+    yield from (mosaic.cut(picture, instance.frame or 0) for instance in instances)
 
 
 def _read_frames(dataset: Any, path: Path, instances: list[Instance]) -> Iterator[NDArray[Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.io.dicom_kinds import Role
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import LPS_TO_RAS
 
@@ -41,7 +42,7 @@ class Plane:
     spacing_mm: tuple[float, ...] | None = None
     time_s: float | None = None
     number: int = 0
-    localizer: bool = False
+    role: Role = ""
     colour: bool = False
     thickness_mm: float | None = None
     traits: Mapping[str, Trait] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.io.dicom_kinds import VOLUMETRIC
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
 from seriatim.io.duplicates import drop_copies, drop_same_pixels
-from seriatim.series.findings import Action, Code, Finding, find
+from seriatim.series.findings import KEEPABLE, Action, Code, Finding, find
 from seriatim.series.geometry import direction_sign, spacing_of, tilt_degrees
 from seriatim.series.series import Instance, Series
 from seriatim.series.spacing import check_spacing
@@ -22,11 +23,9 @@ from seriatim.series.spacing import check_spacing
 MIN_TILT_DEGREES = 0.5
 MAX_SHIFT_PIXELS = 0.3
 MAX_VOLUME_BYTES = 1 << 36
-CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MISFIT = frozenset({Code.DUPLICATE_POSITION, Code.MIXED_SIZE, Code.UNEVEN_SPACING})
 """What is found where slices of two series are taken for one."""
 MIN_SLICES_OF_FOLDER = 3
-VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,8 @@ def apply_actions(series: Series, actions: Mapping[Code, Action]) -> Series:
 def _separate_pictures(group: Group) -> list[Group]:
     """Single pictures of one series (stills, projections, captures) are series of one image, not a stack."""
     name, planes = group
-    alone = not planes[0].placed and planes[0].time_s is None and planes[0].modality not in VOLUMETRIC
+    no_stack = planes[0].modality not in VOLUMETRIC or planes[0].role == "capture"
+    alone = not planes[0].placed and planes[0].time_s is None and no_stack
     if not alone or len(planes) == 1:
         return [group]
     return [(f"{name}, image {index + 1}".removeprefix(", "), [plane]) for index, plane in enumerate(planes)]
@@ -116,7 +116,7 @@ def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding
 
 def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path: Path) -> Series:
     findings = [*extra, *_file_findings(planes)]
-    broken = any(finding.action == "refuse" for finding in findings)
+    broken = any(finding.action == "refuse" and finding.code not in KEEPABLE for finding in findings)
     first = planes[0]
     axis: Literal["space", "time"] = "space"
     if first.time_s is not None:
@@ -126,9 +126,9 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
     else:
         placing = _leave_unplaced(planes, broken=broken)
     findings += placing.findings
-    if len(planes) == 1 and axis == "space":
+    if len(planes) == 1 and axis == "space" and first.role != "capture":  # a capture has its finding
         findings.append(_single(first))
-    elif first.localizer:
+    elif first.role == "localizer":
         findings.append(find(Code.NOT_A_SERIES, "A localizer shows where the scan lies; it is no series of its own."))
     if first.rows * first.columns * len(planes) * 4 > MAX_VOLUME_BYTES:
         message = f"{len(planes)} slices of {first.columns} x {first.rows} do not fit memory."
@@ -166,10 +166,8 @@ def _count(finding: Finding, files: int) -> Finding:
 
 
 def _single(plane: Plane) -> Finding:
-    if plane.localizer:
+    if plane.role == "localizer":
         return find(Code.NOT_A_SERIES, "A localizer is a single picture that shows where the scan lies.")
-    if plane.sop_class_uid.startswith(CAPTURE) and plane.modality in VOLUMETRIC and not plane.placed:
-        return find(Code.NOT_A_SERIES, f"A screen capture of a {plane.modality} study is no slice of it.")
     finding = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
     return replace(finding, action="keep")
 

@@ -54,7 +54,7 @@ def _split_hard(planes: Sequence[Plane]) -> list[Group]:
 
     def key(plane: Plane) -> Hashable:
         spacing = tuple(round(value, 3) for value in plane.spacing_mm) if plane.spacing_mm else None
-        return (plane.localizer, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
+        return (plane.role, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
                 plane.sop_class_uid, plane.colour, plane.time_s is not None and str(plane.path))
 
     groups = _group(sorted(planes, key=_stable), key)
@@ -74,8 +74,8 @@ def _cluster(plane: Plane, clusters: list[np.ndarray]) -> int:
 
 
 def _name_hard(index: int, planes: Sequence[Plane], count: int) -> str:
-    if planes[0].localizer and count > 1:
-        return f"localizer {index + 1}"
+    if planes[0].role and count > 1:
+        return f"{planes[0].role} {index + 1}"
     return f"part {index + 1}" if count > 1 else ""
 
 

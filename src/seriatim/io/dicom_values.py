@@ -28,10 +28,11 @@ def reading() -> Iterator[None]:
         yield
 
 
-def get_text(dataset: Any, keyword: str) -> str:
-    """The value as text, "" where it is missing or cannot be read; of several values, joined by a backslash."""
+def get_text(dataset: Any, keyword: str | int) -> str:
+    """The value of a keyword or a tag as text, "" where it is missing or broken; several are joined by a backslash."""
     try:
         value = dataset.get(keyword)
+        value = value if isinstance(keyword, str) or value is None else value.value
     except Exception:  # noqa: BLE001 - pydicom raises many kinds for a broken value
         return ""
     if value is None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from seriatim.io.dicom_groups import group_planes
-from seriatim.io.dicom_header import NotAnImageError, read_planes
+from seriatim.io.dicom_header import read_planes
+from seriatim.io.dicom_kinds import NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
 from seriatim.io.walk import find_files, identify, natural_key

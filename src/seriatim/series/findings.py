@@ -31,6 +31,7 @@ class Code(StrEnum):
     BURNED_IN_TEXT = "BURNED_IN_TEXT"
     POLYGLOT = "POLYGLOT"
     NOT_A_SERIES = "NOT_A_SERIES"
+    DERIVED = "DERIVED"
     TOO_LARGE = "TOO_LARGE"
     DECODER_MISSING = "DECODER_MISSING"
     DECODER_CRASH = "DECODER_CRASH"
@@ -56,6 +57,7 @@ DEFAULT_ACTIONS: Mapping[Code, Action] = {
     Code.BURNED_IN_TEXT: "keep",
     Code.POLYGLOT: "keep",
     Code.NOT_A_SERIES: "refuse",
+    Code.DERIVED: "refuse",
     Code.TOO_LARGE: "refuse",
     Code.DECODER_MISSING: "refuse",
     Code.DECODER_CRASH: "refuse",
@@ -66,7 +68,8 @@ DEFAULT_ACTIONS: Mapping[Code, Action] = {
 
 KEEPABLE = frozenset(
     {Code.GAP, Code.UNEVEN_SPACING, Code.GANTRY_TILT, Code.MIXED_ORIENTATION, Code.MISSING_GEOMETRY,
-     Code.SHORT_COVERAGE, Code.LOSSY, Code.BURNED_IN_TEXT, Code.POLYGLOT, Code.NOT_A_SERIES}
+     Code.SHORT_COVERAGE, Code.LOSSY, Code.BURNED_IN_TEXT, Code.POLYGLOT, Code.NOT_A_SERIES,
+     Code.DERIVED}
 )
 """Codes of series whose order and values hold in spite of the finding. The others leave nothing that could be kept."""
 REPAIRABLE = frozenset({Code.DUPLICATE_SLICE})
