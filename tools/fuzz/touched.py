@@ -1,0 +1,90 @@
+"""Which parts of which files a mutation touches: what the oracle needs to say whether a change could be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tools.fuzz.elements import PIXELS, fragments
+from tools.fuzz.grid_mutations import NIFTI_FIELDS
+from tools.fuzz.mutation import Files, Mutation, Splice, header_of, unpack
+
+VALUES, STREAM, PACKED = "voxel values", "compressed stream", "compressed file"
+WIDTHS = {"i": 4, "h": 2, "f": 4, "B": 1}
+
+
+def touched(mutation: Mutation, files: Files) -> set[str]:
+    """Names of elements, header fields, VALUES, STREAM, PACKED; "length" where bytes move."""
+    found: set[str] = set()
+    for splice in mutation.splices:
+        if splice.delete or splice.file_from:
+            found.add("file")
+            continue
+        if splice.drop != len(splice.insert) // 2:
+            found.add("length")
+        found.update(_parts(splice, files[splice.file]) if splice.file in files else ())
+    return found
+
+
+def _parts(splice: Splice, data: bytes) -> Iterator[str]:
+    name = splice.file.lower()
+    stop = len(data) if splice.drop < 0 else splice.at + max(splice.drop, 1)
+    if data[128:132] == b"DICM":
+        yield from _dicom_parts(splice, data, stop)
+    elif name.endswith((".nii", ".hdr")) or (name.endswith(".nii.gz") and splice.layer):
+        yield from _nifti_parts(splice.at, stop)
+    elif name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+        yield from _text_parts(splice.at, stop, data)
+    elif name.endswith((".gz", ".png", ".zraw", ".zip")):
+        yield PACKED  # they hold a checksum
+    elif name.endswith((".raw", ".img", ".bmp", ".tiff", ".gif")):
+        yield VALUES if splice.at >= 64 or name.endswith((".raw", ".img")) else "head"
+    else:
+        yield STREAM if splice.at >= len(data) // 8 else "head"
+
+
+def _dicom_parts(splice: Splice, data: bytes, stop: int) -> Iterator[str]:
+    deflated = b"1.2.840.10008.1.2.1.99" in data[:400]
+    if deflated and not splice.layer:
+        yield PACKED  # deflate has no checksum, but a broken one ends early or leaves broken elements
+        return
+    plain = unpack(data, splice.layer)
+    elements = header_of(data, splice.layer)
+    if splice.at < 132:
+        yield "preamble"
+    for one in elements:
+        if one.start < stop and splice.at < one.end:
+            if one.tag == PIXELS and splice.at >= one.value:
+                yield from _pixel_parts(splice, plain, stop, one)
+            else:
+                yield one.keyword
+
+
+def _pixel_parts(splice: Splice, data: bytes, stop: int, pixels) -> Iterator[str]:
+    if not pixels.undefined:
+        yield VALUES
+        return
+    inside = [span for span in fragments(data, pixels)[1:] if span[0] + 8 <= splice.at and stop <= span[1]]
+    yield STREAM if inside else "fragments"
+
+
+def _nifti_parts(at: int, stop: int) -> Iterator[str]:
+    if stop > 352:
+        yield VALUES
+    for name, (code, offset, count) in NIFTI_FIELDS.items():
+        if at < offset + WIDTHS[code] * count and stop > offset:
+            yield name
+    if at < 352:
+        yield "nifti header"
+
+
+def _text_parts(at: int, stop: int, data: bytes) -> Iterator[str]:
+    mark = data.find(b"\n\n") + 2 if data.startswith(b"NRRD") else data.find(b"\n", data.find(b"ElementDataFile")) + 1
+    end = mark if mark > 1 else len(data)
+    if stop > end:
+        packed = b"encoding: gzip" in data[:end] or b"CompressedData = True" in data[:end]
+        yield PACKED if packed else VALUES
+    place = 0
+    for line in data[:end].split(b"\n"):
+        if at <= place + len(line) and stop > place and line:
+            yield line.partition(b"=" if b"=" in line else b":")[0].strip().decode("latin-1")
+        place += len(line) + 1
