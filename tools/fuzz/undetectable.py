@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tools.fuzz.touched import STREAM, VALUES
 
-GEOMETRY = frozenset({"affine", "positions"})
-VALUES_ONLY = frozenset({"pixels"})
 ONE_FILE = ("us_", "palette", "mr_enhanced", "nifti", "nrrd", "nhdr", "mha", "mhd", "tiff", "gif", "mp4", "avi", "mkv")
 """Cases whose volume is one file: no other slice can contradict its header."""
+PICTURES = ("png", "jpeg", "bmp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A change of only these ``parts`` that comes out as only ``what``, in cases whose names start so."""
+
+    parts: frozenset[str]
+    what: frozenset[str]
+    reason: str
+    cases: tuple[str, ...] = ("",)
 
 
 def why_undetectable(case: str, parts: set[str], what: frozenset[str]) -> str:
     """The reason, or "" where the change must be told. ``parts`` were touched, ``what`` came out different."""
-    one_file = case.startswith(ONE_FILE)
-    for rule_parts, rule_what, only_one_file, reason in RULES:
-        if parts and parts <= rule_parts and what <= rule_what and (one_file or not only_one_file):
-            return reason
+    for rule in RULES:
+        if parts and parts <= rule.parts and what <= rule.what and case.startswith(rule.cases):
+            return rule.reason
     return ""
 
 
-RULES: tuple[tuple[frozenset[str], frozenset[str], bool, str], ...] = (
-    (frozenset({VALUES}), VALUES_ONLY, False, "values of uncompressed pixels: each is as legal as any other"),
-    (frozenset({STREAM}), VALUES_ONLY, False, "bits of a compressed stream without a checksum that still decodes whole"),
+def _rule(parts: str, what: str, reason: str, cases: tuple[str, ...] = ("",)) -> Rule:
+    return Rule(parts=frozenset(parts.split(", ")), what=frozenset(what.split(", ")), reason=reason, cases=cases)
+
+
+RULES = (
+    _rule(VALUES, "pixels", "values of uncompressed pixels: each is as legal as any other"),
+    _rule(STREAM, "pixels", "bits of a compressed stream without a checksum, which still decodes whole"),
+    _rule("Offset, ElementSpacing, TransformMatrix, space origin, space directions, spacings, space",
+          "affine, positions", "a legal place or spacing of a file that says it only once", ONE_FILE),
+    _rule("srow, quatern, pixdim, qform_code, sform_code, xyzt_units, nifti header", "affine, positions",
+          "a legal affine of a NIfTI file whose other form is not set", ("nifti_unset",)),
+    _rule("scl_slope, scl_inter, nifti header, RescaleSlope, RescaleIntercept", "pixels",
+          "a legal scale of the only file of a volume", ONE_FILE),
+    _rule("RescaleSlope", "pixels", "PET is scaled slice by slice", ("pet",)),
+    _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip", ("us_", "palette")),
+    _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
+    _rule("file", "shape, pixels", "pictures of a folder carry no identity and no count", PICTURES),
+    _rule("datatype, nifti header", "pixels", "another data type of the same bits", ONE_FILE),
 )
