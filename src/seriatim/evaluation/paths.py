@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation.scores import Row
+from seriatim.io.source import exists
 
 Parts: TypeAlias = tuple[str, ...]
 Root: TypeAlias = tuple[str, Parts]
@@ -68,7 +69,7 @@ class Paths:
         for one in (place, *place.parents):
             index = self._by_place.get((one, row.get("study_uid", "")), self._by_place.get((one, "")))
             # A relative path may have been written in another working directory: only what is there counts.
-            if index is not None and (path.is_absolute() or one.exists()):
+            if index is not None and (path.is_absolute() or exists(one)):
                 return index
         return None
 
@@ -113,7 +114,7 @@ class Paths:
 
     def _refuse_another(self, row: Row, place: Path) -> None:
         """Two places that both exist are two data sets, however alike their paths end."""
-        if place.exists() and Path(_portable(row["path"])).exists():
+        if exists(place) and exists(Path(_portable(row["path"]))):
             raise ConfigError(
                 f"The scored path {row['path']!r} ends like a path of {self._labels_path}, but that one leads to "
                 f"{place}: these are labels of other data, or of a copy. {REPAIR}"

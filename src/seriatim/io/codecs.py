@@ -18,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from seriatim.errors import DecoderError
 from seriatim.io.dicom_values import get_integer, get_text
+from seriatim.io.source import real_file
 from seriatim.series.findings import Code, Finding, find
 
 Pixels = NDArray[Any]
@@ -125,7 +126,8 @@ def _decode_itk(dataset: Any, _: int, syntax: str, path: Path) -> Pixels:
     if _samples(dataset) != 1 or get_integer(dataset, "NumberOfFrames", 1) > 1 or syntax in VIDEO_SYNTAXES:
         raise _NoDecoderError("SimpleITK is used for single grey slices only")
     itk = importlib.import_module("SimpleITK")
-    array = itk.GetArrayFromImage(itk.ReadImage(str(path)))[0].astype(np.float64)
+    with real_file(path) as real:
+        array = itk.GetArrayFromImage(itk.ReadImage(str(real)))[0].astype(np.float64)
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     return np.asarray(np.rint((array - intercept) / slope).astype(np.int32))
 

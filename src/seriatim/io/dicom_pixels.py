@@ -19,7 +19,7 @@ from seriatim.io.dicom_extent import expected_bytes, find_extent, is_deflated
 from seriatim.io.dicom_mosaic import find_mosaic
 from seriatim.io.dicom_rescale import Rescale, rescale_of
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_text, reading
-from seriatim.io.source import open_file
+from seriatim.io.source import check_whole, open_file
 from seriatim.io.values import SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
@@ -77,12 +77,15 @@ def _read_file(path: Path) -> Any:
         dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         if is_deflated(dataset):
             file.seek(0)
-            return pydicom.dcmread(file, force=True)
+            dataset = pydicom.dcmread(file, force=True)
+            check_whole(file)
+            return dataset
         extent = find_extent(file, dataset)
         if extent is None or not extent.whole:
             raise DecoderError(f"{path} is truncated: its pixel data is not whole. Copy or export it again.")
         file.seek(extent.start)
         value = file.read(extent.end - extent.start)
+        check_whole(file)
     if len(value) < extent.end - extent.start:
         raise DecoderError(f"{path} was cut while it was read. Copy or export it again.")
     dataset.add_new(extent.keyword, "OB" if extent.encapsulated else extent.vr, value)

@@ -13,7 +13,7 @@ from seriatim.io.dicom_header import read_planes
 from seriatim.io.dicom_kinds import NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
-from seriatim.io.walk import find_files, identify, natural_key
+from seriatim.io.walk import identify_files, natural_key
 from seriatim.series.findings import Action, Code, check_actions
 from seriatim.series.series import Inventory, Series, Skipped
 
@@ -41,13 +41,12 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) 
     check_actions(actions or {})
     root = Path(path)
     by_kind: dict[str, list[Path]] = defaultdict(list)
-    skipped = []
-    for file in find_files(root):
-        found = identify(file, named=file == root)
-        if found.kind is None:
-            skipped.append(Skipped(path=file, reason=found.reason))
+    files, skipped = identify_files(root)
+    for file in files:
+        if file.kind is None:
+            skipped.append(Skipped(path=file.path, reason=file.reason))
         else:
-            by_kind[found.kind].append(file)
+            by_kind[file.kind].append(file.path)
     series: list[Series] = []
     for some, left in (_find_dicom(by_kind["dicom"], root=root), _find_grids(by_kind), _find_frames(by_kind)):
         series += some

@@ -13,6 +13,7 @@ from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files
 from seriatim.io.grid import Grid, series_of_grid
 from seriatim.io.refused import find_or_refuse
+from seriatim.io.source import exists, open_file, real_file, size_of
 from seriatim.io.values import as_whole
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import LPS_TO_RAS
@@ -38,10 +39,11 @@ def read_grid(path: Path) -> Grid:
     Raises:
         InputError: SimpleITK cannot read the header.
     """
-    reader = _reader(path)
+    with real_file(path) as real:
+        reader = _reader(real)
     size = (*reader.GetSize(), 1, 1, 1)
     volumes = int(np.prod(size[3:]))
-    bodies = [body for ending in BODY_ENDINGS if (body := path.with_suffix(ending)).exists()]
+    bodies = [body for ending in BODY_ENDINGS if exists(body := path.with_suffix(ending))]
     format_: Format = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
     findings = _check(reader, path, size)
     return Grid(path=path, format=format_, digest=digest_files([path, *bodies]), columns=size[0], rows=size[1],
@@ -56,11 +58,12 @@ def read_itk(series: Series) -> Volume:
         DecoderError: the file is truncated or damaged.
     """
     itk = importlib.import_module("SimpleITK")
-    reader = _reader(series.path)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise DecoderError(f"{series.path} cannot be decoded: {_last_line(error)}. Copy it again.") from error
+    with real_file(series.path) as real:
+        reader = _reader(real)
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise DecoderError(f"{series.path} cannot be decoded: {_last_line(error)}. Copy it again.") from error
     array = itk.GetArrayViewFromImage(image)
     colour = reader.GetNumberOfComponents() == 3
     shape = array.shape[-3:] if colour else array.shape[-2:]
@@ -116,10 +119,9 @@ def _bytes_per_value(kind: str) -> int:
 
 def _raw_bytes(path: Path) -> int | None:
     """The bytes of uncompressed voxels kept in the header's own file; None where they are elsewhere or compressed."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
+    with open_file(path) as file:
+        head, size = file.read(1 << 16), size_of(file)
     lowered = head.lower()
-    size = path.stat().st_size
     if lowered.startswith(b"nrrd"):
         plain = b"encoding: raw" in lowered and b"data file" not in lowered and b"\n\n" in head
         return size - head.index(b"\n\n") - 2 if plain else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from seriatim.errors import ConfigError
+from seriatim.io.source import exists
 
 Row = Mapping[str, str]
 
@@ -75,6 +76,6 @@ def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case
                 f"Manifest line {line}: {column!r} is empty. Every series needs its path and its patient."
             )
     path = (folder / row["path"]).resolve()
-    if not path.exists():
+    if not exists(path):
         raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")
     return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""))

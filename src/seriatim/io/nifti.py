@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.errors import DecoderError, InputError
+from seriatim.io.archive import stamp_of
 from seriatim.io.content import digest_files
 from seriatim.io.grid import Grid, series_of_grid
 from seriatim.io.nifti_header import DATATYPES, HEADER_BYTES, MAX_VOXELS, VECTOR_INTENTS, Header, parse_header
 from seriatim.io.refused import RefusedFileError, find_or_refuse
-from seriatim.io.source import open_file, read_bytes
+from seriatim.io.source import exists, open_file, read_bytes, size_of
 from seriatim.io.values import as_whole
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Series, Volume
@@ -88,7 +91,7 @@ def body_of(path: Path, header: Header) -> Path:
         return path
     stem = path.name[: path.name.lower().rindex(".hdr")] if ".hdr" in path.name.lower() else path.name.split(".")[0]
     for ending in (".img", ".img.gz", ".IMG", ".IMG.GZ"):
-        if (body := path.with_name(stem + ending)).exists():
+        if exists(body := path.with_name(stem + ending)):
             return body
     raise RefusedFileError(Code.TRUNCATED, f"{path.name} is the header of {stem}.img, which is missing. Put it beside.")
 
@@ -116,13 +119,13 @@ def _held_bytes(body: Path, needed: int) -> int:
     with open_file(body) as file:
         zipped = file.read(2) == GZIP
         if not zipped:
-            return body.stat().st_size
+            return size_of(file)
         file.seek(-4, 2)
         if int.from_bytes(file.read(4), "little") == needed % (1 << 32):
             return needed
     held = 0
     try:
-        with gzip.open(body) as stream:
+        with _open(body) as stream:
             while part := stream.read(1 << 22):
                 held += len(part)
     except BROKEN:
@@ -130,18 +133,19 @@ def _held_bytes(body: Path, needed: int) -> int:
     return held
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     with open_file(path) as file:
         zipped = file.read(2) == GZIP
-    return gzip.open(path) if zipped else path.open("rb")
+        file.seek(0)
+        yield gzip.GzipFile(fileobj=file) if zipped else file
 
 
 def _read_bytes(body: Path, offset: int, count: int, *, cached: bool) -> bytes:
     try:
         with _open(body) as file:
             if cached and isinstance(file, gzip.GzipFile):
-                stat = body.stat()
-                raw = _unzip(body, stat.st_mtime_ns, stat.st_size)[offset : offset + count]
+                raw = _unzip(body, *stamp_of(body))[offset : offset + count]
             else:
                 file.seek(offset)
                 raw = file.read(count)

@@ -14,6 +14,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.refused import find_or_refuse
+from seriatim.io.source import open_file
 from seriatim.io.values import SliceWriter
 from seriatim.io.walk import natural_key
 from seriatim.series.findings import Code, Finding, find
@@ -39,7 +40,7 @@ def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, s
     broken = []
     for path in ordered:
         try:
-            with Image.open(path) as image:
+            with open_file(path) as file, Image.open(file) as image:
                 sizes[path] = image.size
         except BROKEN as error:
             broken.append((path, f"unreadable picture: {type(error).__name__}"))
@@ -70,7 +71,7 @@ def find_pages(path: Path) -> list[Series]:
 
 def _find_pages(path: Path) -> Series:
     try:
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             size, animated = image.size, image.format == "GIF"
             durations = [_seconds(frame) if animated else 1.0 for frame in ImageSequence.Iterator(image)]
     except BROKEN as error:
@@ -84,7 +85,7 @@ def _find_pages(path: Path) -> Series:
 def count_pages(path: Path) -> int:
     """The pages of a TIFF, 1 where it cannot be opened."""
     try:
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             return int(getattr(image, "n_frames", 1))
     except BROKEN:
         return 1
@@ -117,7 +118,7 @@ def _decode(series: Series) -> Iterator[NDArray[Any]]:
     for path, group in groupby(series.instances, key=lambda instance: instance.path):
         instances = list(group)
         try:
-            with Image.open(path) as image:
+            with open_file(path) as file, Image.open(file) as image:
                 for instance in instances:
                     if instance.frame is not None:
                         image.seek(instance.frame)

@@ -1,19 +1,33 @@
-"""The one place where input files are opened for reading their bytes."""
+"""The one place where input files are opened for reading their bytes: files on disk, and members of ZIP archives."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
+from shutil import copyfileobj
 from typing import BinaryIO
+
+from seriatim.io.archive import archive_above, open_member
+from seriatim.io.zip_member import MemberStream
 
 
 def open_file(path: Path) -> BufferedReader | BytesIO:
-    """The bytes of a file of an inventory, to read and to seek in.
+    """The bytes of a file of an inventory, to read and to seek in. A real file wins over a member of an archive.
 
     Raises:
         OSError: there is no such file, or it cannot be opened.
     """
-    return path.open("rb")
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        member = open_member(path)
+        if member is None:
+            raise
+        return member
 
 
 def read_bytes(path: Path) -> bytes:
@@ -28,3 +42,32 @@ def size_of(file: BinaryIO) -> int:
     end = file.seek(0, 2)
     file.seek(place)
     return end
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or a folder at a path, on disk or in an archive."""
+    return path.exists() or archive_above(path) is not None
+
+
+def check_whole(file: BinaryIO) -> None:
+    """Read a member of an archive to its end, so that its checksum is compared; files on disk have none.
+
+    Raises:
+        OSError: the member is damaged.
+    """
+    raw = getattr(file, "raw", None)
+    if isinstance(raw, MemberStream):
+        raw.check()
+
+
+@contextmanager
+def real_file(path: Path) -> Iterator[Path]:
+    """A path for readers that take nothing else: the file itself, or a private copy of a member with a name of ours."""
+    if os.path.lexists(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="seriatim-") as folder, open_file(path) as member:
+        copy = Path(folder) / f"volume{path.suffix.lower()[:8] if path.suffix[1:].isalnum() else ''}"
+        with copy.open("xb") as file:
+            copyfileobj(member, file, 1 << 20)
+        yield copy

@@ -13,10 +13,13 @@ from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.pictures import drop_equal_colours
 from seriatim.io.refused import find_or_refuse
+from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series, Volume
 
 DEFAULT_FRAMES_PER_S = 25.0
+NO_OTHER_FILES = {"protocol_whitelist": "none"}
+"""A playlist inside a media file could name other files, or addresses: nothing but the file itself is opened."""
 
 
 def find_clip(path: Path) -> list[Series]:
@@ -60,7 +63,7 @@ def read_clip(series: Series) -> Volume:
     array = np.empty((len(series.instances), series.rows, series.columns, 3), dtype=np.uint8)
     count = 0
     try:
-        with av.open(str(series.path)) as container:
+        with open_file(series.path) as file, av.open(file, options=NO_OTHER_FILES) as container:
             for frame in container.decode(video=0):
                 if count < len(array):
                     array[count] = frame.to_ndarray(format="rgb24")
@@ -79,7 +82,7 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
     size = (0, 0)
     findings: list[Finding] = []
     try:
-        with av.open(str(path)) as container:
+        with open_file(path) as file, av.open(file, options=NO_OTHER_FILES) as container:
             if not container.streams.video:
                 raise InputError("a media file without a video stream")
             stream = container.streams.video[0]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from seriatim.errors import InputError
-from seriatim.io.source import open_file
+from seriatim.io.archive import STARTS, archive_above, is_neutral, list_members
+from seriatim.io.source import exists, open_file
+from seriatim.series.series import Skipped
 
-Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video"]
+Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video", "archive"]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 HEAD_BYTES = 352
 RAW_DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
-ARCHIVES = (b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!")
+ARCHIVES = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
+            b"\x28\xb5\x2f\xfd": "zstd", b"ustar": "tar"}
 ITK_NAMES = (".mha", ".mhd", ".nrrd", ".nhdr")
 VIDEO_NAMES = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".mkv", ".wmv")
 BODIES = {".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".img": (".hdr",)}
@@ -34,26 +36,88 @@ class Found:
     reason: str = ""
 
 
-def find_files(root: Path) -> list[Path]:
-    """Every file at or below ``root``, sorted by path. Linked folders are followed once.
+def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
+    """Every file at or below ``root``, sorted by path; and what was not entered, with the reason.
+
+    Links are never followed below ``root``: what they lead to inside it is found in its own place, and what lies
+    outside was not asked for. Archives on disk are one file here; ``identify_files`` looks into them.
 
     Raises:
         InputError: there is nothing at ``root``.
     """
     if not root.exists():
-        raise InputError(f"{root} does not exist. Give the path of a file or a folder.")
-    return [root] if not root.is_dir() else sorted(_walk(root))
+        files, skipped = _find_members(root, archive_above(root))
+        if not files:
+            raise InputError(f"{root} does not exist. Give the path of a file or a folder.")
+        return files, skipped
+    if not root.is_dir():
+        return [root], []
+    return _walk(root)
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
+def identify_files(root: Path) -> tuple[list[Found], list[Skipped]]:
+    """What each file at or below ``root`` is, the members of ZIP archives included; and what was not entered."""
+    files, skipped = find_files(root)
+    found: list[Found] = []
+    waiting = [identify(path, named=path == root) for path in reversed(files)]
+    while waiting:
+        one = waiting.pop()
+        if one.kind != "archive":
+            found.append(one)
             continue
-        seen.add(real)
-        yield from (Path(folder, name) for name in names)
+        members, left = _find_members(one.path, one.path)
+        skipped += left
+        waiting += [identify(path) for path in reversed(members)]
+    return found, skipped
+
+
+def _find_members(root: Path, archive: Path | None) -> tuple[list[Path], list[Skipped]]:
+    """The members of an archive at or below ``root``, which is the archive or in it."""
+    if archive is None:
+        return [], []
+    try:
+        listed = list_members(archive)
+    except OSError as error:
+        return [], [Skipped(path=archive, reason=tell(error))]
+    inner = root.relative_to(archive).parts
+    prefix = "".join(f"{part}/" for part in inner)
+    members = [archive / name for name in sorted(listed.members) if f"{name}/".startswith(prefix)]
+    skipped = [Skipped(path=archive / name, reason=reason) for name, reason in listed.refused.items()
+               if f"{name}/".startswith(prefix)]
+    return members, skipped
+
+
+def _walk(root: Path) -> tuple[list[Path], list[Skipped]]:
+    inside = Path(os.path.realpath(root))
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            skipped.append(Skipped(path=folder, reason=f"a folder that cannot be opened: {tell(error)}"))
+            continue
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                skipped.append(Skipped(path=path, reason=_tell_link(path, inside)))
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            else:
+                files.append(path)
+    return sorted(files), skipped
+
+
+def _tell_link(path: Path, inside: Path) -> str:
+    real = Path(os.path.realpath(path))
+    if not os.path.lexists(real):
+        return "a link that leads nowhere"
+    if real.is_relative_to(inside):
+        return "a link; what it leads to is found in its own place"
+    return "a link that leads out of the folder: not followed. Give what it leads to as the input."
 
 
 def identify(path: Path, *, named: bool = False) -> Found:
@@ -62,16 +126,23 @@ def identify(path: Path, *, named: bool = False) -> Found:
     if not named and (path.name.startswith((".", "._")) or any(part in SYSTEM_FILES for part in lowered)):
         return Found(path=path, kind=None, reason="hidden or system file")
     try:
-        if not path.is_file():
+        if path.exists() and not path.is_file():  # a pipe or a device could block for ever
             return Found(path=path, kind=None, reason="not a regular file")
         with open_file(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        return Found(path=path, kind=None, reason=f"cannot be opened: {error.strerror}")
+        return Found(path=path, kind=None, reason=f"cannot be opened: {tell(error)}")
     if not head:
         return Found(path=path, kind=None, reason="empty file")
     kind, reason = _identify_head(path, head)
+    if kind in ("picture", "tiff") and is_neutral(path):
+        return Found(path=path, kind=None, reason="a picture whose name in the archive cannot be used to order it")
     return Found(path=path, kind=kind, reason=reason)
+
+
+def tell(error: OSError) -> str:
+    """What went wrong, without the path."""
+    return error.strerror or str(error)
 
 
 def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
@@ -83,10 +154,13 @@ def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
     if name.endswith(ITK_NAMES) or head.startswith(b"NRRD000"):
         return "itk", ""
     for ending, headers in BODIES.items():
-        if name.endswith(ending) and any(path.with_suffix(header).exists() for header in headers):
+        if name.endswith(ending) and any(exists(path.with_suffix(header)) for header in headers):
             return None, "pixel data of the header file beside it"
-    if head.startswith(ARCHIVES):
-        return None, "archive: unpack it first"
+    if head.startswith(STARTS):
+        return "archive", ""
+    for start, archive in ARCHIVES.items():
+        if head.startswith(start) or (archive == "tar" and head[257:262] == b"ustar"):
+            return None, f"a {archive} archive: unpack it, or pack it as ZIP"
     return _identify_picture(name, head)
 
 
