@@ -38,8 +38,7 @@ def test_links_are_never_followed(tmp_path: Path) -> None:
         "folder_out", "file_out.dcm", "up", "rootish"
     }
     assert {name for name, reason in told.items() if "own place" in reason} == {"folder_in", "file_in.dcm"}
-    assert told["broken"] == "a link that leads nowhere"
-    assert "loop" in told
+    assert {told["broken"], told["loop"]} == {"a link that leads nowhere"}
 
 
 def test_a_link_that_is_named_itself_is_read(tmp_path: Path) -> None:
@@ -49,15 +48,11 @@ def test_a_link_that_is_named_itself_is_read(tmp_path: Path) -> None:
     assert len(read_volume(series).array) == 4
 
 
-def test_pipes_and_sockets_are_not_opened(tmp_path: Path) -> None:
+def test_pipes_and_sockets_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe.dcm")
     with socket.socket(socket.AF_UNIX) as listener:
-        monkey = os.getcwd()
-        os.chdir(tmp_path)  # the address of a socket is short
-        try:
-            listener.bind("socket.dcm")
-        finally:
-            os.chdir(monkey)
+        monkeypatch.chdir(tmp_path)  # the address of a socket is short
+        listener.bind("socket.dcm")
         assert reasons(tmp_path) == {"pipe.dcm": "not a regular file", "socket.dcm": "not a regular file"}
     assert find_series(tmp_path / "pipe.dcm").skipped[0].reason == "not a regular file"
 
@@ -93,6 +88,7 @@ def test_a_file_that_vanishes_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
     assert reasons(tmp_path) == {"IM0002.dcm": "cannot be opened: No such file or directory"}
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value")
 def test_a_dicomdir_is_left_out_and_its_references_are_not_followed(tmp_path: Path) -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage

@@ -31,7 +31,8 @@ def pack_members(archive: Path, members: Iterable[tuple[str, bytes]], *, method:
 
 def craft(members: Iterable[tuple[bytes, bytes, dict[str, int]]], *, comment: bytes = b"") -> bytes:
     """An archive byte by byte: (name, data, changes to ``flags``, ``method``, ``crc``, ``size``, ``packed``, ``mode``,
-    ``offset``) per member; ``deflate=1`` packs the data."""
+    ``offset``) per member; ``deflate=1`` packs the data.
+    """
     body, directory, count = b"", b"", 0
     for name, data, changes in members:
         packed = data
@@ -41,7 +42,8 @@ def craft(members: Iterable[tuple[bytes, bytes, dict[str, int]]], *, comment: by
             packed, method = packer.compress(data) + packer.flush(), 8
         values = {"flags": 0, "method": method, "crc": zlib.crc32(data), "size": len(data), "packed": len(packed),
                   "mode": 0o100644, "offset": len(body), **changes}
-        shared = (20, values["flags"], values["method"], 0, 0x21, values["crc"], values["packed"], values["size"], len(name))
+        numbers = (values["crc"], values["packed"], values["size"], len(name))
+        shared = (20, values["flags"], values["method"], 0, 0x21, *numbers)
         body += struct.pack("<4s5H3L2H", b"PK\3\4", *shared, 0) + name + packed
         directory += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20 + (3 << 8), *shared, 0, 0, 0, 0, values["mode"] << 16,
                                  values["offset"]) + name

@@ -113,7 +113,7 @@ def _walk(root: Path) -> tuple[list[Path], list[Skipped]]:
 
 def _tell_link(path: Path, inside: Path) -> str:
     real = Path(os.path.realpath(path))
-    if not os.path.lexists(real):
+    if not real.exists():
         return "a link that leads nowhere"
     if real.is_relative_to(inside):
         return "a link; what it leads to is found in its own place"
