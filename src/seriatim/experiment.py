@@ -31,6 +31,8 @@ class DataSettings(Settings):
     """The column with the fold, used when `fold` is given."""
     fold: str | None = None
     """Leave this fold out as the test split; validation is drawn from the others, by patient."""
+    folds: int | None = Field(default=None, ge=2)
+    """Make so many folds (0, 1, ...) by patient and alike in labels, where the manifest has no column of folds."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """The share of training patients that validates, where the manifest does not say which."""
     findings: dict[Code, Action] = Field(default_factory=dict)

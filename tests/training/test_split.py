@@ -7,7 +7,7 @@ import pytest
 from seriatim.errors import ConfigError
 from seriatim.experiment import DataSettings
 from seriatim.io.manifest import Case
-from seriatim.training.split import assign_splits, prove_split
+from seriatim.training.split import assign_folds, assign_splits, prove_split
 
 
 def make_cases(rows: list[dict[str, str]]) -> list[Case]:
@@ -62,7 +62,7 @@ def test_drawn_validation_depends_on_the_seed_and_not_on_the_row_order() -> None
     ("rows", "options", "message"),
     [
         ([{"patient": "a", "split": "trian"}], {}, "'trian'; legal are"),
-        ([{"patient": "a", "fold": "0"}], {"fold": "7"}, "fold=7 is not in"),
+        ([{"patient": "a", "fold": "0"}], {"fold": "7"}, "fold=7 is none of"),
         ([{"patient": "a"}], {"fold": "0"}, "no column 'fold'"),
         ([{"patient": "a", "split": "test"}, {"patient": "b", "split": "test"}], {}, "No series is left for train"),
     ],
@@ -70,3 +70,27 @@ def test_drawn_validation_depends_on_the_seed_and_not_on_the_row_order() -> None
 def test_mistakes_name_the_value_and_the_repair(rows: list[dict[str, str]], options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         assign_splits(make_cases(rows), settings(**options), strata=["0"] * len(rows), seed=0)
+
+
+def test_drawn_folds_are_alike_in_labels_and_in_size_and_keep_patients_together() -> None:
+    rows = [{"patient": f"p{index // 2:02}"} for index in range(62)]
+    strata = ["1" if index // 2 % 3 == 0 else "0" for index in range(62)]
+    folds = assign_folds(make_cases(rows), settings(folds=5), strata=strata, seed=3)
+    assert set(folds) == set("01234")
+    assert all(folds[index] == folds[index + 1] for index in range(0, 62, 2))
+    sizes = [folds.count(fold) for fold in "01234"]
+    of_positives = [own for own, stratum in zip(folds, strata, strict=True) if stratum == "1"]
+    positives = [of_positives.count(fold) for fold in "01234"]
+    assert max(sizes) - min(sizes) <= 2
+    assert max(positives) - min(positives) <= 2
+    shuffled = make_cases(rows[::-1])
+    again = assign_folds(shuffled, settings(folds=5), strata=strata[::-1], seed=3)
+    assert again[::-1] == folds
+    assert assign_folds(make_cases(rows), settings(folds=5), strata=strata, seed=4) != folds
+
+
+def test_folds_are_made_only_where_the_manifest_has_none() -> None:
+    cases = make_cases([{"patient": "a", "fold": "0"}, {"patient": "b", "fold": "1"}])
+    with pytest.raises(ConfigError, match=r"leave data\.folds out"):
+        assign_folds(cases, settings(folds=2), strata=["0", "1"], seed=0)
+    assert assign_folds(cases, settings(), strata=["0", "1"], seed=0) == ["0", "1"]

@@ -60,15 +60,16 @@ def run(
     settings = build_settings(EvaluationSettings, given, where="evaluate")
     evaluation = evaluate(scores, settings=settings, output=output)
     console = Console()
-    for line in _summarise(evaluation):
+    for line in summarise(evaluation):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(_tabulate(evaluation))
+    console.print(tabulate(evaluation))
     console.print(f"Written to {output}", markup=False, highlight=False, soft_wrap=True)
     if not len(evaluation.samples.labels):
         raise typer.Exit(Exit.NOTHING_USABLE)
 
 
-def _summarise(evaluation: Evaluation) -> list[str]:
+def summarise(evaluation: Evaluation) -> list[str]:
+    """What was evaluated and what was not, line by line."""
     from seriatim.evaluation.join import LEFT_OUT, TRAINED_ON
 
     joined, evaluated = evaluation.joined, len(evaluation.samples.labels)
@@ -90,7 +91,8 @@ def _summarise(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _tabulate(evaluation: Evaluation) -> Table:
+def tabulate(evaluation: Evaluation) -> Table:
+    """Every figure with its interval."""
     from rich import box
     from rich.table import Table
 

@@ -1,5 +1,5 @@
 """Batch scoring of folders: every series a row, nothing lost."""
 
-from seriatim.scoring.batch import score
+from seriatim.scoring.batch import score, score_series
 
-__all__ = ["score"]
+__all__ = ["score", "score_series"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,7 @@ from seriatim.io import find_series
 from seriatim.io.outputs import make_folder, write_json
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
-from seriatim.series import Code, Prediction
+from seriatim.series import Code, Prediction, Series, Skipped
 from seriatim.series.findings import Action
 from seriatim.trained import Model, load_model, read_splits
 
@@ -58,18 +58,7 @@ def score(
     policy = {**loaded.experiment.data.findings, **(actions or {})}
     inventory = find_series(path, policy)
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
-    counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
-    prefix = "value" if loaded.experiment.task.target == "regression" else "probability"
-    names, per_slice = loaded.task.class_names, loaded.task.scores_slices
-    splits = read_splits(loaded.path)
-    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice, splits=splits) as tables:
-        tables.add_skipped(inventory.skipped)
-        for done, series in enumerate(asked, start=1):
-            prediction = score_one(series, loaded)
-            counts[prediction.status] += 1
-            tables.add(prediction)
-            if report is not None:
-                report(done, len(asked), prediction)
+    counts = _write_tables(asked, loaded, folder, skipped=inventory.skipped, report=report)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}
     counted = {**total, "files_skipped": len(inventory.skipped)}
     summary = {
@@ -79,6 +68,45 @@ def score(
     }
     write_json(folder / "run.json", summary)
     return summary
+
+
+def score_series(
+    series: Sequence[Series], *, model: Path | str | Model, output: Path | str, device: str = "auto"
+) -> dict[str, Any]:
+    """Score series that are found already, and write the same tables as ``score``.
+
+    Raises:
+        ModelError: the model is incomplete, changed or does not fit.
+        OutputError: ``output`` cannot be written.
+    """
+    started = perf_counter()
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    folder = make_folder(Path(output))
+    counts = _write_tables(series, loaded, folder)
+    counted = {"discovered": len(series), **counts, "not_asked_for": 0, "files_skipped": 0}
+    summary = describe_run(loaded, counts=counted, seconds=perf_counter() - started)
+    write_json(folder / "run.json", summary)
+    return summary
+
+
+def _write_tables(
+    asked: Sequence[Series], model: Model, folder: Path, *, skipped: Sequence[Skipped] = (),
+    report: Report | None = None,
+) -> Counter[str]:
+    """Score one series after the other into the tables; how many ended in each status."""
+    counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
+    prefix = "value" if model.experiment.task.target == "regression" else "probability"
+    names, per_slice = model.task.class_names, model.task.scores_slices
+    splits = read_splits(model.path)
+    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice, splits=splits) as tables:
+        tables.add_skipped(skipped)
+        for done, series in enumerate(asked, start=1):
+            prediction = score_one(series, model)
+            counts[prediction.status] += 1
+            tables.add(prediction)
+            if report is not None:
+                report(done, len(asked), prediction)
+    return counts
 
 
 def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:

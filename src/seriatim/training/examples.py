@@ -20,7 +20,7 @@ from seriatim.series import Series
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import refuse_modality
-from seriatim.training.split import Split, assign_splits, prove_split
+from seriatim.training.split import Split, assign_folds, assign_splits, prove_split
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +85,7 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     data = experiment.data
     cases = read_manifest(data.manifest, patient=data.patient)
     labels = _encode_labels(cases, task, manifest=data.manifest)
-    numbers = experiment.task.target == "regression"
-    strata = ["" if numbers else str(label) for label in labels]
-    splits = assign_splits(cases, data, strata=strata, seed=experiment.seed)
+    splits = assign_splits(cases, data, strata=_strata(labels, experiment), seed=experiment.seed)
     columns = experiment.task.slice_labels or experiment.task.labels
     slice_labels = read_slice_labels(data.slice_labels, labels=columns) if data.slice_labels else SliceLabels()
     used: list[Example] = []
@@ -116,6 +114,33 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
                        len(slice_labels))
     proof = {**prove_split(cases, splits), "labels_sha256": _digest(used)}
     return Examples(used=tuple(used), left_out=tuple(left_out), proof=proof)
+
+
+def fold_table(experiment: Experiment) -> list[dict[str, str]]:
+    """``path``, ``patient`` and ``fold`` of every manifest row, in its order.
+
+    Raises:
+        ConfigError: the manifest or a label is wrong, or there are no folds.
+    """
+    data = experiment.data
+    cases = read_manifest(data.manifest, patient=data.patient)
+    strata = _strata(_encode_labels(cases, experiment.task.build(), manifest=data.manifest), experiment)
+    folds = assign_folds(cases, data, strata=strata, seed=experiment.seed)
+    return [
+        {"path": case.row["path"], "patient": case.patient, "fold": fold}
+        for case, fold in zip(cases, folds, strict=True)
+    ]
+
+
+def held_out_series(experiment: Experiment) -> list[Series]:
+    """The usable series of the test split, found from headers."""
+    examples = gather_examples(experiment, experiment.task.build(), check=lambda _: None)
+    return [example.series for example in examples.of("test")]
+
+
+def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[str]:
+    """What splits and folds are alike in: the labels; nothing where these are numbers."""
+    return ["" if experiment.task.target == "regression" else str(label) for label in labels]
 
 
 def _pick(case: Case, experiment: Experiment) -> Series:

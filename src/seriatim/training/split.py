@@ -32,7 +32,10 @@ def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence
     Raises:
         ConfigError: a split or fold is unknown or empty, or a patient stands in two splits.
     """
-    splits = _from_folds(cases, data) if data.fold is not None else _from_column(cases, data)
+    if data.fold is not None:
+        splits = _from_folds(assign_folds(cases, data, strata=strata, seed=seed), data)
+    else:
+        splits = _from_column(cases, data)
     refuse_overlap(cases, splits)
     if "val" not in splits:
         splits = _draw_validation(cases, splits, strata=strata, fraction=data.validation_fraction, seed=seed)
@@ -77,11 +80,45 @@ def prove_split(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _from_folds(cases: Sequence[Case], data: DataSettings) -> list[Split]:
-    folds = [_cell(case, data.fold_column).removesuffix(".0") for case in cases]  # as pandas writes whole numbers
+def assign_folds(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[str], seed: int) -> list[str]:
+    """The fold of every case: from the manifest's column, or drawn by patient and alike in ``strata``.
+
+    Raises:
+        ConfigError: there is neither a column of folds nor ``data.folds``, or both, or a patient stands in two folds.
+    """
+    if data.fold_column in cases[0].row:
+        if data.folds is not None:
+            raise ConfigError(f"The manifest has a column {data.fold_column!r}: leave data.folds out.")
+        folds = [_cell(case, data.fold_column).removesuffix(".0") for case in cases]  # as pandas writes whole numbers
+        refuse_overlap(cases, folds)
+        return folds
+    if data.folds is None:
+        raise ConfigError(
+            f"The manifest has no column {data.fold_column!r}; it has {', '.join(cases[0].row)}. Add it, or let folds "
+            "be made: data.folds=5."
+        )
+    return _draw_folds(cases, strata=strata, count=data.folds, seed=seed)
+
+
+def _draw_folds(cases: Sequence[Case], *, strata: Sequence[str], count: int, seed: int) -> list[str]:
+    """Deal the patients of each stratum out to the folds in turn; a patient's first label counts."""
+    stratum_of: dict[str, str] = {}
+    for case, stratum in zip(cases, strata, strict=True):
+        stratum_of.setdefault(case.patient, stratum)
+    if len(stratum_of) < count:
+        raise ConfigError(f"data.folds={count} needs as many patients; there are {len(stratum_of)}. Ask for fewer.")
+    generator = np.random.default_rng(seed)
+    fold_of: dict[str, str] = {}
+    for stratum in sorted(set(stratum_of.values())):
+        patients = sorted(patient for patient, own in stratum_of.items() if own == stratum)
+        for index in generator.permutation(len(patients)):
+            fold_of[patients[index]] = str(len(fold_of) % count)
+    return [fold_of[case.patient] for case in cases]
+
+
+def _from_folds(folds: Sequence[str], data: DataSettings) -> list[Split]:
     if data.fold not in folds:
-        raise ConfigError(f"data.fold={data.fold} is not in the column {data.fold_column!r}; it has {_listed(folds)}.")
-    refuse_overlap(cases, folds)
+        raise ConfigError(f"data.fold={data.fold} is none of the folds, which are {_listed(folds)}.")
     return ["test" if fold == data.fold else "train" for fold in folds]
 
 

@@ -1,0 +1,42 @@
+"""seriatim crossval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="The YAML of the run.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The folder for the folds and the evaluation.", show_default=False)],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Folds at a time, each in a process of its own.")] = 1,
+) -> None:
+    """Cross-validate: train without each fold in turn, score what was left out, evaluate all of it together.
+
+    The folds are the manifest's column `fold`, or made by patient: `--set data.folds=5`. Stopped, it goes on where it
+    was when called again.
+
+    Example: `seriatim crossval configs/ct_ich.yaml --output runs/ct_ich_folds`
+    """
+    from rich.console import Console
+
+    from seriatim.cli.evaluate import summarise, tabulate
+    from seriatim.crossval import cross_validate
+    from seriatim.experiment import Experiment
+
+    experiment = Experiment.read(config, set_ or ())
+    result = cross_validate(experiment, output, jobs=jobs, report=_tell)
+    console = Console()
+    for line in summarise(result.evaluation):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(tabulate(result.evaluation))
+    console.print(f"Written to {output / 'evaluation'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(fold: str, done: int, count: int) -> None:
+    typer.echo(f"fold {fold}: finished, {done} of {count}", err=True)

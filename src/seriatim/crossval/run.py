@@ -1,0 +1,123 @@
+"""Train, score and evaluate every fold of an experiment; a fold that is finished is not done again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation import Evaluation, EvaluationSettings, evaluate
+from seriatim.experiment import Experiment
+from seriatim.io.manifest import read_table
+from seriatim.io.outputs import make_folder, write_csv, write_json
+from seriatim.scoring import score_series
+from seriatim.settings import build_settings
+from seriatim.training import fold_table, held_out_series, train
+
+RECORD = "crossval.json"
+Report = Callable[[str, int, int], None]
+"""(the fold that is finished, folds finished, folds in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossValidation:
+    """What a cross-validation made: the folder of each fold, and the evaluation of all pooled."""
+
+    folders: dict[str, Path]
+    evaluation: Evaluation
+
+
+def cross_validate(
+    experiment: Experiment, output: Path, *, jobs: int = 1, report: Report | None = None
+) -> CrossValidation:
+    """Run all folds of an experiment into ``output`` and evaluate their held-out series together.
+
+    The folds are those of the manifest's fold column, or ``data.folds`` made by patient. Each fold has a folder with
+    its ``run`` and its ``scores``; ``folds.csv`` says which series is in which; ``evaluation`` holds the figures of
+    all. Called again after a stop, it goes on where it was.
+
+    Args:
+        experiment: with or without ``data.fold``, which is ignored.
+        output: the folder; made where it does not exist.
+        jobs: folds run at a time, each in a process of its own with its share of the cores.
+        report: told after every fold.
+
+    Raises:
+        ConfigError: there are no folds, a setting or label is wrong, or ``output`` holds other settings.
+        InputError: a fold has no usable series.
+    """
+    table = fold_table(experiment)
+    names = list(dict.fromkeys(row["fold"] for row in table))
+    _open(output, experiment, table=table, folds=names)
+    folders = {name: output / f"fold{name}" for name in names}
+    waiting = [name for name in names if not (folders[name] / "scores" / "run.json").is_file()]
+    done = len(names) - len(waiting)
+    for name in _run_folds(experiment, {name: folders[name] for name in waiting}, jobs=jobs):
+        done += 1
+        if report is not None:
+            report(name, done, len(names))
+    tables = [folder / "scores" / "scores.csv" for folder in folders.values()]
+    evaluation = evaluate(tables, settings=_evaluation_settings(experiment), output=output / "evaluation")
+    return CrossValidation(folders=folders, evaluation=evaluation)
+
+
+def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str]], folds: Sequence[str]) -> None:
+    """Write down what is run, or check that the folder holds the same."""
+    make_folder(output)
+    settings = experiment.model_dump(mode="json")
+    settings["data"]["fold"] = None
+    content = {"experiment": settings, "folds": list(folds)}
+    path = output / RECORD
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != content:
+            raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
+    else:
+        write_json(path, content)
+    write_csv(output / "folds.csv", list(table[0]), table)
+
+
+def _run_folds(experiment: Experiment, folders: dict[str, Path], *, jobs: int) -> Any:
+    """Run the folds and name each as it ends."""
+    if jobs == 1 or len(folders) < 2:
+        for name, folder in folders.items():
+            run_fold(experiment, name, folder)
+            yield name
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads may hang
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
+        running = {pool.submit(run_fold, experiment, name, folder): name for name, folder in folders.items()}
+        for future in as_completed(running):
+            future.result()
+            yield running[future]
+
+
+def run_fold(experiment: Experiment, name: str, folder: Path) -> None:
+    """Train without one fold, going on with what is there, and score the series that were left out."""
+    data = experiment.data.model_copy(update={"fold": name})
+    own = experiment.model_copy(update={"data": data})
+    run = folder / "run"
+    if not (run / "model.json").is_file():
+        train(own, run, resume=(run / "config.yaml").is_file())
+    score_series(held_out_series(own), model=run, output=folder / "scores")
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def _evaluation_settings(experiment: Experiment) -> EvaluationSettings:
+    """The manifest is the table of labels; slice labels count where they name their series."""
+    data = experiment.data
+    given: dict[str, Any] = {"labels": data.manifest}
+    if data.slice_labels is not None and "series_uid" in read_table(data.slice_labels)[0]:
+        given |= {"slices": data.slice_labels, "slice_names": experiment.task.slice_labels}
+    return build_settings(EvaluationSettings, given, where="crossval")

@@ -1,0 +1,107 @@
+"""Cross-validation: folds by patient, every series scored by the model that never saw it, and stops gone on from."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from seriatim.crossval import cross_validate
+from seriatim.errors import ConfigError, InputError
+from seriatim.experiment import Experiment
+from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
+
+ONE_EPOCH = ("training.epochs=1", "data.folds=3")
+Done = tuple[Path, Experiment]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, head_ct: Path) -> tuple[Path, Experiment]:
+    folder = tmp_path_factory.mktemp("crossval")
+    experiment = make_experiment(folder, head_ct, *ONE_EPOCH)
+    cross_validate(experiment, folder / "out")
+    return folder / "out", experiment
+
+
+def test_every_series_is_scored_once_by_the_model_that_left_it_out(done: Done, head_ct: Path) -> None:
+    output, _ = done
+    rows = [row for fold in "012" for row in read_rows(output / f"fold{fold}" / "scores" / "scores.csv")]
+    labels = read_rows(head_ct / "labels.csv")
+    assert sorted(row["series_uid"] for row in rows) == sorted(row["series_uid"] for row in labels)
+    assert {row["split"] for row in rows} == {"test"}
+    evaluation = json.loads((output / "evaluation" / "evaluation.json").read_text())
+    assert evaluation["counts"]["evaluated"] == len(labels)
+    assert len(evaluation["files"]) == 3
+
+
+def test_no_patient_is_in_two_folds_and_the_folds_are_alike_in_labels(done: Done, head_ct: Path) -> None:
+    table = read_rows(done[0] / "folds.csv")
+    folds_of: dict[str, set[str]] = {}
+    for row in table:
+        folds_of.setdefault(row["patient"], set()).add(row["fold"])
+    assert all(len(folds) == 1 for folds in folds_of.values())
+    label = {row["path"]: row["bleed"] for row in read_rows(head_ct / "labels.csv")}
+    positive = [sum(label[row["path"]] == "True" for row in table if row["fold"] == fold) for fold in "012"]
+    assert max(positive) - min(positive) <= 1
+
+
+def test_finished_folds_are_not_done_again_and_a_lost_one_comes_out_the_same(done: Done) -> None:
+    output, experiment = done
+    told: list[str] = []
+    weights = {fold: output / f"fold{fold}" / "run" / "model.safetensors" for fold in "012"}
+    before = {fold: path.stat().st_mtime_ns for fold, path in weights.items()}
+    kept = (output / "fold1" / "scores" / "scores.csv").read_text()
+    (output / "fold1" / "scores" / "run.json").unlink()
+    (output / "fold1" / "run" / "model.json").unlink()  # as after a kill at the end of training
+    cross_validate(experiment, output, report=lambda fold, *_: told.append(fold))
+    assert told == ["1"]
+    again = read_rows(output / "fold1" / "scores" / "scores.csv")
+    for new, old in zip(again, csv.DictReader(kept.splitlines()), strict=True):
+        assert new["probability_bleed"] == old["probability_bleed"]
+    assert all(weights[fold].stat().st_mtime_ns == before[fold] for fold in "02")
+
+
+def test_other_settings_need_another_folder(done: Done) -> None:
+    output, experiment = done
+    other = experiment.model_copy(update={"seed": 7})
+    with pytest.raises(ConfigError, match="other settings"):
+        cross_validate(other, output)
+
+
+@pytest.mark.slow
+def test_folds_side_by_side_give_the_same_scores(done: Done, tmp_path: Path) -> None:
+    output, experiment = done
+    cross_validate(experiment, tmp_path / "out", jobs=2)
+    for fold in "012":
+        first, second = (read_rows(one / f"fold{fold}" / "scores" / "scores.csv") for one in (output, tmp_path / "out"))
+        assert [row["probability_bleed"] for row in first] == [row["probability_bleed"] for row in second]
+
+
+def test_without_folds_the_repair_is_named(tmp_path: Path, head_ct: Path) -> None:
+    experiment = make_experiment(tmp_path, head_ct, "training.epochs=1")
+    with pytest.raises(ConfigError, match=r"data\.folds=5"):
+        cross_validate(experiment, tmp_path / "out")
+    with pytest.raises(ConfigError, match="as many patients"):
+        cross_validate(make_experiment(tmp_path, head_ct, "data.folds=50"), tmp_path / "out")
+
+
+def test_the_command_prints_the_pooled_figures(
+    done: Done, tmp_path: Path, head_ct: Path, seriatim_command: CommandLine
+) -> None:
+    config = write_config(tmp_path, head_ct, *ONE_EPOCH)
+    outcome = seriatim_command("crossval", config, "--output", done[0])
+    assert outcome.code == 0, outcome.err
+    assert "12 series labelled, 12 scored and evaluated" in outcome.out
+
+
+def test_a_fold_without_usable_series_stops_with_the_reason(tmp_path: Path, head_ct: Path) -> None:
+    data = tmp_path / "data"
+    rows = [{"path": f"{one}.dcm", "patient": one, "bleed": one % 2, "fold": one // 2} for one in range(4)]
+    write_rows(data / "labels.csv", rows)
+    for row in rows:
+        (data / str(row["path"])).write_text("no image")
+    (data / "slices.csv").write_text((head_ct / "slices.csv").read_text())
+    with pytest.raises(InputError, match="No usable series for train"):
+        cross_validate(make_experiment(tmp_path, data), tmp_path / "out")
