@@ -22,6 +22,7 @@ ARCHIVES = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"\x1f\x8b": "gzip", b"BZh": "b
             b"\x28\xb5\x2f\xfd": "zstd", b"ustar": "tar"}
 ITK_NAMES = (".mha", ".mhd", ".nrrd", ".nhdr")
 VIDEO_NAMES = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".mkv", ".wmv")
+ANALYZE_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
 BODIES = {".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".img": (".hdr",)}
 PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -149,7 +150,9 @@ def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
     name = path.name.lower()
     if head[128:132] == b"DICM":
         return "dicom", ""
-    if name.endswith((".nii", ".nii.gz")) or head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+    if name.endswith((".nii", ".nii.gz", ".hdr.gz")) or head[344:348] in (b"n+1\0", b"ni1\0"):
+        return "nifti", ""
+    if head[4:8] in (b"n+2\0", b"ni2\0") or (name.endswith(".hdr") and head[:4] in ANALYZE_STARTS):
         return "nifti", ""
     if name.endswith(ITK_NAMES) or head.startswith(b"NRRD000"):
         return "itk", ""
