@@ -27,12 +27,16 @@ FRAME_TRAITS = (
     ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
     ("MRModifierSequence", "InversionTimes", "InversionTime"),
     ("MRVelocityEncodingSequence", "VelocityEncodingDirection", "DiffusionGradientOrientation"),
-    ("TemporalPositionSequence", "TemporalPositionTimeOffset", "FrameReferenceTime"),
+    ("TemporalPositionSequence", "TemporalPositionTimeOffset", "TemporalPositionTimeOffset"),
+    ("FrameContentSequence", "FrameAcquisitionDateTime", "AcquisitionDateTime"),
 )
 SPATIAL_DIMENSIONS = (0x00209057, 0x00200032, 0x00209056)  # in-stack position, image position, stack
 GEOMETRY = (("position", "PlanePositionSequence", "ImagePositionPatient", 3),
             ("orientation", "PlaneOrientationSequence", "ImageOrientationPatient", 6),
             ("spacing_mm", "PixelMeasuresSequence", "PixelSpacing", 2))
+PROBE_GEOMETRY = (("position", "PlanePositionVolumeSequence", "ImagePositionVolume", 3),
+                  ("orientation", "PlaneOrientationVolumeSequence", "ImageOrientationVolume", 6))
+"""Enhanced ultrasound volumes: planes in the frame of the probe, not of the patient (PS3.3 C.8.24.6)."""
 
 
 def place_enhanced(plane: Plane, dataset: Any, count: int) -> list[Plane]:
@@ -49,16 +53,19 @@ def place_enhanced(plane: Plane, dataset: Any, count: int) -> list[Plane]:
 def _place(plane: Plane, index: int, groups: tuple[Any, Any], other_dimensions: list[int]) -> Plane:
     values: dict[str, tuple[float, ...] | None] = {}
     problems: list[Finding] = []
+    notes: list[Finding] = []
     try:
         for name, sequence, keyword, size in GEOMETRY:
             group = _macro(groups, sequence)
             values[name] = None if group is None else get_numbers(group, keyword, size)
+        if values["position"] is None and _macro(groups, "PlanePositionVolumeSequence") is not None:
+            for name, sequence, keyword, size in PROBE_GEOMETRY:
+                group = _macro(groups, sequence)
+                values[name] = None if group is None else get_numbers(group, keyword, size)
+            message = "Planes lie in the frame of the probe: their order is known, their place in the patient is not."
+            notes.append(replace(find(Code.MISSING_GEOMETRY, message), action="keep"))
         problems += check_geometry(values["orientation"], values["spacing_mm"])
-        transformation = _macro(groups, "PixelValueTransformationSequence")
-        if transformation is not None:
-            get_number(transformation, "RescaleIntercept")
-            if get_number(transformation, "RescaleSlope", 1.0) == 0:
-                problems.append(find(Code.BAD_VALUE, "RescaleSlope is 0: every pixel would have one value."))
+        problems += _check_values(groups)
     except BadValueError as error:
         problems.append(find(Code.BAD_VALUE, str(error)))
     if problems:  # what cannot be places nothing
@@ -66,8 +73,17 @@ def _place(plane: Plane, index: int, groups: tuple[Any, Any], other_dimensions: 
     return replace(
         plane, frame=index, position=values.get("position"), orientation=values.get("orientation"),
         spacing_mm=values.get("spacing_mm"), traits={**plane.traits, **_traits(groups, other_dimensions)},
-        findings=(*plane.findings, *problems),
+        findings=(*plane.findings, *notes, *problems),
     )
+
+
+def _check_values(groups: tuple[Any, Any]) -> list[Finding]:
+    transformation = _macro(groups, "PixelValueTransformationSequence")
+    if transformation is None:
+        return []
+    get_number(transformation, "RescaleIntercept")
+    zero = get_number(transformation, "RescaleSlope", 1.0) == 0
+    return [find(Code.BAD_VALUE, "RescaleSlope is 0: every pixel would have one value.")] if zero else []
 
 
 def _macro(groups: tuple[Any, Any], sequence: str) -> Any:

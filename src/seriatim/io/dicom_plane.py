@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.io.dicom_concatenation import Part
 from seriatim.io.dicom_kinds import Role
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import LPS_TO_RAS
@@ -22,9 +23,10 @@ class Plane:
     """One image plane. Coordinates are DICOM's own: LPS, mm, of the centre of the first pixel.
 
     ``frame`` is the 0-based frame of a multi-frame file, None in a single-frame file. ``spacing_mm`` is (between rows,
-    between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip. ``traits`` are the values that
-    tell one volume of a series from another. ``patient`` is a digest, only compared. ``findings`` are what is wrong
-    with the file that holds the plane.
+    between columns) as in Pixel Spacing. ``time_s`` is set for the frames of a clip, ``clip`` tells clips apart.
+    ``part`` is set where the file is a part of a concatenation. ``traits`` are the values that tell one volume of a
+    series from another. ``patient`` is a digest, only compared. ``findings`` are what is wrong with the file that holds
+    the plane.
     """
 
     path: Path
@@ -41,6 +43,8 @@ class Plane:
     orientation: tuple[float, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
     time_s: float | None = None
+    clip: str = ""
+    part: Part | None = None
     number: int = 0
     role: Role = ""
     colour: bool = False

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.io.dicom_concatenation import mark_missing_parts
 from seriatim.io.dicom_kinds import VOLUMETRIC
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
@@ -42,6 +43,7 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
     ``notes`` are findings about all of them.
     """
     kept, dropped = drop_copies(planes)
+    kept = mark_missing_parts(kept)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
     for name, group in groups:
@@ -126,7 +128,7 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
     else:
         placing = _leave_unplaced(planes, broken=broken)
     findings += placing.findings
-    if len(planes) == 1 and axis == "space" and first.role != "capture":  # a capture has its finding
+    if len(planes) == 1 and first.role != "capture":  # a capture has its finding
         findings.append(_single(first))
     elif first.role == "localizer":
         findings.append(find(Code.NOT_A_SERIES, "A localizer shows where the scan lies; it is no series of its own."))
@@ -175,7 +177,10 @@ def _single(plane: Plane) -> Finding:
 def _place_in_time(planes: list[Plane]) -> _Placing:
     ordered = sorted(planes, key=lambda plane: plane.time_s or 0.0)
     times = np.array([plane.time_s for plane in ordered], dtype=np.float64)
-    return _Placing(planes=ordered, positions=times, affine=None, findings=[])
+    findings = []
+    if (np.diff(times) <= 0).any():
+        findings.append(find(Code.BAD_VALUE, "Two frames of a clip have one time. Export it again."))
+    return _Placing(planes=ordered, positions=times - times[0], affine=None, findings=findings)
 
 
 def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
@@ -187,7 +192,7 @@ def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
                    "ImagePositionPatient, ImageOrientationPatient and PixelSpacing. If kept, they stand in the order "
                    "of InstanceNumber.")
         findings.append(find(Code.MISSING_GEOMETRY, message))
-        if len({plane.number for plane in planes}) < len(planes):
+        if len({(plane.number, plane.frame) for plane in planes}) < len(planes):
             findings.append(find(Code.BAD_VALUE, "InstanceNumber repeats or is missing: it gives no order either."))
     return _Placing(planes=ordered, positions=np.arange(len(planes), dtype=np.float64), affine=None, findings=findings)
 

@@ -22,7 +22,8 @@ SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoT
 REPEAT_TRAITS = (
     "StackID", "EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "DiffusionBValue",
     "TemporalPositionIndex", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "FrameReferenceTime", "AcquisitionNumber", "InversionTime", "FlipAngle", "RepetitionTime", "KVP",
+    "FrameReferenceTime", "TemporalPositionTimeOffset", "AcquisitionNumber", "InversionTime", "FlipAngle",
+    "RepetitionTime", "KVP",
     "ConvolutionKernel", "DiffusionGradientOrientation", "SequenceName", "ScanOptions", "SeriesNumber",
     "ContrastBolusAgent", "AcquisitionDateTime", "AcquisitionTime", "SliceThickness", "ReconstructionDiameter",
     "ContentTime", "DimensionIndex", "EnergyWindowVector", "DetectorVector", "PhaseVector", "RotationVector",
@@ -55,7 +56,7 @@ def _split_hard(planes: Sequence[Plane]) -> list[Group]:
     def key(plane: Plane) -> Hashable:
         spacing = tuple(round(value, 3) for value in plane.spacing_mm) if plane.spacing_mm else None
         return (plane.role, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
-                plane.sop_class_uid, plane.colour, plane.time_s is not None and str(plane.path))
+                plane.sop_class_uid, plane.colour, plane.time_s is not None and plane.clip)
 
     groups = _group(sorted(planes, key=_stable), key)
     return [(_name_hard(index, part, len(groups)), part) for index, part in enumerate(groups.values())]
