@@ -16,6 +16,7 @@ from seriatim.io.dicom_frames import FRAME_KEYWORDS, expand_frames
 from seriatim.io.dicom_kinds import KIND_KEYWORDS, NotAnImageError, check_kind, role_of
 from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
+from seriatim.io.dicom_preamble import check_preamble
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
@@ -46,9 +47,10 @@ def read_planes(path: Path) -> list[Plane]:
     """
     try:
         with open_file(path) as file, reading():
+            polyglot = check_preamble(file)
             dataset = _read_header(file)
             kind = check_kind(dataset)
-            findings = [*check_extent(file, dataset), *kind, *_check_values(dataset)]
+            findings = [*polyglot, *check_extent(file, dataset), *kind, *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
