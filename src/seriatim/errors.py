@@ -3,6 +3,8 @@
 A message tells what, where, the value, and the repair, in one sentence or two, and never a patient's name or ID.
 """
 
+import unicodedata
+
 
 class SeriatimError(Exception):
     """Base of every error that a user can cause and repair."""
@@ -26,3 +28,21 @@ class ModelError(SeriatimError):
 
 class OutputError(SeriatimError):
     """A result cannot be written where it was asked for."""
+
+
+def printable(text: str) -> str:
+    r"""The text with what a terminal or a table would obey and not show written out: a file's name may hold ``\x1b``.
+
+    Bytes of file names that are not UTF-8 (surrogates) are written out too, so that the text can be encoded.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_write_out(sign) if unicodedata.category(sign) in _OBEYED else sign for sign in text)
+
+
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _write_out(sign: str) -> str:
+    byte = ord(sign) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else sign.encode("unicode_escape").decode()

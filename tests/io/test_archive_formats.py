@@ -16,14 +16,14 @@ from seriatim.io.write import Clip, video_available, write_video
 
 def write_everything(folder: Path) -> None:
     """One file or folder of each format; names without extension where the bytes alone tell."""
-    import SimpleITK as sitk
+    import SimpleITK
 
     save_stack(make_stack(random_stack(4)), folder / "dicom")
-    image = sitk.GetImageFromArray(np.random.default_rng(1).integers(-1000, 2000, (5, 7, 6)).astype(np.int16))
+    image = SimpleITK.GetImageFromArray(np.random.default_rng(1).integers(-1000, 2000, (5, 7, 6)).astype(np.int16))
     image.SetSpacing((0.5, 0.75, 3.0))
     for name in ("a.nii", "b.nii.gz", "c.nrrd", "d.mha", "g.hdr"):
         (folder / name[0]).mkdir()
-        sitk.WriteImage(image, str(folder / name[0] / name), useCompression=name in ("b.nii.gz", "c.nrrd"))
+        SimpleITK.WriteImage(image, str(folder / name[0] / name), useCompression=name in ("b.nii.gz", "c.nrrd"))
     frames = np.random.default_rng(2).integers(0, 256, (3, 32, 36)).astype(np.uint8)
     pictures = [Image.fromarray(frame) for frame in frames]
     for ending in ("png", "jpg", "bmp", "tif"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -11,7 +13,7 @@ import typer
 from seriatim import __version__
 from seriatim.cli import compare, crossval, evaluate, explain, inspect, score, synth, train
 from seriatim.cli.exits import Exit
-from seriatim.errors import SeriatimError
+from seriatim.errors import SeriatimError, printable
 
 app = typer.Typer(
     name="seriatim",
@@ -44,11 +46,17 @@ def configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    logging.basicConfig(
-        format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING
-    )
-    if debug:
-        _debug.append(version)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO if verbose else logging.WARNING)
+    _debug[:] = [debug]
+
+
+class _PlainFormatter(logging.Formatter):
+    """No name of a file moves the cursor or forges a line of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        return printable(super().formatMessage(record))
 
 
 _debug: list[bool] = []
@@ -56,13 +64,25 @@ _debug: list[bool] = []
 
 def main() -> None:
     """Run the command line; an error a user can repair is one sentence on stderr, and the exit code says which kind."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SeriatimError as error:
-        if _debug:
-            raise
-        typer.echo(f"seriatim: {error}", err=True)
+        if any(_debug):
+            typer.echo(_trace(error), err=True)
+        typer.echo(f"seriatim: {printable(str(error))}", err=True)
         sys.exit(Exit.BAD_ARGUMENTS)
     except KeyboardInterrupt:
         typer.echo("seriatim: interrupted.", err=True)
         sys.exit(Exit.INTERRUPTED)
+
+
+def _trace(error: BaseException | None) -> str:
+    """Where an error and its causes came from. What other libraries say is left out: it may repeat a header."""
+    lines: list[str] = []
+    while error is not None:
+        lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n", *lines]
+        error = error.__cause__ or error.__context__
+    return "Traceback, the cause first:\n" + "".join(lines)

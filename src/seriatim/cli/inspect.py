@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seriatim.cli.exits import exit_for
+from seriatim.errors import printable
 
 if TYPE_CHECKING:
     from seriatim.series import Inventory
@@ -47,4 +48,5 @@ def run(
 
 def _summary(inventory: Inventory, usable: int) -> str:
     total, left = len(inventory.series), len(inventory.skipped)
-    return f"{usable} of {total} series usable, {left} {'file' if left == 1 else 'files'} left out: {inventory.root}"
+    files = "file" if left == 1 else "files"
+    return printable(f"{usable} of {total} series usable, {left} {files} left out: {inventory.root}")

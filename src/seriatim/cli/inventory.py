@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from seriatim.errors import OutputError
+from seriatim.errors import OutputError, printable
 from seriatim.series import Inventory, Series
 
 COLUMNS = ("series", "modality", "slices", "size", "spacing mm", "order", "findings", "usable")
@@ -42,7 +42,7 @@ def describe_skipped(inventory: Inventory) -> Iterator[str]:
     for reason, group in groupby(ordered, key=lambda one: one.reason):
         files = [_relative(one.path, inventory.root) for one in group]
         more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
-        yield f"left out, {reason}: {len(files)} ({', '.join(files[:SHOWN_FILES])}{more})"
+        yield printable(f"left out, {reason}: {len(files)} ({', '.join(files[:SHOWN_FILES])}{more})")
 
 
 def order_of(series: Series) -> str:
@@ -127,5 +127,5 @@ def _codes(series: Series) -> str:
 
 
 def _plain(cell: str) -> str:
-    """The cell without rich markup: a volume name in brackets is not a style."""
-    return cell.replace("[", r"\[")
+    """The cell without rich markup, a volume name in brackets is not a style, and without control characters."""
+    return printable(cell).replace("[", r"\[")

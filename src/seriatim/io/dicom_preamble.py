@@ -1,4 +1,4 @@
-"""The 128 bytes before a DICOM file (PS3.10 section 7.1), which nothing in DICOM reads and others may (CVE-2019-11687)."""
+"""The 128 bytes before a DICOM file (PS3.10 section 7.1): DICOM does not read them, others may (CVE-2019-11687)."""
 
 from __future__ import annotations
 

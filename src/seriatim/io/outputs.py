@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seriatim.errors import OutputError
+from seriatim.errors import OutputError, printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -35,7 +35,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     """Write a CSV with a header and put it in place whole; a missing cell is empty. Raises OutputError."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
@@ -45,8 +45,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def cell_text(value: str) -> str:
-    """A cell on one line that no spreadsheet takes for a formula; a number stays a number."""
-    flat = " ".join(value.split())
+    """A cell on one line that no spreadsheet takes for a formula and no terminal obeys; a number stays a number."""
+    flat = printable(" ".join(value.split()))
     return f"'{flat}" if flat.startswith(FORMULA) and not _is_number(flat) else flat
 
 
