@@ -19,9 +19,10 @@ def touched(mutation: Mutation, files: Files) -> set[str]:
         if splice.delete or splice.file_from:
             found.add("file")
             continue
-        if splice.drop != len(splice.insert) // 2:
-            found.add("length")
-        found.update(_parts(splice, files[splice.file]) if splice.file in files else ())
+        parts = set(_parts(splice, files[splice.file]))
+        if splice.drop != len(splice.insert) // 2 and parts & {VALUES, STREAM, "head", "nifti header"}:
+            parts.add("length")
+        found |= parts
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from seriatim.io.dicom_values import get_integer, get_text
 from seriatim.io.source import size_of
 from seriatim.series.findings import Code, Finding, find
 
+NATIVE = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 DEFLATED = "1.2.840.10008.1.2.1.99"
 UNDEFINED = 0xFFFFFFFF
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -56,25 +57,49 @@ def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
 
 
 def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
-    """TRUNCATED where the pixel data is missing or shorter than the header promises."""
+    """What is wrong with the pixel data element: TRUNCATED, or BAD_VALUE where it contradicts the header."""
     if is_deflated(dataset):
         return []  # it is inflated as a whole; reading the pixels checks it
     start = file.tell()
     extent = find_extent(file, dataset)
-    file.seek(start)
     if extent is None:
+        file.seek(start)
         return [find(Code.TRUNCATED, "A file has a header but no pixel data. Copy or export it again.")]
+    file.seek(extent.end)
+    tail = file.read(4) if extent.whole else b""
+    file.seek(start)
     if extent.whole:
-        return []
+        return _check_whole(extent, dataset, tail)
     held = extent.end - extent.start
     promised = f" of {extent.needed}" if extent.needed else ""
     message = f"A file holds {held}{promised} bytes of pixel data. Copy or export it again."
     return [find(Code.TRUNCATED, message, held=held)]
 
 
+def _check_whole(extent: Extent, dataset: Any, tail: bytes) -> list[Finding]:
+    """BAD_VALUE for pixel data that is all there and does not fit the header, or what follows it (``tail``)."""
+    if extent.encapsulated and _syntax(dataset) in NATIVE:
+        message = "The pixel data is encapsulated, the transfer syntax says that it is not compressed. Export it again."
+        return [find(Code.BAD_VALUE, message)]
+    if tail.strip(b"\0") and not _follows(tail, little=dataset.original_encoding[1] is not False):
+        message = "What follows the pixel data is no element: bytes may be lost or added within. Compare the file."
+        return [replace(find(Code.BAD_VALUE, message), action="keep")]
+    return []
+
+
+def _follows(tail: bytes, *, little: bool) -> bool:
+    """True where a tag begins that may stand after the pixel data (PS3.5 section 7.1: tags ascend)."""
+    group = int.from_bytes(tail[:2], "little" if little else "big")
+    return len(tail) == 4 and group >= 0x7FE0
+
+
+def _syntax(dataset: Any) -> str:
+    return get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
+
+
 def is_deflated(dataset: Any) -> bool:
     """True where the data set is compressed as a whole, and places in the file mean nothing."""
-    return hasattr(dataset, "file_meta") and get_text(dataset.file_meta, "TransferSyntaxUID") == DEFLATED
+    return _syntax(dataset) == DEFLATED
 
 
 def expected_bytes(dataset: Any) -> int:

@@ -10,6 +10,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from seriatim.io.codecs import check_decoder
+from seriatim.io.dicom_consistency import STORED_KEYWORDS, stored_of
 from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import FRAME_KEYWORDS, expand_frames
@@ -30,9 +31,9 @@ TRAITS = ("ConvolutionKernel", "FrameOfReferenceUID", "EchoTime", "EchoNumbers",
           "FlipAngle", "RepetitionTime", "KVP", "SequenceName", "ScanOptions", "DiffusionGradientOrientation",
           "SeriesNumber", "AcquisitionTime", "SliceThickness", "ComplexImageComponent", "AcquisitionDateTime",
           "ContrastBolusAgent", "ReconstructionDiameter", "NominalPercentageOfCardiacPhase", "ContentTime")
-KEYWORDS = (*TRAITS, *KIND_KEYWORDS, *FRAME_KEYWORDS, "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
-            "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
-            "ImageOrientationPatient", "PixelSpacing", "InstanceNumber", "Manufacturer", "PatientID")
+KEYWORDS = (*TRAITS, *STORED_KEYWORDS, *KIND_KEYWORDS, *FRAME_KEYWORDS, "SOPInstanceUID", "StudyInstanceUID",
+            "SeriesInstanceUID", "SamplesPerPixel", "ImageOrientationPatient", "PixelSpacing",
+            "InstanceNumber", "Manufacturer", "PatientID")
 PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
 PRIVATE_DIRECTIONS = (0x0019100E,)
 TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
@@ -107,7 +108,8 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
         series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),
         colour=get_text(dataset, "SamplesPerPixel") == "3" or "PALETTE" in photometric,
-        thickness_mm=_thickness(dataset), traits=_read_traits(dataset), findings=(*findings, *problems),
+        thickness_mm=_thickness(dataset), stored=stored_of(dataset), traits=_read_traits(dataset),
+        findings=(*findings, *problems),
         position=geometry["position"], orientation=geometry["orientation"], spacing_mm=geometry["spacing_mm"],
     )
     return expand_frames(plane, dataset)

@@ -19,6 +19,18 @@ AXIS_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """How a file stores its values: BitsAllocated, BitsStored, HighBit and PixelRepresentation are the ``layout``.
+
+    ``rescale`` is slope and intercept, None where the file has none.
+    """
+
+    photometric: str = ""
+    layout: tuple[int | None, ...] = ()
+    rescale: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
     """One image plane. Coordinates are DICOM's own: LPS, mm, of the centre of the first pixel.
 
@@ -49,6 +61,7 @@ class Plane:
     role: Role = ""
     colour: bool = False
     thickness_mm: float | None = None
+    stored: Stored = Stored()
     traits: Mapping[str, Trait] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.io.dicom_concatenation import mark_missing_parts
+from seriatim.io.dicom_consistency import check_stored
 from seriatim.io.dicom_kinds import VOLUMETRIC
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
@@ -117,7 +118,7 @@ def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding
 
 
 def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path: Path) -> Series:
-    findings = [*extra, *_file_findings(planes)]
+    findings = [*extra, *_file_findings(planes), *check_stored(planes)]
     broken = any(finding.action == "refuse" and finding.code not in KEEPABLE for finding in findings)
     first = planes[0]
     axis: Literal["space", "time"] = "space"

@@ -56,7 +56,8 @@ def _split_hard(planes: Sequence[Plane]) -> list[Group]:
     def key(plane: Plane) -> Hashable:
         spacing = tuple(round(value, 3) for value in plane.spacing_mm) if plane.spacing_mm else None
         return (plane.role, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
-                plane.sop_class_uid, plane.colour, plane.time_s is not None and plane.clip)
+                plane.sop_class_uid, plane.modality, plane.stored.photometric == "MONOCHROME1", plane.colour,
+                plane.time_s is not None and plane.clip)
 
     groups = _group(sorted(planes, key=_stable), key)
     return [(_name_hard(index, part, len(groups)), part) for index, part in enumerate(groups.values())]

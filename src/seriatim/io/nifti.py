@@ -149,11 +149,18 @@ def _read_bytes(body: Path, offset: int, count: int, *, cached: bool) -> bytes:
             else:
                 file.seek(offset)
                 raw = file.read(count)
+                _read_to_end(file)
     except BROKEN as error:
         raise DecoderError(f"{body} is truncated or damaged: {error}. Copy it again.") from error
     if len(raw) < count:
         raise DecoderError(f"{body} is truncated: {len(raw)} of {count} bytes of a volume. Copy it again.")
     return bytes(raw)
+
+
+def _read_to_end(file: Any) -> None:
+    """Let gzip compare its checksum, which stands at the end."""
+    while isinstance(file, gzip.GzipFile) and file.read(1 << 20):
+        pass
 
 
 @functools.lru_cache(maxsize=1)
