@@ -162,6 +162,28 @@ def test_pixel_padding_does_not_move_the_percentiles() -> None:
     plain = make_volume(array)
     padded_array = array.copy()
     padded_array[:, :10] = -30000
-    padded = replace(make_volume(padded_array), padding=-30000.0)
+    padded = replace(make_volume(padded_array), padding=np.full((2, 2), -30000.0))
     settings = IntensitySettings(size=40)
     assert torch.allclose(settings.prepare(padded)[:, 12:], settings.prepare(plain)[:, 12:], atol=0.02)
+
+
+def test_padding_that_differs_between_slices_is_air_for_ct_and_black_elsewhere() -> None:
+    """A range of its own per slice, as where each slice has its own slope; real values of the same number stay."""
+    array = np.full((2, 32, 32), 40, np.int16)
+    array[0, :8], array[1, :8] = 3000, -3000
+    array[1, 20:] = 3000
+    padded = replace(make_volume(array), padding=np.array([[2900.0, 3100.0], [-3000.0, -3000.0]]))
+    hu = CTSettings(size=32).prepare(padded)
+    black, values = sorted(hu[0].unique().tolist()), sorted(hu[1].unique().tolist())
+    assert (black, values) == ([-1000.0, 40.0], [-1000.0, 40.0, 3000.0])
+    for inverted in (False, True):
+        seen = IntensitySettings(size=32).prepare(replace(padded, inverted=inverted))
+        assert (seen == 0).sum(dim=(1, 2)).min() >= 8 * 32
+    assert (array[0, :8] == 3000).all()
+
+
+def test_a_float_volume_is_not_changed_by_its_padding() -> None:
+    array = np.full((2, 32, 32), -5000.5, np.float32)
+    padded = replace(make_volume(array), padding=np.full((2, 2), -5000.5), affine=None)
+    CTSettings(size=32).prepare(padded)
+    assert (padded.array == np.float32(-5000.5)).all()

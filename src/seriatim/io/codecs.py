@@ -1,37 +1,36 @@
-"""Decoding of DICOM pixel data: pydicom's decoders first, then imagecodecs, then the GDCM inside SimpleITK."""
+"""Decoding of compressed DICOM frames: decoders in a fixed order, each result checked, the next tried where one fails.
+
+imagecodecs first (it lets other threads run while it decodes), then the decoders that pydicom knows, then the GDCM
+inside SimpleITK for single grey slices. RLE is decoded by pydicom's alone.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-import importlib.util
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
-from pydicom.pixels.processing import convert_color_space
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels.decoders.base import Decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1
 
 from seriatim.errors import DecoderError
+from seriatim.io import decoder_plugins
+from seriatim.io.codestream import read_codestream
 from seriatim.io.dicom_values import get_integer, get_text
+from seriatim.io.encapsulated import encapsulate_one
 from seriatim.io.source import real_file
 from seriatim.series.findings import Code, Finding, find
 
 Pixels = NDArray[Any]
+Decode = Callable[[bytes, Mapping[str, Any]], Pixels]
 
-IMAGECODECS = {
-    "1.2.840.10008.1.2.4.50": "jpeg", "1.2.840.10008.1.2.4.51": "jpeg", "1.2.840.10008.1.2.4.57": "jpeg",
-    "1.2.840.10008.1.2.4.70": "jpeg", "1.2.840.10008.1.2.4.80": "jpegls", "1.2.840.10008.1.2.4.81": "jpegls",
-    "1.2.840.10008.1.2.4.90": "jpeg2k", "1.2.840.10008.1.2.4.91": "jpeg2k", "1.2.840.10008.1.2.4.110": "jpegxl",
-    "1.2.840.10008.1.2.4.111": "jpegxl", "1.2.840.10008.1.2.4.112": "jpegxl", "1.2.840.10008.1.2.4.201": "jpeg2k",
-    "1.2.840.10008.1.2.4.202": "jpeg2k", "1.2.840.10008.1.2.4.203": "jpeg2k",
-}
+PYDICOM_ORDER = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
 ITK_SYNTAXES = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
-NO_IMAGECODECS = "imagecodecs is not installed"
 INSTALL = 'Install one: pip install "seriatim[codecs]".'
 VIDEO_SYNTAXES = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102",
                   "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105",
@@ -55,92 +54,133 @@ def check_decoder(syntax: str) -> Finding | None:
     name = UID(syntax).name
     if syntax in VIDEO_SYNTAXES:
         return find(Code.UNSUPPORTED, f"Video inside DICOM ({name}) is not read. Export it as a video file.")
-    known = syntax in ITK_SYNTAXES or (syntax in IMAGECODECS and importlib.util.find_spec("imagecodecs") is not None)
-    with contextlib.suppress(NotImplementedError):
-        known = known or get_decoder(UID(syntax)).is_available
-    if known:
+    if syntax in ITK_SYNTAXES or _is_native(syntax) or find_decoders(syntax):
         return None
-    if syntax not in IMAGECODECS:
+    if syntax not in decoder_plugins.IMAGECODECS:
         return find(Code.UNSUPPORTED, f"The transfer syntax {name} is not known. Export the series uncompressed.")
     return find(Code.DECODER_MISSING, f"No decoder for {name} is installed. {INSTALL}")
 
 
-def decode_frame(dataset: Any, frame: int, *, path: Path) -> Pixels:
-    """The stored pixels of one frame: (H,W), or (H,W,3) as RGB.
+def describe_pixels(dataset: Any) -> dict[str, Any]:
+    """What a decoder must know of the header, under the names of pydicom's decoding options."""
+    samples, allocated = get_integer(dataset, "SamplesPerPixel", 1), get_integer(dataset, "BitsAllocated", 16)
+    photometric = get_text(dataset, "PhotometricInterpretation") or ("RGB" if samples == 3 else "MONOCHROME2")
+    if samples == 3 and transfer_syntax(dataset) in decoder_plugins.JPEG_XL:
+        photometric = "RGB"  # also where it says XYB, which its decoder turns into RGB
+    return {
+        "rows": get_integer(dataset, "Rows", 0), "columns": get_integer(dataset, "Columns", 0),
+        "samples_per_pixel": samples, "photometric_interpretation": photometric, "bits_allocated": allocated,
+        "bits_stored": get_integer(dataset, "BitsStored", allocated), "number_of_frames": 1,
+        "pixel_representation": get_integer(dataset, "PixelRepresentation", 0),
+        "planar_configuration": get_integer(dataset, "PlanarConfiguration", 0), "pixel_keyword": "PixelData",
+    }
+
+
+def decode_frame(encoded: bytes, pixels: Mapping[str, Any], syntax: str) -> Pixels:
+    """The stored pixels of one compressed frame: (H,W), or (H,W,3) as RGB.
+
+    ``pixels`` is what ``describe_pixels`` tells of the header.
 
     Raises:
-        DecoderError: no decoder is installed for the transfer syntax, or the data is damaged.
+        DecoderError: no decoder for the transfer syntax is installed, or none could decode the frame.
     """
-    syntax = transfer_syntax(dataset)
     name = UID(syntax).name
+    _check_codestream(encoded, pixels)
     problems: list[str] = []
-    for decode in (_decode_pydicom, _decode_imagecodecs, _decode_itk):
+    for label, decode in _known_decoders(syntax).items():
         try:
-            return decode(dataset, frame, syntax, path)
-        except _NoDecoderError as error:
-            problems.append(str(error))
+            array = decode(encoded, pixels)
+            _check_pixels(array, pixels)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged data; the next one may manage
-            problems.append(f"{decode.__name__.removeprefix('_decode_')}: {error}")
-    if not any(": " in problem for problem in problems):
-        raise DecoderError(f"{path.name} is compressed as {name}, and no decoder for it is installed. {INSTALL}")
-    hint = f" Or another decoder may manage. {INSTALL}" if NO_IMAGECODECS in problems else ""
-    problem = next(problem for problem in problems if ": " in problem)
-    raise DecoderError(f"{path.name} cannot be decoded ({name}): {problem[:200]}. Copy or export it again.{hint}")
+            problems.append(f"{label}: {error}")
+        else:
+            return array
+    if not problems:
+        raise DecoderError(f"it is compressed as {name}, and no decoder for it is installed. {INSTALL}")
+    known = syntax not in decoder_plugins.IMAGECODECS or decoder_plugins.has_imagecodecs(syntax)
+    hint = "" if known else f" Or another decoder may manage. {INSTALL}"
+    raise DecoderError(f"it cannot be decoded ({name}): {'; '.join(problems)[:200]}.{hint}")
 
 
-class _NoDecoderError(Exception):
-    """The decoder does not know the transfer syntax, or is not installed."""
-
-
-def _decode_pydicom(dataset: Any, frame: int, syntax: str, _: Path) -> Pixels:
-    try:
-        decoder = get_decoder(UID(syntax))
-    except NotImplementedError as error:
-        raise _NoDecoderError("pydicom knows no decoder") from error
-    if not decoder.is_available:
-        raise _NoDecoderError("pydicom has no decoder")
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    array, _ = decoder.as_array(dataset, index=frame)
-    return np.asarray(array)
-
-
-def _decode_imagecodecs(dataset: Any, frame: int, syntax: str, _: Path) -> Pixels:
-    if syntax not in IMAGECODECS:
-        raise _NoDecoderError("imagecodecs does not know the syntax")
-    try:
-        imagecodecs = importlib.import_module("imagecodecs")
-    except ImportError as error:
-        raise _NoDecoderError(NO_IMAGECODECS) from error
-    codec = IMAGECODECS[syntax]
-    frames = max(get_integer(dataset, "NumberOfFrames", 1), 1)
-    encoded = get_frame(dataset.PixelData, frame, number_of_frames=frames)
-    options = {"colorspace": "RGB", "outcolorspace": "RGB"} if codec == "jpeg" and _samples(dataset) == 3 else {}
-    array = np.asarray(getattr(imagecodecs, f"{codec}_decode")(encoded, **options))
-    return _finish(array, dataset, converted=codec == "jpeg2k")
-
-
-def _decode_itk(dataset: Any, _: int, syntax: str, path: Path) -> Pixels:
-    """GDCM returns rescaled values: the stored ones are computed back, for single-frame grey files only."""
-    if _samples(dataset) != 1 or get_integer(dataset, "NumberOfFrames", 1) > 1 or syntax in VIDEO_SYNTAXES:
-        raise _NoDecoderError("SimpleITK is used for single grey slices only")
+def decode_with_itk(path: Path, *, slope: float, intercept: float) -> Pixels:
+    """A single grey slice by GDCM, which returns rescaled values: the stored ones are computed back."""
     itk = importlib.import_module("SimpleITK")
     with real_file(path) as real:
         array = itk.GetArrayFromImage(itk.ReadImage(str(real)))[0].astype(np.float64)
-    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     return np.asarray(np.rint((array - intercept) / slope).astype(np.int32))
 
 
-def _finish(array: Pixels, dataset: Any, *, converted: bool) -> Pixels:
-    """Check the shape, restore the sign, and turn YBR into RGB."""
-    rows, columns = get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0)
-    if array.shape[:2] != (rows, columns):
-        raise DecoderError(f"decoded {array.shape[1]} x {array.shape[0]} pixels, the header says {columns} x {rows}")
-    photometric = get_text(dataset, "PhotometricInterpretation")
-    if array.ndim == 3 and photometric.startswith("YBR_FULL") and not converted:
-        return np.asarray(convert_color_space(array, photometric, "RGB"))
-    return correct_bits(array, dataset)
+def find_decoders(syntax: str) -> Mapping[str, Decode]:
+    """The installed decoders of a compressed transfer syntax, in the order in which they are tried."""
+    decoders = {}
+    for label, function, syntaxes in (("imagecodecs", "decode_imagecodecs", decoder_plugins.IMAGECODECS),
+                                      ("pillow", "decode_pillow_colour", decoder_plugins.JPEG_COLOUR)):
+        if syntax in syntaxes and (label == "pillow" or decoder_plugins.has_imagecodecs(syntax)):
+            decoders[label] = _make_decoder(syntax, function)
+    try:
+        known = get_decoder(UID(syntax))
+    except NotImplementedError:
+        return decoders
+    available = [label for label in PYDICOM_ORDER if label in known.available_plugins]
+    return decoders | {f"pydicom with {label}": functools.partial(_run, known, label) for label in available}
+
+
+_known_decoders = functools.cache(find_decoders)
+
+
+def _make_decoder(syntax: str, function: str) -> Decode:
+    """A decoder of our own: pydicom's, which everybody shares, stay as they are."""
+    if syntax in decoder_plugins.JPEG_XL:
+        syntax, function = str(JPEGLosslessSV1), "decode_jpegxl"
+    decoder = Decoder(UID(syntax))
+    decoder.add_plugin("seriatim", (decoder_plugins.__name__, function))
+    return functools.partial(_run, decoder, "seriatim")
+
+
+def _run(decoder: Decoder, label: str, encoded: bytes, pixels: Mapping[str, Any]) -> Pixels:
+    value = encapsulate_one(encoded)
+    array, _ = decoder.as_array(value, index=0, decoding_plugin=label, **pixels)
+    return _extend_sign(np.asarray(array), pixels)
+
+
+def _check_codestream(encoded: bytes, pixels: Mapping[str, Any]) -> None:
+    """Refuse a frame of another size before a decoder allocates for it."""
+    stream = read_codestream(encoded)
+    if stream is None:
+        return
+    size = (pixels["rows"], pixels["columns"], pixels["samples_per_pixel"])
+    if (stream.rows or size[0], stream.columns, stream.components) != size:
+        coded = (stream.rows, stream.columns, stream.components)
+        raise DecoderError(f"a frame has {coded} rows, columns and samples per pixel, the header says {size}.")
+    if stream.precision > pixels["bits_allocated"]:
+        raise DecoderError(f"a frame is coded with {stream.precision} bits, the header has room for "
+                           f"{pixels['bits_allocated']}.")
+
+
+def _extend_sign(array: Pixels, pixels: Mapping[str, Any]) -> Pixels:
+    """Signed pixels that were coded unsigned in more than the stored bits: the highest stored bit is the sign."""
+    stored, signed = pixels["bits_stored"], pixels["pixel_representation"] == 1
+    if not signed or array.ndim == 3 or stored >= array.dtype.itemsize * 8:
+        return array
+    half = 1 << stored - 1
+    low, high = int(array.min()), int(array.max())
+    return np.where(array >= half, array - 2 * half, array) if low >= 0 and half <= high < 2 * half else array
+
+
+def _check_pixels(array: Pixels, pixels: Mapping[str, Any]) -> None:
+    size = (pixels["rows"], pixels["columns"])
+    expected = size if pixels["samples_per_pixel"] == 1 else (*size, pixels["samples_per_pixel"])
+    if array.shape != expected or array.dtype.kind not in "iu":
+        raise DecoderError(f"{array.dtype} pixels of the shape {array.shape} were decoded, expected {expected}")
+
+
+def _is_native(syntax: str) -> bool:
+    try:
+        return not get_decoder(UID(syntax)).is_encapsulated
+    except NotImplementedError:
+        return False
 
 
 def correct_bits(array: Pixels, dataset: Any) -> Pixels:
@@ -156,7 +196,3 @@ def correct_bits(array: Pixels, dataset: Any) -> Pixels:
         return array
     up = bits - 1 - high
     return np.asarray((array << up) >> (bits - stored))
-
-
-def _samples(dataset: Any) -> int:
-    return get_integer(dataset, "SamplesPerPixel", 1)

@@ -51,4 +51,4 @@ def _part(volume: Volume, start: int, stop: int, *, name: str) -> Volume:
     part: Series = replace(series, instances=series.instances[start:stop], affine=affine, spacing_mm=spacing_of(affine),
                            volume=label, findings=kept)
     return replace(volume, array=volume.array[start:stop], affine=affine, positions=volume.positions[start:stop],
-                   series=part)
+                   series=part, padding=None if volume.padding is None else volume.padding[start:stop])

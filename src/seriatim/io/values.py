@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,43 @@ from numpy.typing import NDArray
 from seriatim.errors import InputError
 
 INTEGERS: tuple[type[np.integer[Any]], ...] = (np.uint8, np.int16, np.int32, np.int64)
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 class SliceWriter:
     """Collects slices (H,W) or (H,W,3) into (S,H,W) or (S,H,W,3).
 
     The result is uint8, int16, int32 or int64 where every value is whole, float32 otherwise. The array starts in the
-    kind the first slice needs and is widened when a later slice needs more.
+    kind the first slice needs and is widened when a later slice needs more. ``allocate`` makes the arrays, for example
+    in memory that is shared with another process.
     """
 
-    def __init__(self, *, count: int) -> None:
+    def __init__(self, *, count: int, allocate: Allocate = np.empty) -> None:
         self._count = count
+        self._allocate = allocate
         self._array: NDArray[Any] | None = None
+
+    def lend(self, index: int, shape: tuple[int, int]) -> NDArray[np.int16] | None:
+        """The place of slice ``index``, to be filled with 16-bit values without a copy; None where it holds no such.
+
+        What does not stay within int16 must be given to ``write`` instead.
+        """
+        if self._array is None:
+            self._array = self._allocate((self._count, *shape), np.dtype(np.int16))
+        fits = self._array.dtype == np.int16 and self._array.shape[1:] == shape
+        return self._array[index] if fits else None
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
         """Put ``pixels`` at slice ``index``. Raises InputError where the shape differs from the first slice's."""
         kind = _kind_of(pixels)
         if self._array is None:
-            self._array = np.empty((self._count, *pixels.shape), dtype=kind)
+            self._array = self._allocate((self._count, *pixels.shape), kind)
         if pixels.shape != self._array.shape[1:]:
             raise InputError(f"Slice {index + 1} is {pixels.shape}, the first is {self._array.shape[1:]}.")
         wide = _wider(self._array.dtype, kind)
         if wide != self._array.dtype:
-            self._array = self._array.astype(wide)
+            narrow, self._array = self._array, self._allocate(self._array.shape, wide)
+            self._array[:] = narrow
         self._array[index] = pixels
 
     def finish(self) -> NDArray[Any]:

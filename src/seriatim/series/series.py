@@ -104,8 +104,9 @@ class Volume:
     ``array`` is (S,H,W), or (S,H,W,3) for colour: integer where every value is whole, float32 otherwise.
     ``affine`` is float64 (4,4) from (column, row, slice) to RAS+ mm, or None where the files hold no geometry.
     ``positions`` is (S,), mm along the slice normal or seconds. ``inverted`` is True for MONOCHROME1, whose stored
-    polarity is kept here and turned for display and for the network. ``padding`` is the value (real-world, like the
-    array) of pixels outside the image, None where the files name none; it is left in the array.
+    polarity is kept here and turned for display and for the network. ``padding`` is (S,2): the lowest and highest value
+    (real-world, like the array) of pixels outside the image in each slice, NaN for a slice without such, None where no
+    file names any. They are left in the array; ``find_padding`` tells where.
     """
 
     array: NDArray[np.generic]
@@ -113,10 +114,19 @@ class Volume:
     positions: NDArray[np.float64]
     series: Series
     inverted: bool = False
-    padding: float | None = None
+    padding: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4) or (self.array.ndim == 4 and self.array.shape[3] != 3):
             raise ValueError(f"A volume is (S,H,W) or (S,H,W,3), not {self.array.shape}.")
         if len(self.positions) != len(self.array):
             raise ValueError(f"{len(self.array)} slices but {len(self.positions)} positions.")
+        if self.padding is not None and self.padding.shape != (len(self.array), 2):
+            raise ValueError(f"{len(self.array)} slices but padding of the shape {self.padding.shape}.")
+
+    def find_padding(self) -> NDArray[np.bool_] | None:
+        """(S,H,W), True where a pixel is outside the image; None where the files name no padding value."""
+        if self.padding is None or self.array.ndim != 3:
+            return None
+        low, high = self.padding.astype(np.result_type(self.array.dtype, np.float32)).T[:, :, None, None]
+        return np.asarray((self.array >= low) & (self.array <= high))

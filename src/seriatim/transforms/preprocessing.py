@@ -70,6 +70,11 @@ class _InPlane(Settings):
             )
         return stack
 
+    def _padding(self, volume: Volume) -> Tensor | None:
+        """True where a pixel of `_stack` is outside the image; None where the files name no padding."""
+        mask = volume.find_padding()
+        return None if mask is None else torch.as_tensor(orient(mask, volume.affine))
+
     def _add_neighbours(self, slices: Tensor) -> Tensor:
         """(S,C,H,W) -> (S, C*(2n+1), H, W): previous slices first, then the slice itself, then the next ones."""
         count = slices.shape[0]
@@ -101,10 +106,12 @@ class CTSettings(_InPlane):
         return ("CT",)
 
     def prepare(self, volume: Volume) -> Tensor:
-        """HU on the network's grid: (S,h,w) float32; outside the slice is air."""
+        """HU on the network's grid: (S,h,w) float32; outside the slice, and where it is padded, is air."""
         stack = self._stack(volume)
         if stack.ndim == 4:
             stack = stack.mean(dim=3)
+        if (padding := self._padding(volume)) is not None:
+            stack = stack.masked_fill(padding, AIR_HU)
         if volume.series.format != "dicom" and float(stack.min()) >= 0 and float(stack.max()) <= 255:
             raise InputError(
                 f"BAD_VALUE: series {volume.series.series_uid} holds 0 to 255 and nothing below water: it is windowed "
@@ -136,11 +143,13 @@ class IntensitySettings(_InPlane):
         return ()
 
     def prepare(self, volume: Volume) -> Tensor:
-        """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice is 0."""
-        stack = self._stack(volume)
-        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1, padding=volume.padding)
+        """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice, and padding, is 0."""
+        stack, padding = self._stack(volume), self._padding(volume)
+        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1, padding=padding)
         if volume.inverted:
             scaled = 1 - scaled
+        if padding is not None:
+            scaled[padding] = 0
         return self.placement(volume).apply(self._as_planes(scaled), fill=0.0)
 
     def finish(self, prepared: Tensor) -> Tensor:
@@ -148,12 +157,12 @@ class IntensitySettings(_InPlane):
         planes = 3 if self.colour == "rgb" else 1
         return self._add_neighbours(prepared.clamp(0, 1).reshape(-1, planes, *prepared.shape[1:]))
 
-    def _scale(self, stack: Tensor, *, eight_bit: bool, padding: float | None) -> Tensor:
+    def _scale(self, stack: Tensor, *, eight_bit: bool, padding: Tensor | None) -> Tensor:
         if eight_bit and float(stack.min()) >= 0:
             return stack / 255
         sample = stack.flatten()
-        if padding is not None and bool((sample != padding).any()):
-            sample = sample[sample != padding]
+        if padding is not None and not bool(padding.all()):
+            sample = stack[~padding]
         sample = sample[:: max(1, sample.numel() // 1_000_000)]
         fractions = torch.tensor(self.percentiles, dtype=torch.float32) / 100
         low, high = (float(value) for value in torch.quantile(sample, fractions))
