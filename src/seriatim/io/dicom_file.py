@@ -51,7 +51,8 @@ class DicomFile:
         self._syntax = transfer_syntax(self.dataset)
         self._extent = None if is_deflated(self.dataset) else self._find_pixels()
         self.mosaic = self._find_mosaic()
-        plain = self.mosaic is None and self._extent is not None and self._extent.keyword == "PixelData" and not self._extent.encapsulated
+        native = self._extent is not None and self._extent.keyword == "PixelData" and not self._extent.encapsulated
+        plain = native and self.mosaic is None
         self._layout = find_layout(self.dataset, self._syntax) if plain else None
 
     def identify(self) -> tuple[str, int, int]:
