@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
 from seriatim.series.geometry import plane_of
 from seriatim.tasks import DiagnosisTask
+from seriatim.tasks.calibration import Calibration
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 1
@@ -91,6 +92,7 @@ def write_description(
     run: Path,
     *,
     experiment: Experiment,
+    task: DiagnosisTask,
     thresholds: Mapping[str, float],
     envelope: Envelope,
     metrics: Mapping[str, Any],
@@ -102,6 +104,7 @@ def write_description(
         "weights_sha256": _sha256(run / WEIGHTS),
         "experiment": experiment.model_dump(mode="json"),
         "thresholds": dict(thresholds),
+        "calibration": task.calibration.as_dict() if task.calibration else None,
         "envelope": asdict(envelope),
         "validation": dict(metrics),
     }
@@ -131,9 +134,10 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
         envelope = _envelope(description["envelope"])
         thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
+        fitted = description.get("calibration")
+        task = replace(experiment.task.build(), calibration=Calibration.from_dict(fitted) if fitted else None)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}") from error
-    task = experiment.task.build()
     network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))

@@ -73,7 +73,10 @@ def test_binary_figures_equal_sklearn(tmp_path):
         "brier": sklearn.metrics.brier_score_loss(labels, values),
         "log_loss": sklearn.metrics.log_loss(labels, values),
     }
+    error = found.pop("calibration_error")
     assert {name: one["value"] for name, one in found.items()} == pytest.approx(expected)
+    assert 0 < error["value"] < 1
+    assert error["low"] is None
     assert all(one["low"] <= one["value"] <= one["high"] for one in found.values())
     assert [found[name]["method"] for name in ("auc", "accuracy")] == ["delong, logit", "wilson"]
 

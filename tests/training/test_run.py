@@ -385,3 +385,25 @@ def test_validation_columns(tiny_run: Path) -> None:
 
 def test_configs_of_the_tests_are_not_changed_by_them() -> None:
     assert CT_CONFIG["training"]["epochs"] == 2
+
+
+def test_a_calibrated_model_scores_calibrated_probabilities_by_thresholds_chosen_on_them(
+    tmp_path: Path, head_ct: Path, tiny_run: Path
+) -> None:
+    train(make_experiment(tmp_path, head_ct, "task.calibration=platt"), tmp_path / "run")
+    plain, calibrated = load_model(tiny_run), load_model(tmp_path / "run")
+    bend = calibrated.task.calibration
+    assert bend is not None
+    assert plain.task.calibration is None
+    score(head_ct, model=tmp_path / "run", output=tmp_path / "scores", device="cpu")
+    score(head_ct, model=tiny_run, output=tmp_path / "plain", device="cpu")
+    uncalibrated = read_rows(tmp_path / "plain" / "scores.csv")
+    before = {row["series_uid"]: float(row["probability_bleed"]) for row in uncalibrated}
+    after = read_rows(tmp_path / "scores" / "scores.csv")
+    for row in after:
+        expected = bend.apply(np.array([before[row["series_uid"]]]))[0]
+        assert float(row["probability_bleed"]) == pytest.approx(expected, abs=1e-12)
+        assert row["prediction"] == str(int(float(row["probability_bleed"]) >= calibrated.thresholds["bleed"]))
+    validation = {row["series_uid"]: row["probability_bleed"] for row in read_rows(tmp_path / "run" / "validation.csv")}
+    assert {row["series_uid"]: row["probability_bleed"] for row in after if row["split"] == "val"} == validation
+    assert "calibrated (platt)" in (tmp_path / "run" / "card.md").read_text()

@@ -16,7 +16,7 @@ from seriatim.evaluation import Evaluation, EvaluationSettings, evaluate
 from seriatim.experiment import Experiment
 from seriatim.io.manifest import read_table
 from seriatim.io.outputs import make_folder, write_csv, write_json
-from seriatim.scoring import score_series
+from seriatim.scoring import score_found
 from seriatim.settings import build_settings
 from seriatim.training import fold_table, held_out_series, train
 
@@ -105,7 +105,7 @@ def run_fold(experiment: Experiment, name: str, folder: Path) -> None:
     run = folder / "run"
     if not (run / "model.json").is_file():
         train(own, run, resume=(run / "config.yaml").is_file())
-    score_series(held_out_series(own), model=run, output=folder / "scores")
+    score_found(held_out_series(own), model=run, output=folder / "scores")
 
 
 def _use_threads(count: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.evaluation.intervals import Estimate, wilson
+from seriatim.evaluation.reliability import reliability_bins
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 
@@ -35,8 +36,6 @@ STYLE = {
     "figure.dpi": 200,
     "savefig.facecolor": "white",
 }
-SERIES_PER_BIN = 12
-FEWEST_BINS, MOST_BINS = 3, 8
 LEFT_INCHES = 0.64
 
 
@@ -48,20 +47,6 @@ def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Es
         _draw_roc(question, samples, measures, path=folder / "roc.png"),
         _draw_reliability(question, samples, measures, path=folder / "reliability.png"),
     ]
-
-
-def reliability_bins(labels: Array, probabilities: Array) -> tuple[Array, Array, Array]:
-    """Mean probability, hits and count of each bin, (M,) each: bins of about equally many series, ties together."""
-    count = int(np.clip(len(labels) // SERIES_PER_BIN, FEWEST_BINS, MOST_BINS))
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, count + 1)[1:-1])) if len(labels) else np.zeros(0)
-    place = np.searchsorted(edges, probabilities, side="right")
-    found = np.unique(place)
-    inside = [place == one for one in found]
-    return (
-        np.array([probabilities[one].mean() for one in inside]),
-        np.array([labels[one].sum() for one in inside]),
-        np.array([one.sum() for one in inside]),
-    )
 
 
 def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:

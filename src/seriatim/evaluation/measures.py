@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seriatim.evaluation.intervals import Clusters, Estimate, area, bootstrap, proportion
+from seriatim.evaluation.reliability import calibration_error
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 
@@ -63,7 +64,14 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         **_rates(labels, decisions, clusters),
         "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
         "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
+        "calibration_error": _error_of_calibration(labels, scores),
     }
+
+
+def _error_of_calibration(labels: Array, scores: Array) -> Estimate:
+    value = calibration_error(labels, scores)
+    reason = "the data do not define it" if np.isnan(value) else "resampling only makes it larger, so nothing bounds it"
+    return Estimate(value=None if np.isnan(value) else value, n=len(labels), reason=reason)
 
 
 def _measure_classes(question: Question, samples: Samples) -> Measures:

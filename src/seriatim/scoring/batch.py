@@ -70,7 +70,7 @@ def score(
     return summary
 
 
-def score_series(
+def score_found(
     series: Sequence[Series], *, model: Path | str | Model, output: Path | str, device: str = "auto"
 ) -> dict[str, Any]:
     """Score series that are found already, and write the same tables as ``score``.

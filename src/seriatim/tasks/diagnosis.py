@@ -16,6 +16,7 @@ from seriatim.models.output import SequenceOutput
 from seriatim.series.batch import IGNORE, SliceBatch
 from seriatim.settings import Settings
 from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
+from seriatim.tasks.calibration import Calibration, CalibrationKind, fit_classes, fit_columns
 from seriatim.tasks.labels import encode_class, encode_number, encode_yes_no, read_cell
 from seriatim.tasks.losses import attention_loss, class_loss, number_loss, yes_no_loss
 from seriatim.tasks.metrics import youden_threshold
@@ -47,6 +48,9 @@ class DiagnosisSettings(Settings):
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Move labels this share of the way to even odds."""
+    calibration: CalibrationKind = "none"
+    """Bend the probabilities by what validation says: temperature (one number), platt (two), or isotonic (any rising
+    map; needs hundreds of validation series). Multiclass has temperature only."""
 
     @property
     def outputs(self) -> int:
@@ -73,6 +77,13 @@ class DiagnosisSettings(Settings):
             _check_weights(self.class_weights, count=self.outputs)
         return self
 
+    @model_validator(mode="after")
+    def _check_calibration(self) -> DiagnosisSettings:
+        legal = {"multiclass": ("none", "temperature"), "regression": ("none",)}.get(self.target)
+        if legal and self.calibration not in legal:
+            raise ValueError(f"calibration of {self.target} can be {' or '.join(legal)}, not {self.calibration}")
+        return self
+
     def build(self) -> DiagnosisTask:
         """The task, with class weights where they are given as numbers."""
         return DiagnosisTask(
@@ -91,13 +102,14 @@ class DiagnosisTask:
 
     For regression, ``center`` and ``scale`` (K,) are the mean and spread of the training labels: errors are counted in
     units of the scale, and a network that starts from them (``SequenceNetwork.set_output_scale``) learns numbers of any
-    size.
+    size. ``calibration`` bends the probabilities of series, once it is fitted; slice scores stay as they are.
     """
 
     settings: DiagnosisSettings
     class_weights: tuple[float, ...] | None = None
     center: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    calibration: Calibration | None = None
 
     @property
     def outputs(self) -> int:
@@ -191,6 +203,22 @@ class DiagnosisTask:
         if self.settings.target == "regression":
             return logits.double()
         return logits.double().softmax(dim=-1) if self.settings.target == "multiclass" else logits.double().sigmoid()
+
+    def answer(self, logits: Tensor) -> Tensor:
+        """The probabilities (..., K) of a series, calibrated where the task is."""
+        probabilities = self.probabilities(logits)
+        if self.calibration is None:
+            return probabilities
+        return torch.from_numpy(self.calibration.apply(probabilities.cpu().numpy()))
+
+    def with_calibration(self, probabilities: Array, labels: Array) -> DiagnosisTask:
+        """The task calibrated on (N,K) uncalibrated probabilities and (N,K) labels, (N,1) for multiclass."""
+        kind = self.settings.calibration
+        if self.settings.target == "multiclass":
+            known = labels[:, 0] != IGNORE
+            return replace(self, calibration=fit_classes(kind, labels[known, 0].astype(int), probabilities[known]))
+        columns = self._known_columns(probabilities, labels)
+        return replace(self, calibration=fit_columns(kind, [columns[name] for name in self.class_names]))
 
     def slice_probabilities(self, slice_logits: Tensor) -> Tensor:
         """The same for slices: (..., S, K)."""

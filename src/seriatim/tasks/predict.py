@@ -51,7 +51,7 @@ def score_embeddings(network: SequenceNetwork, task: DiagnosisTask, embeddings: 
         output = network.read(embeddings[None].to(device), mask)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
     return SeriesScores(
-        probabilities=task.probabilities(logits),
+        probabilities=task.answer(logits),
         attention=output.attention[0].double().cpu(),
         slice_probabilities=task.slice_probabilities(slice_logits),
         logits=logits,

@@ -57,7 +57,10 @@ def _lines(
     yield "\n## Limits"
     yield "- Not tested on scanners, hospitals, protocols or patients beyond the manifest."
     yield "- Attention says which slices the model weighed, not why."
-    yield "- Probabilities are not calibrated."
+    if task.calibration == "none":
+        yield "- Probabilities are not calibrated."
+    else:
+        yield f"- Probabilities are calibrated ({task.calibration}) on validation, which also chose the kept epoch."
 
 
 def _encoder(experiment: Experiment) -> str:

@@ -162,10 +162,12 @@ def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: int) -> dict[str, float]:
-    """Score validation with the kept weights as scoring will, choose thresholds on it, describe the model."""
-    task, validation = learner.task, learner.validation
-    probabilities = np.stack([score_example(learner, example).probabilities.numpy() for example in validation])
+    """Score validation with the kept weights as scoring will, calibrate and choose thresholds, describe the model."""
+    validation = learner.validation
+    logits = torch.stack([score_example(learner, example).logits for example in validation])
     labels = np.array([example.labels for example in validation])
+    task = learner.task.with_calibration(learner.task.probabilities(logits).numpy(), labels)
+    probabilities = task.answer(logits).numpy()
     metrics, thresholds = task.metrics(probabilities, labels), task.thresholds(probabilities, labels)
     prefix = "value" if learner.experiment.task.target == "regression" else "probability"
     columns = [f"{prefix}_{name}" for name in task.class_names]
@@ -180,7 +182,9 @@ def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: i
     lines = read_metrics(run / "metrics.jsonl")
     draw_curves(lines, run / "curves.png", title=learner.experiment.name, best_epoch=best_epoch)
     envelope = measure_envelope([*examples.of("train"), *examples.of("val")])
-    write_description(run, experiment=learner.experiment, thresholds=thresholds, envelope=envelope, metrics=metrics)
+    write_description(
+        run, experiment=learner.experiment, task=task, thresholds=thresholds, envelope=envelope, metrics=metrics
+    )
     one_sided = task.one_sided(labels)
     if one_sided:
         logger.warning("validation holds one class of %s only: 0.5 stands in for a threshold", ", ".join(one_sided))
