@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,31 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
-from seriatim.io.refused import find_or_refuse
+from seriatim.io.gif import count_gif_frames
+from seriatim.io.picture_kinds import (
+    LOSSY_FORMATS,
+    kind_of,
+    pixels_of,
+    refuse_pages,
+    refuse_picture,
+    shown_size,
+)
+from seriatim.io.picture_names import check_names, order_pictures
+from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.io.values import SliceWriter
-from seriatim.io.walk import natural_key
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Format, Instance, Series, Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the header of a picture says: (columns, rows) as shown, its kind of numbers, and if it may be lossy."""
+
+    size: tuple[int, int]
+    kind: str
+    lossy: bool
+
 
 Frame = tuple[Path, int | None, float]
 """The file, the page in it (None where it has one), and the position."""
@@ -31,33 +51,62 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, str]]]:
-    """The stack that the pictures of one folder make, and the pictures that cannot be opened, with the reason.
+    """The stack that the pictures of one folder make, and the pictures that cannot be used, with the reason.
 
     The order is that of the names, numbers in them counted as numbers; positions are that order.
     """
-    ordered = sorted(paths, key=lambda path: natural_key(path.name))
-    sizes: dict[Path, tuple[int, int]] = {}
+    ordered = order_pictures(paths)
+    heads: dict[Path, Head] = {}
     broken = []
     for path in ordered:
-        try:
-            with open_file(path) as file, Image.open(file) as image:
-                sizes[path] = image.size
-        except BROKEN as error:
-            broken.append((path, f"unreadable picture: {type(error).__name__}"))
-    if not sizes:
+        head = _open_head(path)
+        if isinstance(head, str):
+            broken.append((path, head))
+        else:
+            heads[path] = head
+    if not heads:
         return None, broken
-    findings: list[Finding] = []
-    if len(set(sizes.values())) > 1:
-        small, large = min(sizes.values()), max(sizes.values())
+    findings = _check_heads(list(heads.values()))
+    if len(heads) == 1:
+        findings.append(find(Code.NOT_A_SERIES, "A folder with a single picture is no sequence."))
+    elif not broken:
+        findings += check_names(ordered)
+    if broken:
+        message = f"{len(broken)} of {len(ordered)} pictures of the folder cannot be used ({broken[0][1]})."
+        findings.append(find(Code.UNREADABLE, message + " Copy them again or take them out.", pictures=len(broken)))
+    frames: list[Frame] = [(path, None, float(index)) for index, path in enumerate(heads)]
+    return _series(list(heads), frames, next(iter(heads.values())).size, "stack", findings), broken
+
+
+def _open_head(path: Path) -> Head | str:
+    """What the header of a picture says, or why it cannot be used."""
+    try:
+        with open_file(path) as file, Image.open(file) as image:
+            return refuse_picture(image) or _head_of(image)
+    except BROKEN as error:
+        return f"unreadable picture: {type(error).__name__}"
+
+
+def _head_of(image: Image.Image) -> Head:
+    lossy = image.format in LOSSY_FORMATS or image.info.get("compression") == "jpeg"
+    return Head(size=shown_size(image), kind=kind_of(image), lossy=lossy)
+
+
+def _check_heads(heads: Sequence[Head]) -> list[Finding]:
+    """What the pictures of one sequence do not share."""
+    findings = []
+    sizes, kinds = sorted({head.size for head in heads}), sorted({head.kind for head in heads})
+    if len(sizes) > 1:
+        (small, *_, large) = sizes
         message = f"The pictures differ in size, from {small[0]} x {small[1]} to {large[0]} x {large[1]}."
         findings.append(find(Code.MIXED_SIZE, message + " Put each size in a folder of its own."))
-    if len(sizes) == 1:
-        findings.append(find(Code.NOT_A_SERIES, "A folder with a single picture is no sequence."))
-    if broken:
-        message = f"{len(broken)} of {len(ordered)} pictures of the folder cannot be opened."
-        findings.append(find(Code.UNREADABLE, message + " Copy them again or take them out.", pictures=len(broken)))
-    frames: list[Frame] = [(path, None, float(index)) for index, path in enumerate(sizes)]
-    return _series(list(sizes), frames, next(iter(sizes.values())), "stack", findings), broken
+    if len(kinds) > 1:
+        message = f"The pictures hold different kinds of numbers ({', '.join(kinds)}), which do not compare."
+        findings.append(find(Code.BAD_VALUE, message + " Put each kind in a folder of its own."))
+    if lossy := sum(head.lossy for head in heads):
+        message = f"{lossy} pictures are of a kind that compresses with loss (JPEG, JPEG 2000, WebP)."
+        findings.append(find(Code.LOSSY, message, pictures=lossy))
+    return findings
 
 
 def find_pages(path: Path) -> list[Series]:
@@ -72,14 +121,35 @@ def find_pages(path: Path) -> list[Series]:
 def _find_pages(path: Path) -> Series:
     try:
         with open_file(path) as file, Image.open(file) as image:
-            size, animated = image.size, image.format == "GIF"
-            durations = [_seconds(frame) if animated else 1.0 for frame in ImageSequence.Iterator(image)]
+            animated, durations = image.format == "GIF", []
+            heads: list[Head] = []
+            for frame in ImageSequence.Iterator(image):
+                if reason := refuse_picture(frame):
+                    raise RefusedFileError(Code.UNSUPPORTED, f"Page {len(heads) + 1} is {reason}.")
+                heads.append(_head_of(frame))
+                durations.append(_seconds(frame) if animated else 1.0)
+            reason = refuse_pages(image, len(heads))
     except BROKEN as error:
-        raise InputError(f"unreadable picture: {type(error).__name__}") from error
-    times = list(accumulate((0.0, *durations[:-1])))
-    single = [find(Code.NOT_A_SERIES, "The file holds a single picture, no sequence.")] if len(times) == 1 else []
+        raise RefusedFileError(Code.UNREADABLE, f"unreadable picture: {type(error).__name__}") from error
+    findings = _check_heads(heads)
+    if reason:
+        findings.append(find(Code.UNSUPPORTED, reason))
+    if animated:
+        findings += _check_gif(path, len(heads))
+    if len(heads) == 1:
+        findings.append(find(Code.NOT_A_SERIES, "The file holds a single picture, no sequence."))
+    times = accumulate((0.0, *durations[:-1]))
     frames: list[Frame] = [(path, index, time) for index, time in enumerate(times)]
-    return _series([path], frames, size, "video" if animated else "stack", single)
+    return _series([path], frames, heads[0].size, "video" if animated else "stack", findings)
+
+
+def _check_gif(path: Path, found: int) -> list[Finding]:
+    with open_file(path) as file:
+        count, whole = count_gif_frames(file)
+    if whole and count == found:
+        return []
+    message = f"The GIF file breaks off or is damaged after {min(count, found)} whole frames. Copy it again."
+    return [find(Code.TRUNCATED, message, frames=min(count, found))]
 
 
 def count_pages(path: Path) -> int:
@@ -122,15 +192,9 @@ def _decode(series: Series) -> Iterator[NDArray[Any]]:
                 for instance in instances:
                     if instance.frame is not None:
                         image.seek(instance.frame)
-                    yield drop_equal_colours(_pixels(image))
+                    yield drop_equal_colours(pixels_of(image))
         except BROKEN as error:
             raise DecoderError(f"{path} cannot be decoded: {error}. Copy it again.") from error
-
-
-def _pixels(image: Image.Image) -> NDArray[Any]:
-    if image.mode in ("L", "I", "F", "I;16", "I;16B", "I;16L", "1"):
-        return np.asarray(image)
-    return np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))
 
 
 def _seconds(frame: Any) -> float:
@@ -141,8 +205,6 @@ def _seconds(frame: Any) -> float:
 def _series(paths: list[Path], frames: list[Frame], size: tuple[int, int], format_: Format,
             findings: list[Finding]) -> Series:
     digest = digest_files(paths)
-    if any(path.suffix.lower() in (".jpg", ".jpeg") for path in paths):
-        findings.append(find(Code.LOSSY, "JPEG pictures were compressed with loss."))
     instances = tuple(
         Instance(path=path, sop_instance_uid=make_uid(digest, "instance", index), frame=frame, position=position)
         for index, (path, frame, position) in enumerate(frames)

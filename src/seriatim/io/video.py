@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.errors import DecoderError, InputError
+from seriatim.errors import DecoderError
 from seriatim.io.content import digest_files, make_uid
+from seriatim.io.media_length import missing_bytes
 from seriatim.io.pictures import drop_equal_colours
-from seriatim.io.refused import find_or_refuse
+from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series, Volume
 
 DEFAULT_FRAMES_PER_S = 25.0
+COVER_PICTURE = 0x400
+"""AV_DISPOSITION_ATTACHED_PIC."""
 NO_OTHER_FILES = {"protocol_whitelist": "none"}
 """A playlist inside a media file could name other files, or addresses: nothing but the file itself is opened."""
 
@@ -64,9 +67,9 @@ def read_clip(series: Series) -> Volume:
     count = 0
     try:
         with open_file(series.path) as file, av.open(file, options=NO_OTHER_FILES) as container:
-            for frame in container.decode(video=0):
+            for frame in container.decode(_choose_stream(container)[0]):
                 if count < len(array):
-                    array[count] = frame.to_ndarray(format="rgb24")
+                    array[count] = np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
                 count += 1
     except (av.FFmpegError, ValueError) as error:
         raise DecoderError(f"{series.path} cannot be decoded: {error}. Copy it again.") from error
@@ -76,30 +79,63 @@ def read_clip(series: Series) -> Volume:
 
 
 def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
-    """Times, (columns, rows) and findings. Every frame is decoded: packets promise more than decoders give."""
+    """Times, (columns, rows) as shown and findings. Every frame is decoded: packets promise more than decoders give."""
     av = importlib.import_module("av")
     stamps: list[float | None] = []
-    size = (0, 0)
-    findings: list[Finding] = []
-    try:
-        with open_file(path) as file, av.open(file, options=NO_OTHER_FILES) as container:
-            if not container.streams.video:
-                raise InputError("a media file without a video stream")
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or DEFAULT_FRAMES_PER_S)
-            for frame in container.decode(stream):
-                if not stamps:
-                    size = (frame.width, frame.height)
-                elif (frame.width, frame.height) != size:
-                    findings = [find(Code.MIXED_SIZE, "The size of the frames changes within the video.")]
-                stamps.append(None if frame.pts is None else float(frame.pts * frame.time_base))
-    except av.FFmpegError as error:
-        if not stamps:
-            raise InputError(f"unreadable video: {type(error).__name__}") from error
-        findings = [find(Code.TRUNCATED, f"The video breaks off after {len(stamps)} frames. Copy it again.")]
+    shapes: set[tuple[int, int]] = set()
+    damaged, broken = 0, ""
+    with open_file(path) as file:
+        lacking = missing_bytes(file)
+        file.seek(0)
+        try:
+            with av.open(file, options=NO_OTHER_FILES) as container:
+                stream, others = _choose_stream(container)
+                rate, promised = float(stream.average_rate or DEFAULT_FRAMES_PER_S), int(stream.frames)
+                for frame in container.decode(stream):
+                    shapes.add(_shown_size(frame))
+                    damaged += bool(frame.is_corrupt)
+                    stamps.append(None if frame.pts is None else float(frame.pts * frame.time_base))
+        except av.FFmpegError as error:
+            broken = type(error).__name__
     if not stamps:
-        raise InputError("a video without frames")
-    return _times(stamps, rate, findings), size, findings
+        raise RefusedFileError(Code.UNREADABLE, f"No frame of the video can be decoded{broken and f' ({broken})'}.")
+    findings = _check_whole(len(stamps), damaged=damaged, lacking=lacking, broken=bool(broken))
+    if len(shapes) > 1:
+        findings.append(find(Code.MIXED_SIZE, "The size of the frames changes within the video."))
+    if others:
+        message = f"The file holds {others + 1} videos: the first is read."
+        findings.append(Finding(code=Code.BAD_VALUE, message=message, action="keep"))
+    if len(stamps) < promised and not findings:
+        message = f"{len(stamps)} frames are shown of {promised} that the file holds."
+        findings.append(find(Code.SHORT_COVERAGE, message, frames=len(stamps), promised=promised))
+    return _times(stamps, rate, findings), shapes.pop(), findings
+
+
+def _choose_stream(container: Any) -> tuple[Any, int]:
+    """The first video stream that is no cover picture, and how many others there are."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & COVER_PICTURE]
+    if not streams:
+        raise RefusedFileError(Code.UNSUPPORTED, "A media file without video, but for a cover picture at most.")
+    return streams[0], len(streams) - 1
+
+
+def _check_whole(count: int, *, damaged: int, lacking: int, broken: bool) -> list[Finding]:
+    if broken or lacking:
+        message = f"The video breaks off or is damaged after {count} frames. Copy it again."
+        return [find(Code.TRUNCATED, message, frames=count, missing_bytes=lacking)]
+    if damaged:
+        message = f"{damaged} of {count} frames are damaged and were filled by the decoder. Copy the video again."
+        return [find(Code.TRUNCATED, message, frames=damaged)]
+    return []
+
+
+def _shown_size(frame: Any) -> tuple[int, int]:
+    return (frame.height, frame.width) if _quarter_turns(frame) % 2 else (frame.width, frame.height)
+
+
+def _quarter_turns(frame: Any) -> int:
+    """How often the picture is to be turned by 90 degrees, counterclockwise, to be upright."""
+    return round(float(frame.rotation) / 90) % 4
 
 
 def _times(stamps: list[Any], rate: float, findings: list[Finding]) -> list[float]:

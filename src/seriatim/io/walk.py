@@ -24,7 +24,10 @@ ITK_NAMES = (".mha", ".mhd", ".nrrd", ".nhdr")
 VIDEO_NAMES = (".mp4", ".m4v", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".mkv", ".wmv")
 ANALYZE_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
 BODIES = {".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".img": (".hdr",)}
-PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+NAMED_STARTS = (b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+"""Starts too short to tell a picture by: its name must say so too."""
+NAMED_PICTURES = (".bmp", ".pbm", ".pgm", ".ppm", ".pnm")
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -168,7 +171,9 @@ def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
 
 
 def _identify_picture(name: str, head: bytes) -> tuple[Kind | None, str]:
-    if head.startswith(PICTURE_STARTS[:2]) or (head.startswith(b"BM") and name.endswith(".bmp")):
+    if head.startswith(PICTURE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return "picture", ""
+    if head.startswith(NAMED_STARTS) and name.endswith(NAMED_PICTURES):
         return "picture", ""
     if head.startswith(TIFF_STARTS):
         return "tiff", ""
@@ -194,4 +199,5 @@ def _starts_dataset(head: bytes) -> bool:
 
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
     """A sort key that counts the numbers in a name: frame 2 before frame 10."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
+    parts = [part for part in re.split(r"(\d+)", text) if part]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
