@@ -45,7 +45,7 @@ def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
     keyword, vr, length = found
     start = file.tell()
     if length == UNDEFINED:
-        whole = _skip_items(file, size)
+        whole = skip_items(file, size)
         return Extent(keyword=keyword, vr=vr, start=start, end=file.tell(), encapsulated=True, whole=whole, needed=0)
     needed = expected_bytes(dataset)
     end = min(start + length, size)
@@ -130,7 +130,7 @@ def _read_element(file: BinaryIO, *, little: bool, implicit: bool) -> tuple[str,
     return (keyword, head[4:6].decode(), int(struct.unpack(f"{order}L", tail)[0])) if len(tail) == 4 else None
 
 
-def _skip_items(file: BinaryIO, size: int) -> bool:
+def skip_items(file: BinaryIO, size: int) -> bool:
     """Go to the end of the items; True where each is whole and the sequence is closed."""
     while True:
         place = file.tell()

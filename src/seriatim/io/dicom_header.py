@@ -101,7 +101,7 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
         problems = []
     photometric = get_text(dataset, "PhotometricInterpretation")
     plane = Plane(
-        path=path, frame=None, modality=modality, patient=_patient_digest(dataset),
+        path=path, frame=None, modality=modality, patient=digest_patient(get_text(dataset, "PatientID")),
         rows=get_integer(dataset, "Rows", 0), columns=get_integer(dataset, "Columns", 0),
         role=role_of(dataset),
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
@@ -115,9 +115,8 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
     return expand_frames(plane, dataset)
 
 
-def _patient_digest(dataset: Any) -> str:
+def digest_patient(patient: str) -> str:
     """What tells patients apart without telling who they are; "" where the file names none."""
-    patient = get_text(dataset, "PatientID")
     return hashlib.sha256(patient.encode("utf-8", "replace")).hexdigest() if patient else ""
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seriatim.io.dicom_groups import group_planes
-from seriatim.io.dicom_header import read_planes
+from seriatim.io.dicom_index import PlaneReader
 from seriatim.io.dicom_kinds import NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
@@ -40,15 +40,9 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) 
     """
     check_actions(actions or {})
     root = Path(path)
-    by_kind: dict[str, list[Path]] = defaultdict(list)
-    files, skipped = identify_files(root)
-    for file in files:
-        if file.kind is None:
-            skipped.append(Skipped(path=file.path, reason=file.reason))
-        else:
-            by_kind[file.kind].append(file.path)
+    by_kind, planes, skipped = _read_files(root)
     series: list[Series] = []
-    for some, left in (_find_dicom(by_kind["dicom"], root=root), _find_grids(by_kind), _find_frames(by_kind)):
+    for some, left in (_find_dicom(planes, root=root), _find_grids(by_kind), _find_frames(by_kind)):
         series += some
         skipped += left
     series = [apply_actions(one, actions or {}) for one in series]
@@ -63,14 +57,27 @@ def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
     return str(series.path), series.study_uid, series.series_uid, natural_key(series.volume)
 
 
-def _find_dicom(paths: Sequence[Path], *, root: Path) -> Result:
-    files: list[list[Plane]] = []
-    skipped = []
-    for path in paths:
-        try:
-            files.append(read_planes(path))
-        except (NotAnImageError, OSError) as error:
-            skipped.append(Skipped(path=path, reason=str(error)))
+def _read_files(root: Path) -> tuple[dict[str, list[Path]], list[list[Plane]], list[Skipped]]:
+    """The files of each kind, the planes of each DICOM file, and what is neither. Each file is opened once here."""
+    by_kind: dict[str, list[Path]] = defaultdict(list)
+    planes: list[list[Plane]] = []
+    reader = PlaneReader()
+    files, skipped = identify_files(root)
+    for file in files:
+        if file.kind is None:
+            skipped.append(Skipped(path=file.path, reason=file.reason))
+            continue
+        by_kind[file.kind].append(file.path)
+        if file.kind == "dicom":
+            try:
+                planes.append(reader.read(file.path, file.head, file.size))
+            except (NotAnImageError, OSError) as error:
+                skipped.append(Skipped(path=file.path, reason=str(error)))
+    return by_kind, planes, skipped
+
+
+def _find_dicom(files: Sequence[list[Plane]], *, root: Path) -> Result:
+    skipped: list[Skipped] = []
     series: list[Series] = []
     for group in group_planes(files):
         planes, folder = group.planes, _common_folder(group.planes, root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from typing import BinaryIO
 
 from seriatim.io.archive import archive_above, open_member
 from seriatim.io.zip_member import MemberStream
+
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+NOT_REGULAR = "not a regular file"
 
 
 def open_file(path: Path) -> BufferedReader | BytesIO:
@@ -28,6 +33,31 @@ def open_file(path: Path) -> BufferedReader | BytesIO:
         if member is None:
             raise
         return member
+
+
+def read_head(path: Path, count: int) -> tuple[bytes, int]:
+    """The first ``count`` bytes of a file of an inventory (fewer where it has fewer), and how many it has in all.
+
+    Of a member of an archive the size is not known: 0.
+
+    Raises:
+        OSError: there is no such file, it cannot be opened, or it is a folder, a pipe or a device.
+    """
+    try:
+        handle = os.open(path, FLAGS)  # quicker than a file object, and never waits for the other end of a pipe
+    except (FileNotFoundError, NotADirectoryError):
+        with open_file(path) as member:
+            return member.read(count), 0
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(NOT_REGULAR)
+        head = os.read(handle, count)
+        while len(head) < min(count, status.st_size) and (more := os.read(handle, count - len(head))):
+            head += more
+    finally:
+        os.close(handle)
+    return head, status.st_size
 
 
 def read_bytes(path: Path) -> bytes:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from seriatim.errors import InputError
 from seriatim.io.archive import STARTS, archive_above, is_neutral, list_members
-from seriatim.io.source import exists, open_file
+from seriatim.io.source import NOT_REGULAR, exists, read_head
 from seriatim.series.series import Skipped
 
 Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video", "archive"]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-HEAD_BYTES = 352
+HEAD_BYTES = 1 << 14
+"""Most DICOM headers end before: then the file is not opened again."""
 RAW_DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 ARCHIVES = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
             b"\x28\xb5\x2f\xfd": "zstd", b"ustar": "tar"}
@@ -33,11 +36,16 @@ TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One file: what it is, or (``kind`` None) why it is no image."""
+    """One file: what it is, or (``kind`` None) why it is no image.
+
+    ``head`` are its first HEAD_BYTES bytes, or all of a shorter file, ``size`` the bytes it has (0: not known).
+    """
 
     path: Path
     kind: Kind | None
     reason: str = ""
+    head: bytes = field(default=b"", repr=False)
+    size: int = 0
 
 
 def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
@@ -59,20 +67,26 @@ def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
     return _walk(root)
 
 
-def identify_files(root: Path) -> tuple[list[Found], list[Skipped]]:
-    """What each file at or below ``root`` is, the members of ZIP archives included; and what was not entered."""
+def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
+    """What each file at or below ``root`` is, the members of ZIP archives included; and what was not entered.
+
+    Files are opened one by one, as the first is iterated; the second is complete when the first has come to its end.
+    """
     files, skipped = find_files(root)
-    found: list[Found] = []
-    waiting = [identify(path, named=path == root) for path in reversed(files)]
-    while waiting:
-        one = waiting.pop()
-        if one.kind != "archive":
-            found.append(one)
-            continue
-        members, left = _find_members(one.path, one.path)
-        skipped += left
-        waiting += [identify(path) for path in reversed(members)]
-    return found, skipped
+    return _identify_each(root, files, skipped), skipped
+
+
+def _identify_each(root: Path, files: list[Path], skipped: list[Skipped]) -> Iterator[Found]:
+    for path in files:
+        waiting = [identify(path, named=len(files) == 1 and path == root)]
+        while waiting:
+            one = waiting.pop()
+            if one.kind != "archive":
+                yield one
+                continue
+            members, left = _find_members(one.path, one.path)
+            skipped += left
+            waiting += [identify(path) for path in reversed(members)]
 
 
 def _find_members(root: Path, archive: Path | None) -> tuple[list[Path], list[Skipped]]:
@@ -95,24 +109,22 @@ def _walk(root: Path) -> tuple[list[Path], list[Skipped]]:
     inside = Path(os.path.realpath(root))
     files: list[Path] = []
     skipped: list[Skipped] = []
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(folder) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
-        except OSError as error:
-            skipped.append(Skipped(path=folder, reason=f"a folder that cannot be opened: {tell(error)}"))
+    waiting = [(root, True)]
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            files.append(path)
             continue
-        for entry in entries:
-            path = folder / entry.name
-            if entry.is_symlink():
-                skipped.append(Skipped(path=path, reason=_tell_link(path, inside)))
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            else:
-                files.append(path)
-    return sorted(files), skipped
+        try:
+            with os.scandir(path) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            skipped.append(Skipped(path=path, reason=f"a folder that cannot be opened: {tell(error)}"))
+            continue
+        links = [path / entry.name for entry in entries if entry.is_symlink()]
+        skipped += [Skipped(path=link, reason=_tell_link(link, inside)) for link in links]
+        waiting += [(path / entry.name, entry.is_dir()) for entry in entries if not entry.is_symlink()]
+    return files, skipped
 
 
 def _tell_link(path: Path, inside: Path) -> str:
@@ -126,22 +138,29 @@ def _tell_link(path: Path, inside: Path) -> str:
 
 def identify(path: Path, *, named: bool = False) -> Found:
     """Say what a file is from its first bytes and its name. ``named``: the caller gave this very file."""
-    lowered = [part.lower() for part in path.parts[-2:]]
-    if not named and (path.name.startswith((".", "._")) or any(part in SYSTEM_FILES for part in lowered)):
+    folder, name = os.path.split(path)
+    if not named and (name.startswith(".") or name.lower() in SYSTEM_FILES or _is_system(folder)):
         return Found(path=path, kind=None, reason="hidden or system file")
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device could block for ever
-            return Found(path=path, kind=None, reason="not a regular file")
-        with open_file(path) as file:
-            head = file.read(HEAD_BYTES)
+        head, size = read_head(path, HEAD_BYTES)
     except OSError as error:
-        return Found(path=path, kind=None, reason=f"cannot be opened: {tell(error)}")
+        reason = NOT_REGULAR if _is_special(path) else f"cannot be opened: {tell(error)}"
+        return Found(path=path, kind=None, reason=reason)
     if not head:
         return Found(path=path, kind=None, reason="empty file")
     kind, reason = _identify_head(path, head)
     if kind in ("picture", "tiff") and is_neutral(path):
         return Found(path=path, kind=None, reason="a picture whose name in the archive cannot be used to order it")
-    return Found(path=path, kind=kind, reason=reason)
+    return Found(path=path, kind=kind, reason=reason, head=head, size=size)
+
+
+@lru_cache
+def _is_system(folder: str) -> bool:
+    return os.path.basename(folder).lower() in SYSTEM_FILES
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def tell(error: OSError) -> str:
@@ -150,9 +169,9 @@ def tell(error: OSError) -> str:
 
 
 def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
-    name = path.name.lower()
     if head[128:132] == b"DICM":
         return "dicom", ""
+    name = path.name.lower()
     if name.endswith((".nii", ".nii.gz", ".hdr.gz")) or head[344:348] in (b"n+1\0", b"ni1\0"):
         return "nifti", ""
     if head[4:8] in (b"n+2\0", b"ni2\0") or (name.endswith(".hdr") and head[:4] in ANALYZE_STARTS):
