@@ -77,14 +77,14 @@ def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_vanishes_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_stack(make_stack(random_stack(4)), tmp_path)
-    opened = Path.open
+    opened = os.open
 
-    def vanish(self: Path, *arguments: Any, **options: Any) -> Any:
-        if self.name == "IM0002.dcm":
-            self.unlink(missing_ok=True)
-        return opened(self, *arguments, **options)
+    def vanish(path: Any, *arguments: Any) -> int:
+        if Path(path).name == "IM0002.dcm":
+            Path(path).unlink(missing_ok=True)
+        return opened(path, *arguments)
 
-    monkeypatch.setattr(Path, "open", vanish)
+    monkeypatch.setattr(os, "open", vanish)
     assert reasons(tmp_path) == {"IM0002.dcm": "cannot be opened: No such file or directory"}
 
 

@@ -54,7 +54,7 @@ class PlaneReader:
         self._kinds: dict[tuple[object, ...], _Kind] = {}
 
     def read(self, path: Path, head: bytes, size: int) -> list[Plane]:
-        """The planes of a file that starts with ``head`` and has ``size`` bytes (0: not known, of a member of an archive).
+        """The planes of a file that starts with ``head`` and has ``size`` bytes (0: not known).
 
         Raises:
             NotAnImageError: the file holds no image.

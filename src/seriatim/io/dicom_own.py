@@ -57,7 +57,7 @@ def _patient(value: bytes) -> str:
 
 Check = Callable[[bytes], Any]
 Rule = tuple[str, bytes, Check, Callable[[bytes], Any], bool]
-"""The name of the field or trait, its VR, what the bytes must match, how they are read, and whether they often repeat."""
+"""Name of the field or trait, its VR, what the bytes must match, how they are read, and whether they often repeat."""
 
 FIELDS: Mapping[int, Rule] = {
     0x00080018: ("sop_instance_uid", b"UI", UID, _uid, False),

@@ -154,7 +154,7 @@ class HeadWalker:
         walk.parsed.append((tag, place, end))
         if tag in self._own:
             walk.own[tag] = (vr, data[start:end])
-            walk.fixed.append(data[place : place + 6] + b"\xff\xff")
+            walk.fixed.append(data[place : place + 4] + vr + b"\xff\xff")
         elif tag in self._wanted or GROUP_LENGTH < tag <= LAST_META:
             walk.fixed.append(data[place:end])
 

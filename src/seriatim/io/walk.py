@@ -156,7 +156,7 @@ def identify(path: Path, *, named: bool = False) -> Found:
 
 @lru_cache
 def _is_system(folder: str) -> bool:
-    return os.path.basename(folder).lower() in SYSTEM_FILES
+    return Path(folder).name.lower() in SYSTEM_FILES
 
 
 def _is_special(path: Path) -> bool:
