@@ -66,6 +66,7 @@ VALUES: Mapping[int, tuple[bytes, ...]] = {
     0x0019100A: (b"\2\0",), 0x0019100C: (b"1000", b"\1\0\0\0"), 0x00291010: (b"other", b""), 0x00281050: (b"40",),
     0x00180050: (b"x ", b"3 "),
 }
+TAILS = (b"", b"", b"", bytes(9), b"junk", b"\xfc\xff\xfc\xffOB\0\0\2\0\0\0\0\0", b"\xff\xfc\xff\xfc", b"\1")
 VRS = {0x0008002A: "DT", 0x00200100: "IS", 0x00181060: "DS", 0x00541300: "DS", 0x00280008: "IS", 0x0019100A: "US",
        0x00281050: "DS"}
 
@@ -158,7 +159,7 @@ def test_any_values_give_the_planes_of_pydicom(tmp_path: Path, syntax: str) -> N
             elements = {key: value for key, value in elements.items() if key != tag or tag == SOP_UID}
         pixels = items(b"some", b"more") if syntax == JPEG else bytes(40)
         pixels = pixels[: rng.choice((None, None, None, 20))]
-        data = content(elements, syntax, pixels=pixels, tail=rng.choice((b"", b"", bytes(9))))
+        data = content(elements, syntax, pixels=pixels, tail=rng.choice(TAILS))
         data = data[: rng.choice((None, None, None, -1, -30, -60))]
         check_same(reader, tmp_path / str(index % 9), data)
 

@@ -23,7 +23,7 @@ def stored_of(dataset: Any) -> Stored:
     layout = tuple(_whole(dataset, keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit",
                                                             "PixelRepresentation"))
     rescale = tuple(_real(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
-    return _share(get_text(dataset, "PhotometricInterpretation"), layout, rescale)
+    return share_stored(get_text(dataset, "PhotometricInterpretation"), layout, rescale)
 
 
 def check_stored(planes: Sequence[Plane]) -> list[Finding]:
@@ -51,7 +51,7 @@ def _note(message: str) -> Finding:
 
 
 @functools.lru_cache(maxsize=256)
-def _share(photometric: str, layout: tuple[int | None, ...], rescale: tuple[float | None, ...]) -> Stored:
+def share_stored(photometric: str, layout: tuple[int | None, ...], rescale: tuple[float | None, ...]) -> Stored:
     """One object for the many files that are stored alike."""
     return Stored(photometric=photometric, layout=layout, rescale=rescale)
 

@@ -81,13 +81,13 @@ def _check_whole(extent: Extent, dataset: Any, tail: bytes) -> list[Finding]:
     if extent.encapsulated and _syntax(dataset) in NATIVE:
         message = "The pixel data is encapsulated, the transfer syntax says that it is not compressed. Export it again."
         return [find(Code.BAD_VALUE, message)]
-    if tail.strip(b"\0") and not _follows(tail, little=dataset.original_encoding[1] is not False):
+    if tail.strip(b"\0") and not follows(tail, little=dataset.original_encoding[1] is not False):
         message = "What follows the pixel data is no element: bytes may be lost or added within. Compare the file."
         return [replace(find(Code.BAD_VALUE, message), action="keep")]
     return []
 
 
-def _follows(tail: bytes, *, little: bool) -> bool:
+def follows(tail: bytes, *, little: bool) -> bool:
     """True where a tag begins that may stand after the pixel data (PS3.5 section 7.1: tags ascend)."""
     group = int.from_bytes(tail[:2], "little" if little else "big")
     return len(tail) == 4 and group >= 0x7FE0

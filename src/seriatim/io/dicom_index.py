@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from seriatim.io.dicom_extent import ITEM, skip_items
+from seriatim.io.dicom_consistency import share_stored
+from seriatim.io.dicom_extent import ITEM, NATIVE, follows, skip_items
 from seriatim.io.dicom_header import TAGS, read_planes
 from seriatim.io.dicom_own import OWN_TAGS, TRAITS, OwnReader, OwnValues, UnclearError
 from seriatim.io.dicom_plane import Plane, Trait
@@ -21,9 +22,8 @@ from seriatim.io.source import open_file, read_head
 
 LONG_HEAD_BYTES = 1 << 18
 MANY_KINDS = 4096
-NATIVE = frozenset({b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2"})
 PIXEL_VRS = frozenset({b"", b"OB", b"OW"})
-OWN_TRAITS = frozenset(rule[0] for rule in TRAITS.values())
+OWN_TRAITS = frozenset(rule.name for rule in TRAITS.values())
 NAMES = tuple(one.name for one in fields(Plane))
 
 
@@ -40,6 +40,9 @@ class _Kind:
         if own.traits != self.own_traits:
             self.own_traits, self.last_traits = own.traits, {**self.traits, **own.traits}
         values = {**self.shared, **own.fields, "path": path, "traits": self.last_traits}
+        if own.slope is not None or own.intercept is not None:
+            stored = self.shared["stored"]
+            values["stored"] = share_stored(stored.photometric, stored.layout, (own.slope, own.intercept))
         if self.shared["position"] is None:  # there is none, or what it needs is missing
             values["position"] = None
         return Plane(**values)
@@ -103,11 +106,22 @@ def _is_whole(path: Path, head: Head, content: tuple[bytes, int]) -> bool:
     """True where the pixel data is all there, by a rule that depends on nothing but its length (see dicom_extent)."""
     data, size = content
     start, length = head.pixel_start, head.pixel_length
-    if head.pixel_vr not in PIXEL_VRS:
+    first = data[start : start + 4]
+    if head.pixel_vr not in PIXEL_VRS or len(first) < 4:
         return False
     if length == UNDEFINED:
         with open_file(path) as file:
             file.seek(start)
-            return skip_items(file, size)
-    first = data[start : start + 4]
-    return head.syntax in NATIVE and len(first) == 4 and first != ITEM and start + length <= size
+            return skip_items(file, size) and _ends_well(file, head)
+    if head.syntax.decode() not in NATIVE or first == ITEM or start + length > size:
+        return False
+    if start + length == size:
+        return True
+    with open_file(path) as file:
+        file.seek(start + length)
+        return _ends_well(file, head)
+
+
+def _ends_well(file: BinaryIO, head: Head) -> bool:
+    tail = file.read(4)
+    return not tail.strip(b"\0") or follows(tail, little=head.encoding != "big")

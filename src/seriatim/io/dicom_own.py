@@ -17,6 +17,7 @@ MANY_VALUES = 4096
 DECIMAL = rb"[+-]?[0-9]{1,9}(?:\.[0-9]{0,15})?(?:[eE][+-]?[0-9]{1,2})?"
 UID = re.compile(rb"[0-9.]{1,64}\0?").fullmatch
 NUMBER = re.compile(rb"[+-]?[0-9]{1,9}(?:\.[0-9]{0,12})? ?").fullmatch
+NONZERO = re.compile(rb"[+-]?(?=[0-9.]*[1-9])[0-9]{1,9}(?:\.[0-9]{0,12})? ?").fullmatch
 INTEGER = re.compile(rb"[+-]?[0-9]{1,9} ?").fullmatch
 TIME = re.compile(rb"[0-9]{2,14}(?:\.[0-9]{1,6})? ?").fullmatch
 NAME = re.compile(rb"[A-Za-z0-9._^-]{1,64} ?").fullmatch
@@ -27,12 +28,14 @@ class UnclearError(Exception):
     """A value whose meaning is not beyond doubt: pydicom must read it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnValues:
-    """Fields of a Plane, and traits of it, that its file has of its own."""
+    """What a Plane has of its file's own: fields, traits, and rescale slope and intercept (None: it has none)."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     traits: dict[str, Trait] = field(default_factory=dict)
+    slope: float | None = None
+    intercept: float | None = None
 
 
 def _position(value: bytes) -> tuple[float, ...]:
@@ -55,31 +58,40 @@ def _patient(value: bytes) -> str:
     return digest_patient(value.decode("ascii").rstrip())
 
 
-Check = Callable[[bytes], Any]
-Rule = tuple[str, bytes, Check, Callable[[bytes], Any], bool]
-"""Name of the field or trait, its VR, what the bytes must match, how they are read, and whether they often repeat."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the bytes of an element are read: its VR, what they must match, and whether they often repeat."""
+
+    name: str
+    vr: bytes
+    matches: Callable[[bytes], Any]
+    convert: Callable[[bytes], Any]
+    repeats: bool = False
+
 
 FIELDS: Mapping[int, Rule] = {
-    0x00080018: ("sop_instance_uid", b"UI", UID, _uid, False),
-    0x0020000D: ("study_uid", b"UI", UID, _uid, True),
-    0x0020000E: ("series_uid", b"UI", UID, _uid, True),
-    0x00200013: ("number", b"IS", INTEGER, int, False),
-    0x00200032: ("position", b"DS", POSITION, _position, False),
-    0x00100020: ("patient", b"LO", NAME, _patient, True),
+    0x00080018: Rule("sop_instance_uid", b"UI", UID, _uid),
+    0x0020000D: Rule("study_uid", b"UI", UID, _uid, repeats=True),
+    0x0020000E: Rule("series_uid", b"UI", UID, _uid, repeats=True),
+    0x00200013: Rule("number", b"IS", INTEGER, int),
+    0x00200032: Rule("position", b"DS", POSITION, _position),
+    0x00100020: Rule("patient", b"LO", NAME, _patient, repeats=True),
 }
 TRAITS: Mapping[int, Rule] = {
-    0x00200052: ("FrameOfReferenceUID", b"UI", UID, _uid_trait, True),
-    0x00200011: ("SeriesNumber", b"IS", INTEGER, _number, True),
-    0x00200012: ("AcquisitionNumber", b"IS", INTEGER, _number, True),
-    0x00200100: ("TemporalPositionIdentifier", b"IS", INTEGER, _number, True),
-    0x00080032: ("AcquisitionTime", b"TM", TIME, _number, False),
-    0x00080033: ("ContentTime", b"TM", TIME, _number, False),
-    0x0008002A: ("AcquisitionDateTime", b"DT", TIME, _number, False),
-    0x00181060: ("TriggerTime", b"DS", NUMBER, _number, False),
-    0x00541300: ("FrameReferenceTime", b"DS", NUMBER, _number, False),
+    0x00200052: Rule("FrameOfReferenceUID", b"UI", UID, _uid_trait, repeats=True),
+    0x00200011: Rule("SeriesNumber", b"IS", INTEGER, _number, repeats=True),
+    0x00200012: Rule("AcquisitionNumber", b"IS", INTEGER, _number, repeats=True),
+    0x00200100: Rule("TemporalPositionIdentifier", b"IS", INTEGER, _number, repeats=True),
+    0x00080032: Rule("AcquisitionTime", b"TM", TIME, _number),
+    0x00080033: Rule("ContentTime", b"TM", TIME, _number),
+    0x0008002A: Rule("AcquisitionDateTime", b"DT", TIME, _number),
+    0x00181060: Rule("TriggerTime", b"DS", NUMBER, _number),
+    0x00541300: Rule("FrameReferenceTime", b"DS", NUMBER, _number),
 }
-SCALES = (0x00281052, 0x00281053)
-"""Rescale Intercept and Slope: they leave no mark on a plane, as long as they are numbers and the slope is not 0."""
+SCALES: Mapping[int, Rule] = {
+    0x00281053: Rule("slope", b"DS", NONZERO, float, repeats=True),
+    0x00281052: Rule("intercept", b"DS", NUMBER, float, repeats=True),
+}
 UNUSED = (0x00020003, *(tag for tag in MOSAIC_TAGS if tag >= 0x00291000))
 """The copy of the SOP Instance UID, and the CSA header, which counts in mosaics only: their planes have a frame."""
 OWN_TAGS = frozenset([*FIELDS, *TRAITS, *SCALES, *UNUSED])
@@ -89,7 +101,7 @@ class OwnReader:
     """Reads the values that files have of their own; what repeats is read once and shared."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, bytes], Any] = {}
+        self._known: dict[tuple[int, tuple[bytes, bytes]], Any] = {}
 
     def read(self, own: Own) -> OwnValues:
         """The values of one file.
@@ -98,32 +110,26 @@ class OwnReader:
             UnclearError: one is not of the plain form that leaves no doubt.
         """
         values = OwnValues()
-        for tag, (vr, value) in own.items():
+        fields, traits, read = values.fields, values.traits, self._read
+        for tag, raw in own.items():
             if (rule := FIELDS.get(tag)) is not None:
-                values.fields[rule[0]] = self._read(tag, vr, value, rule)
+                fields[rule.name] = read(tag, raw, rule)
             elif (rule := TRAITS.get(tag)) is not None:
-                if value:
-                    values.traits[rule[0]] = self._read(tag, vr, value, rule)
-            elif tag in SCALES:
-                _check_scale(vr, value)
+                if raw[1]:
+                    traits[rule.name] = read(tag, raw, rule)
+            elif (rule := SCALES.get(tag)) is not None:
+                setattr(values, rule.name, read(tag, raw, rule))
         return values
 
-    def _read(self, tag: int, vr: bytes, value: bytes, rule: Rule) -> Any:
-        _, expected, matches, convert, repeats = rule
-        if vr not in (expected, b""):
-            raise UnclearError
-        if repeats and (known := self._known.get((tag, value))) is not None:
+    def _read(self, tag: int, raw: tuple[bytes, bytes], rule: Rule) -> Any:
+        if rule.repeats and (known := self._known.get((tag, raw))) is not None:
             return known
-        if not matches(value):
+        vr, value = raw
+        if vr not in (rule.vr, b"") or not rule.matches(value):
             raise UnclearError
-        result = convert(value)
-        if repeats:
+        result = rule.convert(value)
+        if rule.repeats:
             if len(self._known) >= MANY_VALUES:
                 self._known.clear()
-            self._known[tag, value] = result
+            self._known[tag, raw] = result
         return result
-
-
-def _check_scale(vr: bytes, value: bytes) -> None:
-    if vr not in (b"DS", b"") or not NUMBER(value) or not float(value):
-        raise UnclearError
