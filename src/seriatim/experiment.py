@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from seriatim.models import NetworkSettings
 from seriatim.series import Code
 from seriatim.series.findings import Action
+from seriatim.series.series import SequenceKind
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings
 from seriatim.transforms import AugmentationSettings, PreprocessingSettings
@@ -37,6 +38,8 @@ class DataSettings(Settings):
     """The share of training patients that validates, where the manifest does not say which."""
     findings: dict[Code, Action] = Field(default_factory=dict)
     """What to do on a finding, where it differs from the default: for example {GAP: keep}."""
+    sequence: SequenceKind = "volumes"
+    """What a 4D series becomes: `volumes`, the slices at each time, or `frames`, each slice over time."""
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""
 

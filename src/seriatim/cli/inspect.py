@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def run(
     path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
     json: Annotated[Path | None, typer.Option(help="Write everything to this JSON file too.")] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Show a 4D series as one series in time per slice, not as volumes.")
+    ] = False,
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
     ] = None,
@@ -34,7 +37,7 @@ def run(
     from seriatim.io import find_series
     from seriatim.series.findings import parse_actions
 
-    inventory = find_series(path, parse_actions(on or ()))
+    inventory = find_series(path, parse_actions(on or ()), sequence="frames" if frames else "volumes")
     if json is not None:
         write_json(inventory, json)
     console = Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty())

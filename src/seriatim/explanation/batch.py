@@ -66,7 +66,8 @@ def explain(
     """
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     folder = make_folder(Path(output))
-    found = find_series(path, {**loaded.experiment.data.findings, **(actions or {})}).series
+    data = loaded.experiment.data
+    found = find_series(path, {**data.findings, **(actions or {})}, sequence=data.sequence).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
     names, rows = unique_names(asked), []
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):

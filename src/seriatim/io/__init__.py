@@ -2,5 +2,6 @@
 
 from seriatim.io.discover import find_series
 from seriatim.io.read import read, read_volume
+from seriatim.io.time_frames import frames_over_time
 
-__all__ = ["find_series", "read", "read_volume"]
+__all__ = ["find_series", "frames_over_time", "read", "read_volume"]

@@ -13,9 +13,10 @@ from seriatim.io.dicom_index import PlaneReader
 from seriatim.io.dicom_kinds import NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
+from seriatim.io.time_frames import turn_to_frames
 from seriatim.io.walk import identify_files, natural_key
 from seriatim.series.findings import Action, Code, check_actions
-from seriatim.series.series import Inventory, Series, Skipped
+from seriatim.series.series import Inventory, SequenceKind, Series, Skipped
 
 _log = logging.getLogger(__name__)
 Result = tuple[list[Series], list[Skipped]]
@@ -23,12 +24,15 @@ FindIn = Callable[[Path], list[Series]]
 """Finds the series of one file. A file that cannot be read is one row with the reason; raises OSError alone."""
 
 
-def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) -> Inventory:
+def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, *,
+                sequence: SequenceKind = "volumes") -> Inventory:
     """Find every series below a folder, or in a file, from headers alone (videos are decoded to count their frames).
 
     Args:
         path: a folder, searched to the bottom, or one file.
         actions: what to do about findings, where not the default: ``{Code.GAP: "keep"}`` keeps series with gaps.
+        sequence: what a 4D series becomes: ``volumes``, a series in space for each time, or ``frames``, a series in
+            time for each slice (``frames_over_time``).
 
     Returns:
         The series ordered by path and UID, and the files that are in none. Each file is in exactly one of the two. A
@@ -46,6 +50,7 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None) 
         series += some
         skipped += left
     series = [apply_actions(one, actions or {}) for one in series]
+    series = turn_to_frames(series) if sequence == "frames" else series
     return Inventory(
         root=root,
         series=tuple(sorted(series, key=_order)),

@@ -18,13 +18,15 @@ Row = Mapping[str, str]
 class Case:
     """One manifest row: where the series lies, whose it is, and its labels as text.
 
-    ``path`` is absolute; ``series_uid`` picks one of several series below it ("" where there must be just one).
+    ``path`` is absolute; ``series_uid`` and ``volume`` pick one of several series below it ("" where there must
+    be just one).
     """
 
     path: Path
     patient: str
     row: Row
     series_uid: str = ""
+    volume: str = ""
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -55,9 +57,9 @@ def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
         if column not in rows[0]:
             raise ConfigError(f"The manifest {path} has no column {column!r}; it has {', '.join(rows[0])}.")
     cases = tuple(_case(row, folder=path.parent, patient=patient, line=line) for line, row in enumerate(rows, start=2))
-    seen: dict[tuple[Path, str], int] = {}
+    seen: dict[tuple[Path, str, str], int] = {}
     for line, case in enumerate(cases, start=2):
-        first = seen.setdefault((case.path, case.series_uid), line)
+        first = seen.setdefault((case.path, case.series_uid, case.volume), line)
         if first != line:
             raise ConfigError(f"The manifest {path} names the same series in lines {first} and {line}. Remove one.")
     return cases
@@ -78,4 +80,5 @@ def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case
     path = (folder / row["path"]).resolve()
     if not exists(path):
         raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")
-    return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""))
+    return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""),
+                volume=row.get("volume", ""))

@@ -26,6 +26,7 @@ DATATYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2"
 OTHER_DATATYPES = {1: "single bits", 32: "complex numbers", 1536: "128-bit floats", 1792: "complex numbers",
                    2048: "complex numbers"}
 MM_PER_UNIT = {1: 1000.0, 3: 0.001}
+SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
 VECTOR_INTENTS = {*range(1004, 1011), 1001}
 """Matrices, displacements, vectors, point sets, triangles, quaternions and parameters: no images."""
 MAX_VOXELS = 1 << 34
@@ -36,7 +37,7 @@ QUATERN_NOISE = 3 * float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A NIfTI header: stored size (columns, rows, slices, volumes), numbers, and the affine that counts."""
+    """A NIfTI header: stored size (columns, rows, slices, volumes), numbers, affine, and seconds per volume."""
 
     order: str
     size: tuple[int, int, int, int]
@@ -47,6 +48,7 @@ class Header:
     affine: NDArray[np.float64] | None
     single_file: bool
     intent: int
+    volume_step_s: float | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -116,7 +118,14 @@ def _make(order: str, *, dim: tuple[int, ...], pixdim: tuple[float, ...], scale:
     affine, findings = choose_affine(forms, pixdim, MM_PER_UNIT.get(units & 7, 1.0), size[:3])
     return Header(order=order, size=(size[0], size[1], size[2], others), datatype=datatype, offset=int(offset),
                   slope=slope, intercept=intercept, affine=affine, single_file=first_voxel > 0, intent=intent,
+                  volume_step_s=_volume_step(dim, pixdim, units),
                   findings=(*findings, *_check_numbers(datatype, slope, intercept)))
+
+
+def _volume_step(dim: tuple[int, ...], pixdim: tuple[float, ...], units: int) -> float | None:
+    """Seconds between volumes; None where the header gives no unit of time, or the fourth axis is not the last."""
+    step = pixdim[4] * SECONDS_PER_UNIT.get(units & 0x38, 0.0) if dim[0] == 4 else 0.0
+    return float(step) if np.isfinite(step) and step > 0 else None
 
 
 def choose_affine(forms: tuple[Any, ...], pixdim: tuple[float, ...], mm_per_unit: float,

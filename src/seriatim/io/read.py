@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from seriatim.errors import InputError, SeriatimError
 from seriatim.io.discover import find_series
@@ -36,6 +39,8 @@ def read_volume(series: Series) -> Volume:
 
 def _reader_of(series: Series) -> Callable[[Series], Volume]:
     """The reader of a format, imported when it is needed."""
+    if series.axis == "time" and series.format in ("nifti", "metaimage", "nrrd"):
+        return _read_over_time
     if series.format == "dicom":
         from seriatim.io.dicom_pixels import read_dicom
 
@@ -55,6 +60,15 @@ def _reader_of(series: Series) -> Callable[[Series], Volume]:
     from seriatim.io.video import read_clip
 
     return read_clip
+
+
+def _read_over_time(series: Series) -> Volume:
+    """One slice of each volume of a volume file."""
+    slices = [replace(series, axis="space", instances=(instance,)) for instance in series.instances]
+    arrays = [_reader_of(one)(one).array for one in slices]
+    array = np.concatenate([part.astype(np.float32) if part.dtype == np.float64 else part for part in arrays])
+    return Volume(array=array.astype(np.float32) if array.dtype == np.float64 else array, affine=None,
+                  positions=series.positions, series=series)
 
 
 def read(path: Path | str, actions: Mapping[Code, Action] | None = None) -> list[Volume]:

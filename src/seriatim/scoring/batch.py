@@ -56,7 +56,7 @@ def score(
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     folder = make_folder(Path(output))
     policy = {**loaded.experiment.data.findings, **(actions or {})}
-    inventory = find_series(path, policy)
+    inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence)
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
     counts = _write_tables(asked, loaded, folder, skipped=inventory.skipped, report=report)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from seriatim.series.findings import Finding
 
 Axis = Literal["space", "time"]
+SequenceKind = Literal["volumes", "frames"]
+"""What a 4D series becomes: a sequence of slices for each time, or a sequence of times for each slice."""
 Format = Literal["dicom", "nifti", "metaimage", "nrrd", "stack", "video"]
 
 

@@ -144,19 +144,24 @@ def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list
 
 
 def _pick(case: Case, experiment: Experiment) -> Series:
-    found = find_series(case.path, experiment.data.findings).series
+    found = find_series(case.path, experiment.data.findings, sequence=experiment.data.sequence).series
     if case.series_uid:
         found = tuple(series for series in found if series.series_uid == case.series_uid)
         if not found:
             raise InputError(
                 f"{case.path} does not hold the series_uid of its manifest row. Correct the path or the UID."
             )
+    if case.volume:
+        found = tuple(series for series in found if series.volume == case.volume)
+        if not found:
+            raise InputError(f"{case.path} holds no volume {case.volume!r}. `seriatim inspect` shows its volumes.")
     usable = [series for series in found if series.usable]
     if not usable:
         raise InputError(f"{case.path}: {found[0].reason if found else 'no series was found there'}")
     if len(usable) > 1:
         raise InputError(
-            f"{case.path} holds {len(usable)} usable series, and a label belongs to one. Add a series_uid column."
+            f"{case.path} holds {len(usable)} usable series, and a label belongs to one. "
+            "Add a column series_uid, or volume."
         )
     refusal = refuse_modality(usable[0], experiment.preprocessing.modalities)
     if refusal:
