@@ -35,9 +35,9 @@ def frames_over_time(volumes: Sequence[Series]) -> list[Series]:
 
     Returns:
         Series with the axis "time", no affine, and positions in seconds from the first. Times come from
-        TemporalPositionTimeOffset, FrameReferenceTime, TriggerTime, AcquisitionDateTime, AcquisitionTime, ContentTime, or
-        RepetitionTime times the number of the volume; of NIfTI from pixdim[4]. Where none gives each volume a time of its
-        own, volumes are counted, 1 s each, with the finding MISSING_GEOMETRY (kept).
+        TemporalPositionTimeOffset, FrameReferenceTime, TriggerTime, AcquisitionDateTime, AcquisitionTime, ContentTime,
+        or RepetitionTime times the number of the volume; of NIfTI from pixdim[4]. Where none gives each volume a time
+        of its own, volumes are counted, 1 s each, with the finding MISSING_GEOMETRY (kept).
     """
     return [clip for members in _groups(volumes) for clip in _clips(members)]
 
