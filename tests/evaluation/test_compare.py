@@ -29,7 +29,7 @@ def two_models(random, *, count=60, patients=None, strength=(1.0, 1.0)):
     clusters = Clusters(np.arange(count) if patients is None else np.unique(patients, return_inverse=True)[1])
     return [
         Samples(labels=labels[:, None].astype(float), scores=one[:, None], decisions=one[:, None] >= 0.5,
-                files=np.zeros(count, dtype=int), clusters=clusters, clustered_by="patient")
+                files=np.zeros(count, dtype=int), rows=np.arange(count), clusters=clusters, clustered_by="patient")
         for one in scores
     ]
 

@@ -335,5 +335,5 @@ def test_command_line_from_end_to_end_without_a_run_json(tmp_path):
     assert list(rows["auc"]) == ["metric", "value", "low", "high", "method", "n"]
     assert float(rows["accuracy"]["value"]) == pytest.approx(((values >= 0.4) == labels).mean())
     assert {path.name for path in (tmp_path / "eval").iterdir()} == {
-        "evaluation.json", "evaluation.csv", "roc.png", "reliability.png",
+        "evaluation.json", "evaluation.csv", "evaluation.html", "roc.png", "reliability.png", "decision.png",
     }  # fmt: skip

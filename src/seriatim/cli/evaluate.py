@@ -32,11 +32,14 @@ def run(
         list[str] | None,
         typer.Option(help="Label column of --slices, repeatable, in the order of labels; else the model's own."),
     ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Column of the labels to tell subgroups by: sex, scanner; repeatable.")
+    ] = None,
     include_training: Annotated[
         bool, typer.Option("--include-training", help="Count series too that the model was trained or tuned on.")
     ] = False,
 ) -> None:
-    """Hold scores against labels: AUC, accuracy and more, each with a 95 % interval, and figures.
+    """Hold scores against labels: AUC, accuracy and more, each with a 95 % interval, figures, and a page.
 
     Labels are joined by `series_uid`, or else by `path` relative to the folder of the labels. A `patient` column makes
     the intervals count patients instead of series. A labelled series without a score is counted with its reason.
@@ -55,6 +58,7 @@ def run(
         "threshold": threshold,
         "slices": slices,
         "slice_names": tuple(slice_label or ()),
+        "by": tuple(by or ()),
         "include_training": include_training,
     }
     settings = build_settings(EvaluationSettings, given, where="evaluate")

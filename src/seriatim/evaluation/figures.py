@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.evaluation.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_all
 from seriatim.evaluation.intervals import Estimate, wilson
 from seriatim.evaluation.reliability import reliability_bins
 from seriatim.evaluation.samples import Question, Samples
@@ -40,12 +41,13 @@ LEFT_INCHES = 0.64
 
 
 def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
-    """Write roc.png and reliability.png, or agreement.png for regression, into ``folder``; the paths written."""
+    """Write roc.png, reliability.png and decision.png, or for regression agreement.png, into ``folder``; the paths."""
     if question.target == "regression":
         return [_draw_agreement(question, samples, measures, path=folder / "agreement.png")]
     return [
         _draw_roc(question, samples, measures, path=folder / "roc.png"),
         _draw_reliability(question, samples, measures, path=folder / "reliability.png"),
+        _draw_decision(question, samples, path=folder / "decision.png"),
     ]
 
 
@@ -171,6 +173,32 @@ def _draw_spread(axes: Any, labels: Array, probabilities: Array, *, column: int,
 def _name_sides(below: Any) -> None:
     below.text(1.0, 0.98, "positive", transform=below.transAxes, ha="right", va="top", color=COLOURS[0], fontsize=8.5)
     below.text(1.0, 0.02, "negative", transform=below.transAxes, ha="right", va="bottom", color=QUIET, fontsize=8.5)
+
+
+def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
+    """Net benefit over the threshold, beside acting on everyone and on no one."""
+    with _figure(path, size=(4.9, 5.2)) as figure:
+        axes = figure.add_axes((0.15, 0.1, 0.81, 0.69))
+        axes.axhline(0, color=QUIET, linewidth=1, label="act on no one")
+        highest = 0.0
+        for column, name in enumerate(question.classes):
+            labels, probabilities, _ = _column(samples, column)
+            if not len(labels):
+                continue
+            colour, style = _look(column)
+            single = len(question.classes) == 1
+            axes.plot(THRESHOLDS, net_benefit_of_all(labels), color=QUIET if single else colour, linestyle=":",
+                      linewidth=1.2, label="act on everyone" if single else None)
+            axes.plot(THRESHOLDS, net_benefit(labels, probabilities), color=colour, linestyle=style, linewidth=2,
+                      label="act on the model" if single else name)
+            highest = max(highest, float(labels.mean()))
+        axes.set(xlim=(0, 1), ylim=(-0.25 * highest - 0.01, 1.05 * highest + 0.01))
+        axes.set(xlabel="Threshold: the probability from which one acts")
+        axes.set_ylabel("Net benefit (true positives per series)")
+        _add_legend(axes, "upper right", title="" if len(question.classes) == 1 else "Dotted: act on everyone")
+        _title(figure, f"Decision curve of {_subject(question)}", "Higher is better; 0 is doing nothing",
+               _counted(question, samples))
+    return path
 
 
 def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:

@@ -19,8 +19,11 @@ from seriatim.evaluation.figures import draw_figures
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import TRAINED_ON, Joined, join
 from seriatim.evaluation.measures import Measures, mean_of_files, measure
+from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
+from seriatim.evaluation.subgroups import Subgroups, measure_subgroups
+from seriatim.io.outputs import cell_text
 from seriatim.settings import Settings
 from seriatim.tasks.metrics import confusion_matrix
 
@@ -40,6 +43,8 @@ class EvaluationSettings(Settings):
     """CSV of true slice labels: series_uid, sop_instance_uid (or index), labels."""
     slice_names: tuple[str, ...] = ()
     """The columns of true slice labels in the order of the labels; without them those of the model, or the same."""
+    by: tuple[str, ...] = ()
+    """Columns of the labels whose values are subgroups, each with figures of its own."""
     include_training: bool = False
     """Evaluate also the series that the model was trained or tuned on (column split of scores.csv)."""
 
@@ -55,6 +60,7 @@ class Evaluation:
     measures: Measures
     by_file: Sequence[Measures]
     slices: SliceMeasures | None
+    subgroups: Subgroups
 
     @property
     def all_measures(self) -> Measures:
@@ -70,7 +76,7 @@ class Evaluation:
 
 
 def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Path) -> Evaluation:
-    """Hold one or more scores.csv (folds, say) against labels; write evaluation.json, evaluation.csv and figures.
+    """Hold one or more scores.csv (folds, say) against labels; write evaluation.json, .csv and .html, and figures.
 
     Several files are pooled, each decided by its own threshold. Only scored rows enter, and only of series that the
     model was not trained or tuned on; every labelled series that does not is counted with its reason.
@@ -98,6 +104,7 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
         measures=measure(question, samples) | mean_of_files(question, samples),
         by_file=[measure(question, _of_file(samples, file)) for file in range(len(tables))] if len(tables) > 1 else (),
         slices=slices,
+        subgroups=measure_subgroups(question, samples, joined.pairs, columns=settings.by),
     )
     _write(evaluation, settings, output)
     return evaluation
@@ -131,6 +138,13 @@ def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, 
             {"scores": str(one.path), "metrics": {name: value.as_dict() for name, value in measures.items()}}
             for one, measures in zip(evaluation.scores, evaluation.by_file, strict=True)
         ]
+    if evaluation.subgroups:
+        content["subgroups"] = {
+            column: {
+                group: {name: one.as_dict() for name, one in measures.items()} for group, measures in groups.items()
+            }
+            for column, groups in evaluation.subgroups.items()
+        }
     if evaluation.slices:
         content["slices"] = {
             "metrics": {name: one.as_dict() for name, one in evaluation.slices.measures.items()},
@@ -183,6 +197,20 @@ def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -
             for name, count in (("left_out", evaluation.joined.left_out), ("trained_on", evaluation.joined.trained_on)):
                 if count:
                     writer.writerow([f"series_{name}", count, "", "", TRAINED_ON, evaluation.joined.labelled])
-        draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
+        if evaluation.subgroups:
+            _write_subgroups(evaluation.subgroups, output / "subgroups.csv")
+        figures = draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
+        write_page(evaluation, figures, path=output / "evaluation.html")
     except OSError as error:
         raise OutputError(f"The evaluation cannot be written to {output}: {error}. Give another --output.") from error
+
+
+def _write_subgroups(subgroups: Subgroups, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["column", "group", *COLUMNS])
+        for column, groups in subgroups.items():
+            for group, measures in groups.items():
+                for name, one in measures.items():
+                    numbers = ["" if number is None else number for number in (one.value, one.low, one.high)]
+                    writer.writerow([cell_text(column), cell_text(group), name, *numbers, one.method, one.n])

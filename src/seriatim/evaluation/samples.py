@@ -38,13 +38,15 @@ class Samples:
 
     ``labels`` (N,K) of 0 and 1, nan where a label is missing (for regression: numbers); ``scores`` (N,K) probabilities
     or values; ``decisions`` (N,K) bool at each file's own threshold, for multi-class one-hot of the predicted class;
-    ``files`` (N,) index of the scores.csv; ``clustered_by`` says how ``clusters`` are known.
+    ``files`` (N,) index of the scores.csv, ``rows`` (N,) that of the joined pair; ``clustered_by`` says how
+    ``clusters`` are known.
     """
 
     labels: Array
     scores: Array
     decisions: Array
     files: Array
+    rows: Array
     clusters: Clusters
     clustered_by: str
 
@@ -55,6 +57,7 @@ class Samples:
             scores=self.scores[index],
             decisions=self.decisions[index],
             files=self.files[index],
+            rows=self.rows[index],
             clusters=self.clusters.take(index),
             clustered_by=self.clustered_by,
         )
@@ -107,6 +110,7 @@ def collect(
         scores=values,
         decisions=_decide(question, pairs, values, cutoffs=_thresholds(question, scores, threshold)),
         files=np.array([pair.file for pair in pairs], dtype=int),
+        rows=np.array(labelled, dtype=int),
         clusters=clusters,
         clustered_by=clustered_by,
     )
