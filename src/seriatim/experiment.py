@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from seriatim.io.limits import Limits
 from seriatim.models import NetworkSettings
 from seriatim.series import Code
 from seriatim.series.findings import Action
@@ -15,6 +16,24 @@ from seriatim.series.series import SequenceKind
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings
 from seriatim.transforms import AugmentationSettings, PreprocessingSettings
+
+
+class ReadingSettings(Settings):
+    """How files are read: in a worker process, so that a file that crashes, hangs or eats memory costs one series."""
+
+    isolated: bool = True
+    """Read in a worker process, under the limits below."""
+    seconds: float = Field(default=60.0, gt=0)
+    """Time for one series or file, beside that for its slices; then TIMEOUT."""
+    seconds_per_slice: float = Field(default=1.0, ge=0)
+    """More time for each slice (each megapixel of larger ones), or each megabyte of a volume file or video."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Most memory of the worker in GiB, then TOO_LARGE; null: four fifths of the machine's."""
+
+    @property
+    def limits(self) -> Limits:
+        """The same for ``seriatim.io``."""
+        return Limits(**self.model_dump())
 
 
 class DataSettings(Settings):
@@ -42,6 +61,7 @@ class DataSettings(Settings):
     """What a 4D series becomes: `volumes`, the slices at each time, or `frames`, each slice over time."""
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""
+    reading: ReadingSettings = ReadingSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from seriatim import __version__
 from seriatim.errors import ConfigError, ModelError
-from seriatim.experiment import Experiment
+from seriatim.experiment import Experiment, ReadingSettings
+from seriatim.io import Limits
 from seriatim.io.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
@@ -81,6 +82,18 @@ class Model:
         if spacing and series.spacing_mm and not 0.99 * spacing[0] <= series.spacing_mm[2] <= 1.01 * spacing[1]:
             codes.append("OUTSIDE_TRAINED_SPACING")
         return tuple(dict.fromkeys(codes))
+
+    @property
+    def limits(self) -> Limits:
+        """Under which series are read for it."""
+        return self.experiment.data.reading.limits
+
+    def with_limits(self, limits: Limits | None) -> Model:
+        """The same model, for which series are read under other limits; as it is where there are none."""
+        if limits is None:
+            return self
+        data = self.experiment.data.model_copy(update={"reading": ReadingSettings(**asdict(limits))})
+        return replace(self, experiment=self.experiment.model_copy(update={"data": data}))
 
     def prepare(self, volume: Volume) -> Tensor:
         """A volume as the network sees it: (S,C,H,W) in [0,1]."""

@@ -99,10 +99,10 @@ def test_a_bad_series_is_a_row_and_the_rest_is_explained(
     sorted(datasets, key=lambda path: float(datasets[path].ImagePositionPatient[2]))[5].unlink()
     original = batch.read_volume
 
-    def read(series: object) -> object:
+    def read(series: object, **options: object) -> object:
         if series.path.name == "bleeding":
             raise RuntimeError("lost")
-        return original(series)
+        return original(series, **options)
 
     monkeypatch.setattr(batch, "read_volume", read)
     rows = explain(two, model=tiny_run, output=tmp_path / "out", device="cpu", top=1)

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 
 from seriatim.errors import InputError, ModelError, OutputError
+from seriatim.io import Limits
 from seriatim.scoring import score
 from seriatim.scoring.tables import text
 from tiny_runs import read_header, read_rows, without
@@ -209,10 +210,10 @@ def test_whatever_goes_wrong_inside_a_series_stays_there(
     bad = read_rows(head_ct / "labels.csv")[5]["series_uid"]
     original = engine.read_volume
 
-    def read(series: object) -> object:
+    def read(series: object, **options: object) -> object:
         if series.series_uid == bad:
             raise RuntimeError("the decoder\nlost its way")
-        return original(series)
+        return original(series, **options)
 
     monkeypatch.setattr(engine, "read_volume", read)
     found = score_into(tmp_path, head_ct, tiny_run)
@@ -222,6 +223,34 @@ def test_whatever_goes_wrong_inside_a_series_stays_there(
     assert {uid: row for uid, row in found.items() if uid != bad} == {
         uid: row for uid, row in expected.items() if uid != bad
     }
+
+
+def test_a_decoder_that_crashes_costs_one_row(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, tiny_scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seriatim.io import isolated
+
+    planted = Path(__file__).parents[1] / "io" / "planted_worker.py"
+    monkeypatch.setattr(isolated, "WORKER", ("-P", str(planted)))
+    monkeypatch.setattr(isolated, "_workers", isolated._Workers())
+    for index, name in enumerate(("first", "bad-segfault", "bad-native-hang", "last")):
+        copy_case(head_ct, index, tmp_path / "data" / name)
+    found = score_into(tmp_path / "out", tmp_path / "data", tiny_run, limits=Limits(seconds=1, seconds_per_slice=0))
+    uids = [row["series_uid"] for row in read_rows(head_ct / "labels.csv")]
+    assert [found[uid]["status"] for uid in uids[:4]] == ["scored", "failed", "failed", "scored"]
+    assert found[uids[1]]["reason"].startswith("DECODER_CRASH: The decoder died on it (SIGSEGV).")
+    assert found[uids[2]]["reason"].startswith("TIMEOUT: Reading took longer than 1 s.")
+    expected = {row["series_uid"]: row for row in without(read_rows(tiny_scores / "scores.csv"), "path", "seconds")}
+    assert [found[uid] for uid in (uids[0], uids[3])] == [expected[uid] for uid in (uids[0], uids[3])]
+
+
+def test_reading_in_this_process_changes_no_bit(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, tiny_scores: Path
+) -> None:
+    score_into(tmp_path, head_ct, tiny_run, limits=Limits(isolated=False))
+    assert (tmp_path / "slices.csv").read_bytes() == (tiny_scores / "slices.csv").read_bytes()
+    here, apart = (without(read_rows(folder / "scores.csv"), "seconds") for folder in (tmp_path, tiny_scores))
+    assert here == apart
 
 
 def test_a_score_that_is_no_number_is_a_failure(

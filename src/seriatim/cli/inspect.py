@@ -13,6 +13,7 @@ from seriatim.errors import printable
 
 if TYPE_CHECKING:
     from seriatim.series import Inventory
+    from seriatim.series.series import SequenceKind
 
 
 def run(
@@ -35,9 +36,11 @@ def run(
 
     from seriatim.cli.inventory import describe_series, describe_skipped, write_json
     from seriatim.io import find_series
+    from seriatim.io.limits import Limits
     from seriatim.series.findings import parse_actions
 
-    inventory = find_series(path, parse_actions(on or ()), sequence="frames" if frames else "volumes")
+    sequence: SequenceKind = "frames" if frames else "volumes"
+    inventory = find_series(path, parse_actions(on or ()), sequence=sequence, limits=Limits())
     if json is not None:
         write_json(inventory, json)
     console = Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty())

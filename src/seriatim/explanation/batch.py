@@ -19,6 +19,7 @@ from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 from seriatim.io import find_series, read_volume
+from seriatim.io.limits import Limits
 from seriatim.io.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series, Volume
 from seriatim.series.findings import Action
@@ -41,6 +42,7 @@ def explain(
     only: Collection[str] | None = None,
     actions: Mapping[Code, Action] | None = None,
     limit: int | None = None,
+    limits: Limits | None = None,
     report: Report | None = None,
 ) -> list[dict[str, str]]:
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
@@ -54,6 +56,7 @@ def explain(
         only: series UIDs to explain; all others are left alone.
         actions: what to do on findings, where it differs from what the model was trained with.
         limit: explain at most this many series.
+        limits: time and memory for reading a series in its worker process, where not ``data.reading`` of the model.
         report: told after every series.
 
     Returns:
@@ -64,10 +67,11 @@ def explain(
         ModelError: the model is incomplete, changed or does not fit.
         OutputError: ``output`` cannot be written.
     """
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    loaded = (model if isinstance(model, Model) else load_model(model, device=device)).with_limits(limits)
     folder = make_folder(Path(output))
     data = loaded.experiment.data
-    found = find_series(path, {**data.findings, **(actions or {})}, sequence=data.sequence).series
+    policy = {**data.findings, **(actions or {})}
+    found = find_series(path, policy, sequence=data.sequence, limits=loaded.limits).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
     names, rows = unique_names(asked), []
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
@@ -158,7 +162,8 @@ def unique_names(found: Sequence[Series]) -> list[str]:
 def _explain_into(folder: Path, name: str, series: Series, model: Model, *, top: int) -> str:
     """Write the picture and the table of one series; why there is none, or ""."""
     try:
-        explanation = explain_volume(read_volume(series), model, top=min(top, len(series.instances)))
+        volume = read_volume(series, limits=model.limits)
+        explanation = explain_volume(volume, model, top=min(top, len(series.instances)))
         draw_explanation(explanation, folder / f"{name}.png")
         write_explanation_csv(explanation, folder / f"{name}.csv")
     except OutputError:

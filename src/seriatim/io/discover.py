@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,19 +13,26 @@ from seriatim.io.dicom_index import PlaneReader
 from seriatim.io.dicom_kinds import NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
+from seriatim.io.limits import IsolatedError, Limits, run
+from seriatim.io.refused import refuse_file
 from seriatim.io.time_frames import turn_to_frames
 from seriatim.io.walk import identify_files, natural_key
 from seriatim.series.findings import Action, Code, check_actions
-from seriatim.series.series import Inventory, SequenceKind, Series, Skipped
+from seriatim.series.series import Format, Inventory, SequenceKind, Series, Skipped
 
 _log = logging.getLogger(__name__)
 Result = tuple[list[Series], list[Skipped]]
 FindIn = Callable[[Path], list[Series]]
 """Finds the series of one file. A file that cannot be read is one row with the reason; raises OSError alone."""
+FORMATS: Mapping[str, Format] = {
+    ".nii": "nifti", ".gz": "nifti", ".hdr": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage",
+    ".mhd": "metaimage", ".tif": "stack", ".tiff": "stack",
+}
+"""What a file that broke its parser is called, by its name; video, where it has no known name."""
 
 
 def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, *,
-                sequence: SequenceKind = "volumes") -> Inventory:
+                sequence: SequenceKind = "volumes", limits: Limits | None = None) -> Inventory:
     """Find every series below a folder, or in a file, from headers alone (videos are decoded to count their frames).
 
     Args:
@@ -33,6 +40,8 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
         actions: what to do about findings, where not the default: ``{Code.GAP: "keep"}`` keeps series with gaps.
         sequence: what a 4D series becomes: ``volumes``, a series in space for each time, or ``frames``, a series in
             time for each slice (``frames_over_time``).
+        limits: have volume files, videos and pictures looked at in a worker process under these limits
+            (``Limits()``), so that what crashes, hangs or eats memory there is one file; None looks in this process.
 
     Returns:
         The series ordered by path and UID, and the files that are in none. Each file is in exactly one of the two. A
@@ -46,7 +55,8 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
     root = Path(path)
     by_kind, planes, skipped = _read_files(root)
     series: list[Series] = []
-    for some, left in (_find_dicom(planes, root=root), _find_grids(by_kind), _find_frames(by_kind)):
+    grids, frames = _find_grids(by_kind, limits), _find_frames(by_kind, limits)
+    for some, left in (_find_dicom(planes, root=root), grids, frames):
         series += some
         skipped += left
     series = [apply_actions(one, actions or {}) for one in series]
@@ -102,40 +112,58 @@ def _find_dicom(files: Sequence[list[Plane]], *, root: Path) -> Result:
     return series, skipped
 
 
-def _find_grids(by_kind: Mapping[str, Sequence[Path]]) -> Result:
+def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
     from seriatim.io import itk, nifti
 
-    kinds = (("nifti", nifti.find_nifti), ("itk", itk.find_itk))
-    return _find_each([(path, find_in) for kind, find_in in kinds for path in by_kind.get(kind, ())])
+    series, skipped = _find_each(by_kind.get("nifti", ()), nifti.find_nifti, limits)
+    others, unread = _find_each(by_kind.get("itk", ()), itk.find_itk, limits)
+    return [*series, *others], [*skipped, *unread]
 
 
-def _find_frames(by_kind: Mapping[str, Sequence[Path]]) -> Result:
+def _find_frames(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
     """Videos, GIFs and multi-page TIFFs are a series each; the single pictures of a folder are one together."""
-    from seriatim.io.pictures import count_pages, find_pages
+    from seriatim.io.pictures import find_pages
     from seriatim.io.video import find_clip
 
-    pages = [path for path in by_kind.get("tiff", ()) if count_pages(path) > 1]
-    clips: list[tuple[Path, FindIn]] = [(path, find_clip) for path in by_kind.get("video", ())]
-    clips += [(path, find_pages) for path in (*pages, *by_kind.get("gif", ()))]
-    series, skipped = _find_each(clips)
-    single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in pages)]
+    pages = [path for path in by_kind.get("tiff", ()) if _has_pages(path, limits)]
+    single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in set(pages))]
+    clips, unread = _find_each(by_kind.get("video", ()), find_clip, limits)
+    paged, unopened = _find_each([*pages, *by_kind.get("gif", ())], find_pages, limits)
     taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())}
-    stacks, left = _find_stacks(single, taken)
-    return [*series, *stacks], [*skipped, *left]
+    stacks, left = _find_stacks(single, taken, limits)
+    return [*clips, *paged, *stacks], [*unread, *unopened, *left]
 
 
-def _find_each(files: Sequence[tuple[Path, FindIn]]) -> Result:
+def _has_pages(path: Path, limits: Limits | None) -> bool:
+    """True for a TIFF of several pages, or one that breaks its parser: both are rows of their own."""
+    from seriatim.io.pictures import count_pages
+
+    try:
+        return run(count_pages, limits, path) > 1
+    except IsolatedError:
+        return True
+
+
+def _find_each(paths: Iterable[Path], find_in: FindIn, limits: Limits | None) -> Result:
     """The series of files that are each searched alone; each function gives a row with the reason where it fails."""
-    series, skipped = [], []
-    for path, find_in in files:
+    series: list[Series] = []
+    skipped = []
+    for path in paths:
         try:
-            series += find_in(path)
+            series += _find_guarded(path, find_in, limits)
         except OSError as error:
             skipped.append(Skipped(path=path, reason=f"cannot be opened: {error.strerror or type(error).__name__}"))
     return series, skipped
 
 
-def _find_stacks(paths: Sequence[Path], taken: set[Path]) -> Result:
+def _find_guarded(path: Path, find_in: FindIn, limits: Limits | None) -> list[Series]:
+    try:
+        return run(find_in, limits, path)
+    except IsolatedError as error:
+        return [refuse_file(path, FORMATS.get(path.suffix.lower(), "video"), error.finding)]
+
+
+def _find_stacks(paths: Sequence[Path], taken: set[Path], limits: Limits | None) -> Result:
     from seriatim.io.pictures import find_stack
 
     folders: dict[Path, list[Path]] = defaultdict(list)
@@ -146,7 +174,10 @@ def _find_stacks(paths: Sequence[Path], taken: set[Path]) -> Result:
         else:
             folders[path.parent].append(path)
     for pictures in folders.values():
-        stack, broken = find_stack(pictures)
+        try:
+            stack, broken = run(find_stack, limits, pictures)
+        except IsolatedError as error:
+            stack, broken = None, [(path, str(error)) for path in pictures]
         series += [stack] if stack else []
         skipped += [Skipped(path=path, reason=reason) for path, reason in broken]
     return series, skipped

@@ -41,7 +41,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         RefusedFileError: the header is damaged, or says what is not read.
     """
-    stored = _read_header(path)
+    stored = read_header(path)
     columns, rows, slices, volumes = stored.size
     return Grid(path=path, format=_format_of(path), digest=digest_files(dict.fromkeys([path, stored.body])),
                 columns=columns, rows=rows, slices=slices, volumes=volumes, affine=stored.affine,
@@ -55,7 +55,7 @@ def read_itk(series: Series) -> Volume:
         InputError: the file changed since discovery.
         DecoderError: the file is truncated or damaged.
     """
-    stored = _read_header(series.path)
+    stored = read_header(series.path)
     columns, rows, slices, volumes = stored.size
     frames = [instance.frame or 0 for instance in series.instances]
     if (rows, columns) != (series.rows, series.columns) or max(frames) >= slices * volumes:
@@ -66,7 +66,8 @@ def read_itk(series: Series) -> Volume:
     return Volume(array=as_whole(native), affine=series.affine, positions=series.positions, series=series)
 
 
-def _read_header(path: Path) -> Stored:
+def read_header(path: Path) -> Stored:
+    """What the header says, checked. Raises RefusedFileError where it is damaged or says what is not read."""
     stored = read_nrrd_header(path) if _format_of(path) == "nrrd" else read_meta_header(path)
     check_stored(stored)
     return stored
@@ -107,5 +108,5 @@ def _read_volume(path: Path, stored: Stored, volume: int) -> NDArray[Any]:
 @functools.lru_cache(maxsize=1)
 def _read_all(path: Path, modified_ns: int, size: int) -> NDArray[Any]:  # noqa: ARG001 - the cache key
     """All volumes of a file that can only be unpacked whole; they are read one after the other."""
-    stored = _read_header(path)
+    stored = read_header(path)
     return stored.arrange(read_stored(stored))

@@ -11,12 +11,18 @@ import numpy as np
 from seriatim.errors import InputError, SeriatimError
 from seriatim.io.discover import find_series
 from seriatim.io.even_parts import split_even
+from seriatim.io.limits import Limits, run
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Series, Volume
 
 
-def read_volume(series: Series) -> Volume:
+def read_volume(series: Series, *, limits: Limits | None = None) -> Volume:
     """Read the pixels of a usable series in real-world values, in slice order.
+
+    Args:
+        series: one that ``find_series`` found.
+        limits: read in a worker process under these limits (``Limits()``), so that a decoder that crashes, hangs or
+            eats memory ends as an error; None reads in this process. The pixels are the same.
 
     Returns:
         ``array`` (S,H,W), or (S,H,W,3) RGB, in-plane pixels as stored; ``affine`` index (column, row, slice) -> RAS+
@@ -24,10 +30,16 @@ def read_volume(series: Series) -> Volume:
 
     Raises:
         InputError: the series was refused by discovery, or its files changed since.
-        DecoderError: pixel data is damaged or truncated, or its decoder is not installed.
+        DecoderError: pixel data is damaged or truncated, or its decoder is not installed; or, with limits, the decoder
+            died (DECODER_CRASH), took too long (TIMEOUT) or wanted too much memory (TOO_LARGE).
     """
     if not series.usable:
         raise InputError(f"Series {series.series_uid} is not usable. {series.reason}")
+    return run(read_here, limits, series)
+
+
+def read_here(series: Series) -> Volume:
+    """Read a usable series in this process. Raises as ``read_volume`` does."""
     try:
         return _reader_of(series)(series)
     except (SeriatimError, MemoryError):

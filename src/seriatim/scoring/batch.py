@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from seriatim.io import find_series
+from seriatim.io.limits import Limits
 from seriatim.io.outputs import make_folder, write_json
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
@@ -31,6 +32,7 @@ def score(
     device: str = "auto",
     only: Collection[str] | None = None,
     actions: Mapping[Code, Action] | None = None,
+    limits: Limits | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
@@ -42,6 +44,7 @@ def score(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
         actions: what to do on findings, where it differs from what the model was trained with.
+        limits: time and memory for reading a series in its worker process, where not ``data.reading`` of the model.
         report: told after every series.
 
     Returns:
@@ -53,10 +56,10 @@ def score(
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    loaded = (model if isinstance(model, Model) else load_model(model, device=device)).with_limits(limits)
     folder = make_folder(Path(output))
     policy = {**loaded.experiment.data.findings, **(actions or {})}
-    inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence)
+    inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence, limits=loaded.limits)
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
     counts = _write_tables(asked, loaded, folder, skipped=inventory.skipped, report=report)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}

@@ -24,7 +24,8 @@ def score_one(series: Series, model: Model) -> Prediction:
     if refusal:
         return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
-        scores = score_series(model.network, model.task, model.prepare(read_volume(series)))
+        volume = read_volume(series, limits=model.limits)
+        scores = score_series(model.network, model.task, model.prepare(volume))
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from seriatim.io import read_volume
+from seriatim.io.limits import Limits
 from seriatim.series import Series
 from seriatim.series.batch import SliceBatch
 from seriatim.training.examples import Example, series_key
@@ -23,17 +24,18 @@ Draw = tuple[int, int]
 class PreparedSeries:
     """Reads and prepares a series, and keeps the result in memory where asked to."""
 
-    def __init__(self, preprocessing: PreprocessingSettings, *, cache: bool) -> None:
+    def __init__(self, preprocessing: PreprocessingSettings, *, cache: bool, limits: Limits | None = None) -> None:
         self._preprocessing = preprocessing
+        self._limits = limits
         self._kept: dict[str, Tensor] | None = {} if cache else None
 
     def prepare(self, series: Series) -> Tensor:
         """(N,h,w) on the network's grid, before windowing."""
         if self._kept is None:
-            return self._preprocessing.prepare(read_volume(series))
+            return self._preprocessing.prepare(read_volume(series, limits=self._limits))
         key = series_key(series)
         if key not in self._kept:
-            self._kept[key] = self._preprocessing.prepare(read_volume(series))
+            self._kept[key] = self._preprocessing.prepare(read_volume(series, limits=self._limits))
         return self._kept[key]
 
     def slices(self, series: Series) -> Tensor:

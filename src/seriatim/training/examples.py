@@ -144,7 +144,8 @@ def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list
 
 
 def _pick(case: Case, experiment: Experiment) -> Series:
-    found = find_series(case.path, experiment.data.findings, sequence=experiment.data.sequence).series
+    data = experiment.data
+    found = find_series(case.path, data.findings, sequence=data.sequence, limits=data.reading.limits).series
     if case.series_uid:
         found = tuple(series for series in found if series.series_uid == case.series_uid)
         if not found:

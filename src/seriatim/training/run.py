@@ -82,7 +82,8 @@ def _refuse_changed_data(run: Path, examples: Examples) -> None:
 
 def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
     training, task = experiment.training, experiment.task.build()
-    prepared = PreparedSeries(experiment.preprocessing, cache=experiment.data.cache)
+    data = experiment.data
+    prepared = PreparedSeries(experiment.preprocessing, cache=data.cache, limits=data.reading.limits)
     examples = gather_examples(experiment, task, prepared.prepare)
     used = examples.of("train")
     task = task.with_class_weights(np.array([example.labels for example in used]))

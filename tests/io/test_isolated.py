@@ -1,0 +1,246 @@
+"""Reading in a worker process: the same pixels, and what crashes, hangs or eats memory costs one series."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from dicom_files import make_stack, random_stack, save_stack
+from PIL import Image
+
+from seriatim.errors import DecoderError, InputError
+from seriatim.io import Limits, find_series, isolated, read_volume
+from seriatim.io.wire import to_plain
+from seriatim.io.worker import volume_kinds
+from seriatim.series import Series
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows reads in one process")
+LIMITS = Limits()
+QUICK = Limits(seconds=0.4, seconds_per_slice=0)
+PLANTED = ("-P", str(Path(__file__).with_name("planted_worker.py")))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that break where the folder's name asks for it."""
+    monkeypatch.setattr(isolated, "WORKER", PLANTED)
+    monkeypatch.setattr(isolated, "_workers", isolated._Workers())
+
+
+def make_series(folder: Path, *, seed: int = 0) -> Series:
+    save_stack(make_stack(random_stack(seed=seed), SeriesInstanceUID=f"1.2.3.{seed + 1}"), folder)
+    (series,) = find_series(folder).series
+    return series
+
+
+def count_open() -> int:
+    """The descriptors this process holds."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def worker_of_this_thread() -> isolated.Worker:
+    assert isolated._workers.worker is not None
+    return isolated._workers.worker
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("segfault", r"DECODER_CRASH: .*\(SIGSEGV\)"),
+        ("abort", r"DECODER_CRASH: .*\(SIGABRT\)"),
+        ("quiet", r"DECODER_CRASH: .*exit code 0"),
+        ("hang", "TIMEOUT: .* took longer than 0 s"),
+        ("native-hang", "TIMEOUT: "),
+        ("allocate", "TOO_LARGE: .*needs more memory"),
+        ("rubbish", "DECODER_CRASH: .*no answer"),
+        ("endless", "DECODER_CRASH: .*no answer"),
+        ("size", "DECODER_CRASH: .*wrong kind"),
+    ],
+)
+def test_a_fault_costs_one_series(tmp_path: Path, planted: None, fault: str, reason: str) -> None:
+    good, bad = make_series(tmp_path / "good"), make_series(tmp_path / f"bad-{fault}", seed=1)
+    expected = read_volume(good).array
+    for _ in range(2):  # in a fresh worker and in one that served before
+        with pytest.raises(DecoderError, match=reason):
+            read_volume(bad, limits=QUICK)
+        np.testing.assert_array_equal(read_volume(good, limits=LIMITS).array, expected)
+
+
+def test_what_a_decoder_prints_is_no_answer(
+    tmp_path: Path, planted: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    series = make_series(tmp_path / "bad-chatter")
+    np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, read_volume(series).array)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_many_crashes_in_a_row(tmp_path: Path, planted: None, times: int) -> None:
+    good, bad = make_series(tmp_path / "good"), make_series(tmp_path / "bad-segfault", seed=1)
+    expected, held = read_volume(good).array, count_open()
+    for _ in range(times):
+        with pytest.raises(DecoderError, match="DECODER_CRASH"):
+            read_volume(bad, limits=LIMITS)
+        np.testing.assert_array_equal(read_volume(good, limits=LIMITS).array, expected)
+    assert count_open() <= held + 2  # the channel
+
+
+def test_a_worker_that_died_between_series_is_replaced(tmp_path: Path) -> None:
+    series = make_series(tmp_path)
+    expected = read_volume(series).array
+    for _ in range(2):
+        np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, expected)
+        os.kill(worker_of_this_thread()._process.pid, signal.SIGKILL)
+
+
+def test_a_worker_is_kept_and_reads_bit_for_bit_alike(tmp_path: Path) -> None:
+    stored = random_stack(6, 8, 9)
+    rgb = np.repeat(stored.astype(np.uint8)[..., None], 3, axis=3)
+    rgb[..., 1] += 1
+    save_stack(make_stack(stored, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=3), tmp_path / "dicom")
+    (first,) = find_series(tmp_path / "dicom").series
+    volume = read_volume(first)
+    image = SimpleITK.GetImageFromArray(volume.array)
+    for name in ("volume.nii.gz", "volume.mha", "volume.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name), useCompression=True)
+    (tmp_path / "stack").mkdir()
+    for index, picture in enumerate(rgb):
+        Image.fromarray(picture).save(tmp_path / "stack" / f"{index}.png")
+    Image.fromarray(rgb[0]).save(tmp_path / "film.gif", save_all=True, append_images=[Image.fromarray(rgb[1])])
+    found = find_series(tmp_path)
+    assert find_series(tmp_path, limits=LIMITS).skipped == found.skipped
+    apart = find_series(tmp_path, limits=LIMITS).series
+    assert {series.format for series in apart} == {"dicom", "nifti", "metaimage", "nrrd", "stack", "video"}
+    ours = worker_of_this_thread()
+    for here, there in zip(found.series, apart, strict=True):
+        assert repr(here) == repr(there)
+        one, other = read_volume(here), read_volume(there, limits=LIMITS)
+        assert one.array.tobytes() == other.array.tobytes()
+        assert (one.array.dtype, one.array.shape) == (other.array.dtype, other.array.shape)
+        said = [{name: to_plain(getattr(volume, name)) for name in volume_kinds()} for volume in (one, other)]
+        assert said[0] == said[1]
+        other.array[0] = 0  # ours to change
+    assert worker_of_this_thread() is ours
+
+
+def test_errors_are_those_of_reading_here(tmp_path: Path) -> None:
+    series = make_series(tmp_path)
+    path = series.instances[3].path
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DecoderError) as here:
+        read_volume(series)
+    with pytest.raises(DecoderError) as there:
+        read_volume(series, limits=LIMITS)
+    assert str(here.value) == str(there.value)
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        read_volume(series, limits=LIMITS)
+
+
+def test_pixels_are_freed_with_the_array(tmp_path: Path) -> None:
+    series = make_series(tmp_path)
+    kept = read_volume(series, limits=LIMITS)
+    held = count_open()
+    for _ in range(5):
+        read_volume(series, limits=LIMITS)
+    assert count_open() == held
+    del kept
+    assert count_open() < held
+
+
+def test_threads_and_forks_have_workers_of_their_own(tmp_path: Path) -> None:
+    series = make_series(tmp_path)
+    expected = read_volume(series, limits=LIMITS).array
+    ours, others = worker_of_this_thread(), []
+
+    def read_there() -> None:
+        np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, expected)
+        others.append(worker_of_this_thread()._process.pid)
+
+    thread = threading.Thread(target=read_there)
+    thread.start()
+    thread.join()
+    assert others
+    assert others != [ours._process.pid]
+    assert is_gone(others[0])  # it ended with its thread
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(read_volume(series, limits=LIMITS).array, expected)
+        os._exit(0 if same and worker_of_this_thread()._process.pid != ours._process.pid else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, expected)
+    assert worker_of_this_thread() is ours
+
+
+def is_gone(process: int, *, seconds: float = 5.0) -> bool:
+    """True where a process ends within a time; one that only waits to be counted by its parent has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+PARENT = """
+from pathlib import Path
+from seriatim.io import Limits, find_series, isolated, read_volume
+isolated.WORKER = {worker!r}
+call = isolated.Worker.call
+def tell_and_call(self, *arguments, **options):
+    print(self._process.pid, flush=True)
+    return call(self, *arguments, **options)
+isolated.Worker.call = tell_and_call
+(series,) = find_series(Path({folder!r})).series
+read_volume(series, limits=Limits())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a hanging worker with its parent")
+@pytest.mark.parametrize(("fault", "sent"), [("hang", signal.SIGKILL), ("native-hang", signal.SIGKILL),
+                                             ("native-hang", signal.SIGINT)])
+def test_a_worker_ends_with_its_parent(tmp_path: Path, fault: str, sent: signal.Signals) -> None:
+    series = make_series(tmp_path / f"bad-{fault}")
+    code = PARENT.format(worker=PLANTED, folder=str(series.path))
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True)
+    worker = int(parent.stdout.readline())
+    time.sleep(0.2)
+    os.killpg(parent.pid, sent)  # as the terminal does on Ctrl-C
+    _, told = parent.communicate(timeout=20)
+    assert is_gone(worker)
+    if sent == signal.SIGINT:
+        assert told.count("Traceback") == 1  # this parent's own
+        assert told.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_reading_here_starts_nothing(tmp_path: Path) -> None:
+    series = make_series(tmp_path)
+    code = (f"import sys; from seriatim.io import *; (series,) = find_series({str(series.path)!r}).series; "
+            "read_volume(series); assert not {'seriatim.io.isolated', 'seriatim.io.worker'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_where_no_worker_can_start_files_are_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = make_series(tmp_path)
+    monkeypatch.setattr(isolated, "WORKER", ("-c", "raise SystemExit"))
+    monkeypatch.setattr(isolated, "_workers", isolated._Workers())
+    monkeypatch.setattr(isolated, "_unavailable", [])
+    for _ in range(2):
+        np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, read_volume(series).array)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "without limits" in caplog.text
