@@ -141,3 +141,12 @@ def test_burned_in_text_is_told_where_it_may_be(tmp_path: Path, values: dict[str
     series = only(tmp_path)
     assert ("BURNED_IN_TEXT" in codes(series)) is told
     assert all(finding.action == "keep" for finding in series.findings if finding.code == "BURNED_IN_TEXT")
+
+
+@pytest.mark.parametrize("start", [
+    bytes.fromhex("3080 0609 2a864886f70d010703 a080 3080"), bytes.fromhex("30820400 0609 2a864886f70d010703 a08203f1"),
+])
+def test_a_secure_dicom_file_is_told_as_encrypted(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "one.dcm").write_bytes(start + bytes(range(256)) * 4)
+    (skipped,) = find_series(tmp_path).skipped
+    assert skipped.reason.startswith("ENCRYPTED")

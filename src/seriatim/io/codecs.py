@@ -22,6 +22,7 @@ from seriatim.errors import DecoderError
 from seriatim.io import decoder_plugins
 from seriatim.io.codestream import read_codestream
 from seriatim.io.dicom_values import get_integer, get_text
+from seriatim.io.dicom_video import VIDEO_SYNTAXES, check_video_decoder
 from seriatim.io.encapsulated import encapsulate_one
 from seriatim.io.source import real_file
 from seriatim.series.findings import Code, Finding, find
@@ -32,9 +33,6 @@ Decode = Callable[[bytes, Mapping[str, Any]], Pixels]
 PYDICOM_ORDER = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
 ITK_SYNTAXES = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 INSTALL = 'Install one: pip install "seriatim[codecs]".'
-VIDEO_SYNTAXES = ("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102",
-                  "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105",
-                  "1.2.840.10008.1.2.4.106", "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108")
 
 
 def transfer_syntax(dataset: Any) -> str:
@@ -53,7 +51,7 @@ def check_decoder(syntax: str) -> Finding | None:
     """DECODER_MISSING or UNSUPPORTED where no installed decoder knows the transfer syntax; None where one does."""
     name = UID(syntax).name
     if syntax in VIDEO_SYNTAXES:
-        return find(Code.UNSUPPORTED, f"Video inside DICOM ({name}) is not read. Export it as a video file.")
+        return check_video_decoder(name)
     if syntax in ITK_SYNTAXES or _is_native(syntax) or find_decoders(syntax):
         return None
     if syntax not in decoder_plugins.IMAGECODECS:

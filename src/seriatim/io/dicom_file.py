@@ -27,7 +27,8 @@ from seriatim.io.dicom_mosaic import Mosaic, NoMosaicGeometryError, find_mosaic
 from seriatim.io.dicom_plain import find_layout, read_plain, rescale_in_place
 from seriatim.io.dicom_rescale import Rescale
 from seriatim.io.dicom_values import BadValueError, get_integer, get_text
-from seriatim.io.encapsulated import Frames
+from seriatim.io.dicom_video import VIDEO_SYNTAXES, VideoFrames
+from seriatim.io.encapsulated import Frames, join_fragments
 from seriatim.io.source import check_whole
 from seriatim.io.values import SliceWriter
 
@@ -72,6 +73,10 @@ class DicomFile:
             raise InputError(f"{self._path} cannot be read: {error}. Copy it again.") from error
 
     @property
+    def is_video(self) -> bool:
+        return self._syntax in VIDEO_SYNTAXES
+
+    @property
     def compressed(self) -> bool:
         return self._extent is not None and self._extent.encapsulated
 
@@ -111,6 +116,19 @@ class DicomFile:
         """The stored pixels of one slice of a mosaic."""
         assert self.mosaic is not None
         return self.mosaic.cut(self._picture, index)
+
+    def read_video(self, frame: int) -> NDArray[Any]:
+        """(H,W,3) RGB one frame of a video."""
+        try:
+            return self._video[frame]
+        except DecoderError as error:
+            raise DecoderError(f"{self._path.name}: {error} {AGAIN}") from error
+
+    @cached_property
+    def _video(self) -> VideoFrames:
+        count = max(get_integer(self.dataset, "NumberOfFrames", 1), 1)
+        size = (get_integer(self.dataset, "Rows", 0), get_integer(self.dataset, "Columns", 0))
+        return VideoFrames(join_fragments(self._whole.PixelData), count=count, size=size)
 
     @cached_property
     def _picture(self) -> NDArray[Any]:

@@ -59,6 +59,8 @@ def _read_slice(opened: DicomFile, frame: int, index: int, *, writer: SliceWrite
 
     if opened.mosaic is not None:
         write(opened.read_tile(frame))
+    elif opened.is_video:
+        write(opened.read_video(frame))
     elif opened.compressed:
         pool.submit(opened.decoding(frame, rescale), write)
     elif not opened.read_in_place(frame, index, rescale, writer):

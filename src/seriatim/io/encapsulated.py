@@ -36,6 +36,15 @@ class Frames:
         return b"".join(self._frames[frame])
 
 
+def join_fragments(value: bytes) -> bytes:
+    """All fragments as one stream, as a video is stored.
+
+    Raises:
+        DecoderError: the items are damaged.
+    """
+    return b"".join(_split_items(memoryview(value)))
+
+
 def _split_items(value: memoryview) -> list[memoryview]:
     """The fragments: all items but the first, which is the offset table."""
     items, place = [], 0

@@ -34,6 +34,13 @@ NAMED_PICTURES = (".bmp", ".pbm", ".pgm", ".ppm", ".pnm")
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
+ASN1_SEQUENCE = b"\x30"
+ENVELOPES = (b"\x2a\x86\x48\x86\xf7\x0d\x01\x07", b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01")
+"""The object identifiers 1.2.840.113549.1.7 and 1.2.840.113549.1.9.16.1 of CMS content types (RFC 5652)."""
+ENVELOPE_BYTES = 32
+SECURE = "ENCRYPTED: a secure DICOM file (PS3.10 section 7.4) or another CMS envelope. Decrypt it first."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """One file: what it is, or (``kind`` None) why it is no image.
@@ -148,6 +155,8 @@ def identify(path: Path, *, named: bool = False) -> Found:
         return Found(path=path, kind=None, reason=reason)
     if not head:
         return Found(path=path, kind=None, reason="empty file")
+    if head[:1] == ASN1_SEQUENCE and any(content in head[:ENVELOPE_BYTES] for content in ENVELOPES):
+        return Found(path=path, kind=None, reason=SECURE)
     kind, reason = _identify_head(path, head)
     if kind in ("picture", "tiff") and is_neutral(path):
         return Found(path=path, kind=None, reason="a picture whose name in the archive cannot be used to order it")
