@@ -109,7 +109,8 @@ def test_a_private_kind_with_an_image_is_read_and_one_without_is_named(tmp_path:
 
 def test_a_sop_class_that_is_no_uid_is_never_shown(tmp_path: Path) -> None:
     dataset = make_slice(random_stack(1)[0], None, Rows=None, Columns=None, PixelData=None)
-    dataset.add_new(0x00080016, "UI", "Doe^Jane")
+    with pytest.warns(UserWarning, match="Invalid value"):
+        dataset.add_new(0x00080016, "UI", "Doe^Jane")
     dataset.save_as(tmp_path / "one.dcm", enforce_file_format=True)
     (skipped,) = find_series(tmp_path).skipped
     assert "Doe" not in skipped.reason

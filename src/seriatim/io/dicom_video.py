@@ -1,8 +1,8 @@
 """Video inside DICOM (MPEG-2, MPEG-4 AVC, HEVC; PS3.5 8.2.5 to 8.2.8) through PyAV, the extra "video".
 
 The stream is decoded to its end and must give exactly the frames that NumberOfFrames promises, whole and of the size
-that the header says. A stream that gives more or fewer is refused: nothing tells which frame is missing, so that every frame
-after it could stand at another's time.
+that the header says. A stream that gives more or fewer is refused: nothing tells which frame is missing, so that every
+frame after it could stand at another's time.
 """
 
 from __future__ import annotations
