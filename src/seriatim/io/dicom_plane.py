@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,16 @@ class Plane:
         """(2,3) unit vectors of increasing column and of increasing row index, RAS+."""
         axes = np.asarray(self.orientation, dtype=np.float64).reshape(2, 3)
         return np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3])
+
+
+def origins_of(planes: Sequence[Plane]) -> NDArray[np.float64]:
+    """(S,3) the centres of the first pixels of placed planes, RAS+ mm."""
+    return np.asarray(np.array([plane.position for plane in planes], dtype=np.float64) * np.diag(LPS_TO_RAS)[:3])
+
+
+def along(origins: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S,) mm along a normal; equal origins give equal values to the last bit, which a matrix product may not."""
+    return np.asarray(origins[:, 0] * normal[0] + origins[:, 1] * normal[1] + origins[:, 2] * normal[2])
 
 
 def check_orientation(values: tuple[float, ...]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seriatim.io.dicom_concatenation import mark_missing_parts
 from seriatim.io.dicom_consistency import check_stored
 from seriatim.io.dicom_kinds import VOLUMETRIC
-from seriatim.io.dicom_plane import Plane
+from seriatim.io.dicom_plane import Plane, along, origins_of
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
 from seriatim.io.duplicates import drop_copies, drop_same_pixels
 from seriatim.series.findings import KEEPABLE, Action, Code, Finding, find
@@ -48,7 +48,8 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
     for name, group in groups:
-        parts = [copy for copy in dropped if copy.kept in {(plane.path, plane.frame) for plane in group}]
+        places = {(plane.path, plane.frame) for plane in group} if dropped else set()
+        parts = [copy for copy in dropped if copy.kept in places]
         message = f"{len(parts)} copies of slices were left out."
         extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
         whole = _build_volume(group, name, extra=[*notes, *extra], path=path)
@@ -98,13 +99,14 @@ def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding
     """
     if not planes[0].placed or not MISFIT & {finding.code for finding in whole.findings}:
         return []
-    folders = sorted({plane.path.parent for plane in planes})
+    folders: dict[Path, list[Plane]] = {}
+    for plane in planes:
+        folders.setdefault(plane.path.parent, []).append(plane)
     message = (f"SeriesInstanceUID is shared by {len(folders)} folders whose slices do not fit together: each is a "
                "series of its own. Give each its own UID.")
     note = replace(find(Code.BAD_VALUE, message, folders=len(folders)), action="keep")
     series = []
-    for index, folder in enumerate(folders):
-        own = [plane for plane in planes if plane.path.parent == folder]
+    for index, (folder, own) in enumerate(sorted(folders.items())):
         name = ", ".join(part for part in (whole.volume, f"folder {index + 1}") if part)
         part = _build_volume(own, name, extra=[*notes, note], path=folder)
         if len(part.instances) < MIN_SLICES_OF_FOLDER or (MISFIT | {Code.GAP}) & {one.code for one in part.findings}:
@@ -203,9 +205,11 @@ def _place_in_space(planes: list[Plane]) -> _Placing:
     first = planes[0]
     normal = np.cross(*first.axes_ras)
     normal *= direction_sign(normal) / np.linalg.norm(normal)
-    planes = sorted(planes, key=lambda plane: (float(plane.origin_ras @ normal), plane.sop_instance_uid))
-    origins = np.array([plane.origin_ras for plane in planes])
-    positions = origins @ normal
+    places = along(origins_of(planes), normal).tolist()
+    order = sorted(range(len(planes)), key=lambda index: (places[index], planes[index].sop_instance_uid))
+    planes = [planes[index] for index in order]
+    origins = origins_of(planes)
+    positions = along(origins, normal)
     if repeats := count_repeats(planes):
         message = (f"{repeats} slices lie at the position of another and nothing tells them apart. "
                    "Export each volume as a series of its own.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from seriatim.io.dicom_plane import Plane, Trait
+from seriatim.io.dicom_plane import Plane, Trait, along, origins_of
 
 Group = tuple[str, list[Plane]]
 
@@ -51,28 +52,42 @@ def count_repeats(planes: Sequence[Plane]) -> int:
 
 
 def _split_hard(planes: Sequence[Plane]) -> list[Group]:
-    clusters: list[np.ndarray] = []
+    clusters = _Clusters()
 
     def key(plane: Plane) -> Hashable:
-        spacing = tuple(round(value, 3) for value in plane.spacing_mm) if plane.spacing_mm else None
-        return (plane.role, plane.placed, _cluster(plane, clusters), plane.rows, plane.columns, spacing,
-                plane.sop_class_uid, plane.modality, plane.stored.photometric == "MONOCHROME1", plane.colour,
-                plane.time_s is not None and plane.clip)
+        return (plane.role, plane.placed, clusters.number_of(plane), plane.rows, plane.columns,
+                _round(plane.spacing_mm), plane.sop_class_uid, plane.modality,
+                plane.stored.photometric == "MONOCHROME1", plane.colour, plane.time_s is not None and plane.clip)
 
     groups = _group(sorted(planes, key=_stable), key)
     return [(_name_hard(index, part, len(groups)), part) for index, part in enumerate(groups.values())]
 
 
-def _cluster(plane: Plane, clusters: list[np.ndarray]) -> int:
-    """The number of the orientation that a plane shares within tolerance; a new one where it shares none."""
-    if not plane.placed:
-        return -1
-    orientation = np.asarray(plane.orientation)
-    for index, known in enumerate(clusters):
-        if np.abs(known - orientation).max() < ORIENTATION_TOLERANCE:
-            return index
-    clusters.append(orientation)
-    return len(clusters) - 1
+class _Clusters:
+    """The orientations of planes: those within tolerance of one that came before are one."""
+
+    def __init__(self) -> None:
+        self._known = np.empty((0, 6))
+        self._numbers: dict[tuple[float, ...], int] = {}
+
+    def number_of(self, plane: Plane) -> int:
+        """The number of the orientation that a plane shares within tolerance; a new one where it shares none."""
+        if not plane.placed or plane.orientation is None:
+            return -1
+        number = self._numbers.get(plane.orientation)
+        if number is None:
+            distances = np.abs(self._known - plane.orientation).max(axis=1)
+            shared = np.flatnonzero(distances < ORIENTATION_TOLERANCE)
+            number = int(shared[0]) if len(shared) else len(distances)
+            if not len(shared):
+                self._known = np.vstack([self._known, plane.orientation])
+            self._numbers[plane.orientation] = number
+        return number
+
+
+@lru_cache
+def _round(spacing_mm: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    return None if spacing_mm is None else tuple(round(value, 3) for value in spacing_mm)
 
 
 def _name_hard(index: int, planes: Sequence[Plane], count: int) -> str:
@@ -91,7 +106,7 @@ def _split_soft(planes: list[Plane]) -> list[Group]:
 
 
 def _may_split(planes: Sequence[Plane], trait: str) -> bool:
-    sizes = Counter(plane.traits.get(trait, "") for plane in planes)
+    sizes = Counter([plane.traits.get(trait, "") for plane in planes])
     return len(sizes) == 1 or min(sizes.values()) >= 2
 
 
@@ -132,9 +147,9 @@ def _split_runs(planes: list[Plane]) -> list[Group] | None:
 
 
 def _split_by(planes: Sequence[Plane], trait: str) -> list[Group]:
-    groups = _group(planes, lambda plane: plane.traits.get(trait, ""))
-    if len(groups) < 2:
+    if len({plane.traits.get(trait, "") for plane in planes}) < 2:
         return [("", list(planes))]
+    groups = _group(planes, lambda plane: plane.traits.get(trait, ""))
     ordered = sorted(groups.items(), key=lambda item: _order(item[0]))
     return [(_label(trait, value, index), part) for index, (value, part) in enumerate(ordered)]
 
@@ -162,12 +177,12 @@ def _places(planes: Sequence[Plane]) -> list[int]:
     if not planes or not planes[0].placed:
         return list(range(len(planes)))
     normal = np.cross(*planes[0].axes_ras)
-    along = np.array([plane.origin_ras @ normal for plane in planes])
-    order = np.argsort(along, kind="stable")
-    steps = np.concatenate([[0], np.diff(along[order]) > POSITION_TOLERANCE_MM]).cumsum()
+    positions = along(origins_of(planes), normal)
+    order = np.argsort(positions, kind="stable")
+    steps = np.concatenate([[0], np.diff(positions[order]) > POSITION_TOLERANCE_MM]).cumsum()
     numbers = np.empty(len(planes), dtype=int)
     numbers[order] = steps
-    return [int(number) for number in numbers]
+    return list(map(int, numbers))
 
 
 def _stable(plane: Plane) -> tuple[int, str, int]:

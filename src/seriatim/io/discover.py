@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -106,7 +107,7 @@ def _find_dicom(files: Sequence[list[Plane]], *, root: Path) -> Result:
         if group.name:
             built = [replace(one, volume=", ".join(filter(None, (group.name, one.volume)))) for one in built]
         used = {instance.path for one in built for instance in one.instances}
-        copies = sorted({plane.path for plane in planes} - used)
+        copies = sorted({plane.path for plane in planes if plane.path not in used})
         skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
         series += built
     return series, skipped
@@ -129,7 +130,7 @@ def _find_frames(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -
     single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in set(pages))]
     clips, unread = _find_each(by_kind.get("video", ()), find_clip, limits)
     paged, unopened = _find_each([*pages, *by_kind.get("gif", ())], find_pages, limits)
-    taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())}
+    taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())} if single else set()
     stacks, left = _find_stacks(single, taken, limits)
     return [*clips, *paged, *stacks], [*unread, *unopened, *left]
 
@@ -185,10 +186,12 @@ def _find_stacks(paths: Sequence[Path], taken: set[Path], limits: Limits | None)
 
 def _common_folder(planes: Sequence[Plane], root: Path) -> Path:
     """The file of a one-file series, else the deepest folder that holds all its files."""
-    paths = sorted({plane.path for plane in planes})
-    if len(paths) == 1:
-        return paths[0]
-    folder = paths[0].parent
-    while folder != root and not all(path.is_relative_to(folder) for path in paths):
+    first = planes[0].path
+    if all(plane.path is first for plane in planes) or len({plane.path for plane in planes}) == 1:
+        return first
+    names = {os.path.dirname(plane.path) for plane in planes}  # noqa: PTH120 - Path.parent is slow for many files
+    folders = [Path(name) for name in names]
+    folder = folders[0]
+    while folder != root and not all(one.is_relative_to(folder) for one in folders):
         folder = folder.parent
     return folder

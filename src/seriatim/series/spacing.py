@@ -7,6 +7,7 @@ the new one: that is uneven, but nothing is missing.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,11 +57,19 @@ def find_gaps(positions: ArrayLike) -> list[Gap]:
 def find_runs(steps: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Half-open index ranges of consecutive steps that are alike."""
     runs, start = [], 0
-    for index in range(1, len(steps) + 1):
-        if index == len(steps) or not _alike(steps[index], float(np.median(steps[start:index]))):
+    run: list[float] = []  # the steps of the run, sorted
+    for index, step in enumerate(steps.tolist()):
+        if run and not _alike(step, _median(run)):
             runs.append((start, index))
-            start = index
-    return runs
+            start, run = index, []
+        insort(run, step)
+    return [*runs, (start, len(steps))] if run else runs
+
+
+def _median(ordered: list[float]) -> float:
+    """The median of a sorted list."""
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def is_even(positions: ArrayLike) -> bool:
