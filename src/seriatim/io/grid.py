@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from seriatim.io.content import make_uid
 from seriatim.series.findings import Code, Finding, find
-from seriatim.series.geometry import affine_normal, positions_along_normal, spacing_of, tilt_degrees
+from seriatim.series.geometry import affine_normal, positions_along_normal, spacing_of, tilt_degrees, unit
 from seriatim.series.series import Format, Instance, Series
 
 MIN_TILT_DEGREES = 0.5
+MAX_IN_PLANE_COSINE = 1e-2
 SMALLEST_SHARE = 1e-2
 """Of the box that three axes span, at least so much must be left: else they lie in one plane."""
 
@@ -41,6 +42,9 @@ def series_of_grid(grid: Grid) -> list[Series]:
     affine, problems = grid.affine, list(grid.findings)
     if affine is not None and not is_placement(affine):
         problems.append(find(Code.BAD_VALUE, "The header places no voxels: its affine is singular or not finite."))
+    elif affine is not None and (shear := _in_plane_cosine(affine)) > MAX_IN_PLANE_COSINE:
+        message = f"Rows and columns are not perpendicular (cosine {shear:.2g}): pixels are shown without that shear."
+        problems.append(replace(find(Code.BAD_VALUE, message, cosine=shear), action="keep"))
     if grid.slices == 1:
         single = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
         problems.append(replace(single, action="keep"))
@@ -71,6 +75,11 @@ def is_placement(affine: NDArray[np.float64]) -> bool:
         return False
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     return bool(lengths.min() > 1e-9) and abs(float(np.linalg.det(affine[:3, :3] / lengths))) >= SMALLEST_SHARE
+
+
+def _in_plane_cosine(affine: NDArray[np.float64]) -> float:
+    column, row = unit(affine[:3, 0]), unit(affine[:3, 1])
+    return abs(float(column @ row))
 
 
 def _series(grid: Grid, affine: NDArray[np.float64] | None, findings: tuple[Finding, ...],

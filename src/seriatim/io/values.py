@@ -58,14 +58,26 @@ class SliceWriter:
 
 
 def as_whole(array: NDArray[Any]) -> NDArray[Any]:
-    """``array`` as integers where it is float and every value is whole (and small enough), else as it is."""
+    """``array`` as integers where every value is whole (and small enough), else as float32.
+
+    8-bit integers stay what they are; others become int16, int32 or int64, the smallest that holds them: the kind does
+    not depend on the kind in which a format stores the same values.
+    """
+    if array.dtype.kind in "iu":
+        return array if array.dtype in (np.uint8, np.int16) else array.astype(_smallest(array), copy=False)
     if array.dtype.kind != "f":
         return array
     for part in array:
         if not np.isfinite(part).all() or np.abs(part).max(initial=0) >= 2**24 or (np.rint(part) != part).any():
             return array if array.dtype == np.float32 else array.astype(np.float32)
     whole = array.astype(np.int32)
-    return whole.astype(_kind_of(whole))
+    return whole.astype(_smallest(whole))
+
+
+def _smallest(array: NDArray[Any]) -> np.dtype[Any]:
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    holds = [kind for kind in INTEGERS[1:] if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]
+    return np.dtype(holds[0] if holds else np.float32)
 
 
 def _kind_of(pixels: NDArray[Any]) -> np.dtype[Any]:

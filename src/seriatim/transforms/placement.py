@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SPACING_NOISE = 1e-4
+"""So much of a pixel may a size differ that was computed from a spacing with 7 digits."""
 RESIZE_CHUNK = 8
 """Slices resized at a time: small enough to stay in the processor's cache."""
 
@@ -62,14 +64,19 @@ def place(
     kept unless ``stretch``.
     """
     if spacing_mm is not None:
-        scaled = [max(1, round(count * mm / spacing_mm)) for count, mm in zip(source, pixel_mm, strict=True)]
+        scaled = [max(1, _whole(count * mm / spacing_mm)) for count, mm in zip(source, pixel_mm, strict=True)]
     elif stretch:
         scaled = list(size)
     else:
         extent = [count * mm for count, mm in zip(source, pixel_mm, strict=True)]
         scale = min(want / have for want, have in zip(size, extent, strict=True))
-        scaled = [max(1, min(want, round(have * scale))) for have, want in zip(extent, size, strict=True)]
+        scaled = [max(1, min(want, _whole(have * scale))) for have, want in zip(extent, size, strict=True)]
     return Placement(source=source, scaled=(scaled[0], scaled[1]), size=size)
+
+
+def _whole(value: float) -> int:
+    """The nearest whole number. A spacing that went through float32 falls on the same side of a half."""
+    return int(value + 0.5 + SPACING_NOISE)
 
 
 def _centred(have: int, want: int) -> tuple[slice, slice]:
