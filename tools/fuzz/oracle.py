@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,15 @@ TOLERATED_PIXELS, TOLERATED_STEP = 0.3, 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one reading of a folder gave."""
+    """What one reading of a folder gave: ``told`` counts findings, refusals and reasons of files left out."""
 
     volumes: list[Volume] = field(default_factory=list)
-    codes: frozenset[str] = frozenset()
-    refused: int = 0
-    skipped: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def codes(self) -> set[str]:
+        """The codes of the findings of volumes that are read."""
+        return {code for volume in self.volumes for code in _own_codes(volume.series)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +43,18 @@ class Verdict:
 def read_outcome(folder: Path) -> Outcome:
     """Read all that is usable; errors of this package are refusals, all others are the caller's."""
     inventory = find_series(folder)
-    volumes, codes, refused = [], set(), 0
+    volumes = []
+    told = Counter(skipped.reason for skipped in inventory.skipped)
     for series in inventory.series:
-        codes.update(finding.code.value for finding in series.findings)
+        told.update(finding.code.value for finding in series.findings)
         if not series.usable:
-            refused += 1
+            told["a series is refused"] += 1
             continue
         try:
             volumes.append(read_volume(series))
         except SeriatimError:
-            refused += 1
-    return Outcome(volumes=volumes, codes=frozenset(codes), refused=refused, skipped=len(inventory.skipped))
+            told["pixels are refused"] += 1
+    return Outcome(volumes=volumes, told=told)
 
 
 def judge(truth: Outcome, outcome: Outcome, case: str, parts: set[str]) -> Verdict:
@@ -62,7 +67,7 @@ def judge(truth: Outcome, outcome: Outcome, case: str, parts: set[str]) -> Verdi
             changed.append(volume)
         else:  # a copy of a whole file is a series as right as the first
             lost = [one for one in lost if one is not same]
-    told = bool(outcome.codes - truth.codes) or outcome.refused > truth.refused or outcome.skipped > truth.skipped
+    told = bool(outcome.told - truth.told)
     if not changed:
         return _judge_lost(lost, told=told)
     what = frozenset(part for volume in changed for part in _nearest(lost or truth.volumes, volume))

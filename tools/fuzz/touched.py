@@ -39,6 +39,8 @@ def _parts(splice: Splice, data: bytes) -> Iterator[str]:
         yield PACKED  # they hold a checksum
     elif name.endswith((".raw", ".img", ".bmp", ".tiff", ".gif")):
         yield VALUES if splice.at >= 64 or name.endswith((".raw", ".img")) else "head"
+    elif name.endswith((".mp4", ".avi", ".mkv")):
+        yield STREAM
     else:
         yield STREAM if splice.at >= len(data) // 8 else "head"
 
@@ -46,7 +48,7 @@ def _parts(splice: Splice, data: bytes) -> Iterator[str]:
 def _dicom_parts(splice: Splice, data: bytes, stop: int) -> Iterator[str]:
     deflated = b"1.2.840.10008.1.2.1.99" in data[:400]
     if deflated and not splice.layer:
-        yield PACKED  # deflate has no checksum, but a broken one ends early or leaves broken elements
+        yield STREAM  # deflate alone has no checksum
         return
     plain = unpack(data, splice.layer)
     elements = header_of(data, splice.layer)

@@ -8,6 +8,12 @@ from tools.fuzz.touched import STREAM, VALUES
 
 ONE_FILE = ("us_", "palette", "mr_enhanced", "nifti", "nrrd", "nhdr", "mha", "mhd", "tiff", "gif", "mp4", "avi", "mkv")
 """Cases whose volume is one file: no other slice can contradict its header."""
+DECIDES_PIXELS = frozenset({
+    VALUES, STREAM, "length", "fragments", "head", "file", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PhotometricInterpretation", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
+    "RescaleSlope", "RescaleIntercept", "TransferSyntaxUID", "dim", "datatype", "bitpix", "vox_offset", "scl_slope",
+    "scl_inter"})
+"""Where a mutation touches several places, only these can have changed a pixel."""
 PICTURES = ("png", "jpeg", "bmp")
 
 
@@ -23,6 +29,8 @@ class Rule:
 
 def why_undetectable(case: str, parts: set[str], what: frozenset[str]) -> str:
     """The reason, or "" where the change must be told. ``parts`` were touched, ``what`` came out different."""
+    if what <= {"pixels"} and parts & {VALUES, STREAM}:
+        parts = parts & DECIDES_PIXELS
     for rule in RULES:
         if parts and parts <= rule.parts and what <= rule.what and case.startswith(rule.cases):
             return rule.reason
@@ -38,13 +46,17 @@ RULES = (
     _rule(STREAM, "pixels", "bits of a compressed stream without a checksum, which still decodes whole"),
     _rule("Offset, ElementSpacing, TransformMatrix, space origin, space directions, spacings, space",
           "affine, positions", "a legal place or spacing of a file that says it only once", ONE_FILE),
-    _rule("srow, quatern, pixdim, qform_code, sform_code, xyzt_units, nifti header", "affine, positions",
-          "a legal affine of a NIfTI file whose other form is not set", ("nifti_unset",)),
-    _rule("scl_slope, scl_inter, nifti header, RescaleSlope, RescaleIntercept", "pixels",
+    _rule("RedPaletteColorLookupTableData, GreenPaletteColorLookupTableData, BluePaletteColorLookupTableData",
+          "pixels", "colours of a palette: each is as legal as any other"),
+    _rule("scl_slope, scl_inter, RescaleSlope, RescaleIntercept", "pixels",
           "a legal scale of the only file of a volume", ONE_FILE),
-    _rule("RescaleSlope", "pixels", "PET is scaled slice by slice", ("pet",)),
+    _rule("RescaleSlope, RescaleIntercept", "pixels", "PET is scaled slice by slice", ("pet",)),
+    _rule("RescaleSlope, RescaleIntercept, PerFrameFunctionalGroupsSequence, PixelValueTransformationSequence",
+          "pixels",
+          "MR is scaled frame by frame", ("mr_enhanced",)),
+    _rule("BinaryDataByteOrderMSB, endian", "pixels", "a legal byte order of the only file of a volume", ONE_FILE),
     _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip", ("us_", "palette")),
     _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
     _rule("file", "shape, pixels", "pictures of a folder carry no identity and no count", PICTURES),
-    _rule("datatype, nifti header", "pixels", "another data type of the same bits", ONE_FILE),
+    _rule("datatype", "pixels", "another data type of the same bits", ONE_FILE),
 )

@@ -11,6 +11,8 @@ from seriatim.io.source import size_of
 from seriatim.series.findings import Code, Finding, find
 
 NATIVE = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
+MAX_TRAILER = 1 << 24
+"""No padding or signature after the pixel data is longer, bytes."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
 UNDEFINED = 0xFFFFFFFF
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -66,7 +68,7 @@ def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
         file.seek(start)
         return [find(Code.TRUNCATED, "A file has a header but no pixel data. Copy or export it again.")]
     file.seek(extent.end)
-    tail = file.read(4) if extent.whole else b""
+    tail = file.read(8) if extent.whole else b""
     file.seek(start)
     if extent.whole:
         return _check_whole(extent, dataset, tail)
@@ -88,9 +90,10 @@ def _check_whole(extent: Extent, dataset: Any, tail: bytes) -> list[Finding]:
 
 
 def follows(tail: bytes, *, little: bool) -> bool:
-    """True where a tag begins that may stand after the pixel data (PS3.5 section 7.1: tags ascend)."""
+    """True where an element begins (its first 8 bytes) that may stand after the pixel data: tags ascend (PS3.5 7.1)."""
     group = int.from_bytes(tail[:2], "little" if little else "big")
-    return len(tail) == 4 and group >= 0x7FE0
+    known = group in (0x7FE0, 0xFFFA, 0xFFFC) or (group > 0x7FE0 and group % 2 == 1)
+    return known and len(tail) == 8 and (tail[4:6].isalpha() or int.from_bytes(tail[4:], "little") < MAX_TRAILER)
 
 
 def _syntax(dataset: Any) -> str:
