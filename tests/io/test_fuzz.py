@@ -15,4 +15,5 @@ def test_damaged_files_are_read_right_or_refused_or_told() -> None:
     command = [sys.executable, "-m", "tools.fuzz", "--count", str(COUNT), "--seed", str(SEED)]
     paths = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **paths}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"Replay a line with python -m tools.fuzz --replay ID\n{done.stdout}{done.stderr[-2000:]}"
+    told = f"{done.stdout}{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"Replay a line with: python -m tools.fuzz --replay ID\n{told}"

@@ -8,7 +8,7 @@ from tools.fuzz.elements import PIXELS, fragments
 from tools.fuzz.grid_mutations import NIFTI_FIELDS
 from tools.fuzz.mutation import Files, Mutation, Splice, header_of, unpack
 
-VALUES, STREAM, PACKED = "voxel values", "compressed stream", "compressed file"
+VALUES, STREAM, PACKED, WHOLE_FRAMES = "voxel values", "compressed stream", "compressed file", "whole frames"
 WIDTHS = {"i": 4, "h": 2, "f": 4, "B": 1}
 
 
@@ -23,6 +23,8 @@ def touched(mutation: Mutation, files: Files) -> set[str]:
         if splice.drop != len(splice.insert) // 2 and parts & {VALUES, STREAM, "head", "nifti header"}:
             parts.add("length")
         found |= parts
+    if (mutation.kind, mutation.where) == ("fragments", "swap"):
+        return {WHOLE_FRAMES if part == "fragments" else part for part in found}
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.fuzz.touched import STREAM, VALUES
+from tools.fuzz.touched import STREAM, VALUES, WHOLE_FRAMES
 
 ONE_FILE = ("us_", "palette", "mr_enhanced", "nifti", "nrrd", "nhdr", "mha", "mhd", "tiff", "gif", "mp4", "avi", "mkv")
 """Cases whose volume is one file: no other slice can contradict its header."""
@@ -55,6 +55,13 @@ RULES = (
           "pixels",
           "MR is scaled frame by frame", ("mr_enhanced",)),
     _rule("BinaryDataByteOrderMSB, endian", "pixels", "a legal byte order of the only file of a volume", ONE_FILE),
+    _rule(WHOLE_FRAMES, "pixels", "two whole frames of a clip exchanged: nothing in them tells", ("us_",)),
+    _rule("BitsStored, HighBit, PixelRepresentation, PlanarConfiguration", "pixels",
+          "a legal layout of the only file of a series", ONE_FILE),
+    _rule("PixelMeasuresSequence, PixelSpacing, SharedFunctionalGroupsSequence, PlaneOrientationSequence, "
+          "ImageOrientationPatient", "affine, positions", "a legal grid of a file that says it only once",
+          ("mr_enhanced",)),
+    _rule("PhotometricInterpretation", "shape, polarity", "legal colours of the only file of a clip", ONE_FILE),
     _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip", ("us_", "palette")),
     _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
     _rule("file", "shape, pixels", "pictures of a folder carry no identity and no count", PICTURES),

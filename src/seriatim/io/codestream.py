@@ -10,6 +10,9 @@ JXL, JXL_BOX = b"\xff\x0a", b"\x00\x00\x00\x0cJXL "
 SOF = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
 STANDALONE = (0x01, *range(0xD0, 0xD8))
 START_OF_SCAN, ADOBE = 0xDA, 0xEE
+END = b"\xff\xd9"
+MAX_PADDING = 64
+"""Bytes that may follow the end marker: to an even length, or to a whole block."""
 RLE_HEADER_BYTES = 64
 MAX_SEGMENTS = 15
 
@@ -50,6 +53,14 @@ def read_codestream(encoded: bytes) -> CodeStream | None:
         return _read_j2k(encoded, start) if start >= 0 else None
     except (struct.error, IndexError):
         return None
+
+
+def has_end(encoded: bytes) -> bool:
+    """True where a JPEG, JPEG-LS or JPEG 2000 frame is closed (ITU-T T.81 B.2.1, T.87, ISO 15444-1 A.4.4), or is none.
+
+    Some decoders fill up what is missing. The marker cannot stand inside of coded data; padding may follow it.
+    """
+    return not encoded.startswith((JPEG + b"\xff", J2K, JP2)) or END in encoded[-MAX_PADDING:]
 
 
 def _starts_rle(head: bytes) -> bool:

@@ -26,6 +26,22 @@ def stored_of(dataset: Any) -> Stored:
     return share_stored(get_text(dataset, "PhotometricInterpretation"), layout, rescale)
 
 
+def check_colours(dataset: Any) -> list[Finding]:
+    """BAD_VALUE where colours contradict the samples of a pixel (PS3.3 C.7.6.3.1.2), or what must be said is not."""
+    photometric, modality = get_text(dataset, "PhotometricInterpretation"), get_text(dataset, "Modality")
+    missing = [keyword for keyword, text in (("PhotometricInterpretation", photometric), ("Modality", modality))
+               if not text]
+    try:
+        samples = get_integer(dataset, "SamplesPerPixel", 1)
+    except BadValueError as error:
+        return [find(Code.BAD_VALUE, str(error))]
+    grey = photometric.startswith(("MONOCHROME", "PALETTE"))
+    if samples not in (1, 3) or (grey and samples != 1) or (photometric.startswith(("RGB", "YBR")) and samples != 3):
+        message = f"{samples} samples per pixel do not fit the colours that PhotometricInterpretation names."
+        return [find(Code.BAD_VALUE, message)]
+    return [_note(f"{' and '.join(missing)} is missing: what the values mean is assumed.")] if missing else []
+
+
 def check_stored(planes: Sequence[Plane]) -> list[Finding]:
     """BAD_VALUE where slices of one volume differ in how values are stored, or some lack the rescale of the others."""
     kinds = list(dict.fromkeys(plane.stored for plane in planes))

@@ -10,7 +10,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from seriatim.io.codecs import check_decoder
-from seriatim.io.dicom_consistency import STORED_KEYWORDS, stored_of
+from seriatim.io.dicom_consistency import STORED_KEYWORDS, check_colours, stored_of
 from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import FRAME_KEYWORDS, expand_frames
@@ -51,7 +51,8 @@ def read_planes(path: Path) -> list[Plane]:
             polyglot = check_preamble(file)
             dataset = _read_header(file)
             kind = check_kind(dataset)
-            findings = [*polyglot, *check_extent(file, dataset), *kind, *_check_values(dataset)]
+            findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset),
+                        *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
