@@ -64,6 +64,7 @@ RULES = (
     _rule("PhotometricInterpretation", "shape, polarity", "legal colours of the only file of a clip", ONE_FILE),
     _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip", ("us_", "palette")),
     _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
+    _rule("file", "shape", "the last slice of a series that nowhere says how many it has", ("pet", "ct_big_endian")),
     _rule("file", "shape, pixels", "pictures of a folder carry no identity and no count", PICTURES),
     _rule("datatype", "pixels", "another data type of the same bits", ONE_FILE),
 )

@@ -20,7 +20,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from seriatim.errors import DecoderError
 from seriatim.io import decoder_plugins
-from seriatim.io.codestream import has_end, read_codestream
+from seriatim.io.codestream import read_codestream
 from seriatim.io.dicom_values import get_integer, get_text
 from seriatim.io.dicom_video import VIDEO_SYNTAXES, check_video_decoder
 from seriatim.io.encapsulated import encapsulate_one
@@ -144,9 +144,7 @@ def _run(decoder: Decoder, label: str, encoded: bytes, pixels: Mapping[str, Any]
 
 
 def _check_codestream(encoded: bytes, pixels: Mapping[str, Any]) -> None:
-    """Refuse a frame that breaks off or is of another size, before a decoder fills in pixels or allocates for it."""
-    if not has_end(encoded):
-        raise DecoderError("a compressed frame breaks off before its end marker")
+    """Refuse a frame of another size before a decoder allocates for it."""
     stream = read_codestream(encoded)
     if stream is None:
         return

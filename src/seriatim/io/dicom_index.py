@@ -123,5 +123,5 @@ def _is_whole(path: Path, head: Head, content: tuple[bytes, int]) -> bool:
 
 
 def _ends_well(file: BinaryIO, head: Head) -> bool:
-    tail = file.read(4)
+    tail = file.read(8)
     return not tail.strip(b"\0") or follows(tail, little=head.encoding != "big")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seriatim.errors import DecoderError
-from seriatim.io.codestream import starts_frame
+from seriatim.io.codestream import has_end, starts_frame
 
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
@@ -15,7 +15,7 @@ class Frames:
     frame that is missing or too many would shift all that follow.
 
     Raises:
-        DecoderError: there are not as many frames as the header promises, or the items are damaged.
+        DecoderError: there are not as many frames as the header promises, the items are damaged, or a frame breaks off.
     """
 
     def __init__(self, value: bytes, *, syntax: str, count: int) -> None:
@@ -33,7 +33,10 @@ class Frames:
         return len(self._frames)
 
     def __getitem__(self, frame: int) -> bytes:
-        return b"".join(self._frames[frame])
+        encoded = b"".join(self._frames[frame])
+        if not has_end(encoded):
+            raise DecoderError(f"its compressed frame {frame + 1} breaks off before the end marker")
+        return encoded
 
 
 def join_fragments(value: bytes) -> bytes:

@@ -1,0 +1,130 @@
+"""What the fuzzer found, one small case each: values that contradict each other, and damage that decoders hide."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import SimpleITK as itk  # noqa: N813
+from dicom_files import make_stack, random_stack, save, save_stack
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLSLossless, RLELossless
+
+from seriatim.errors import DecoderError
+from seriatim.io.discover import find_series
+from seriatim.io.read import read_volume
+from seriatim.series.findings import Code
+from seriatim.series.series import Series
+
+
+def _only(folder: Path) -> Series:
+    (series,) = find_series(folder).series
+    return series
+
+
+def _codes(folder: Path) -> dict[str, str]:
+    return {finding.code.value: finding.action for finding in _only(folder).findings}
+
+
+def _change_one(folder: Path, index: int = 2, **values: Any) -> Path:
+    datasets = make_stack(random_stack())
+    for name, value in values.items():
+        setattr(datasets[index], name, value)
+        if value is None:
+            delattr(datasets[index], name)
+    return save_stack(datasets, folder)
+
+
+def test_a_ct_slice_without_the_rescale_of_the_others_is_refused(tmp_path: Path) -> None:
+    assert _codes(_change_one(tmp_path, RescaleIntercept=None)) == {"BAD_VALUE": "refuse"}
+
+
+def test_a_ct_slice_with_another_slope_is_told(tmp_path: Path) -> None:
+    assert _codes(_change_one(tmp_path, RescaleSlope=1000)) == {"BAD_VALUE": "keep"}
+
+
+def test_a_slice_that_is_stored_otherwise_is_told(tmp_path: Path) -> None:
+    assert _codes(_change_one(tmp_path, PixelRepresentation=1)) == {"BAD_VALUE": "keep"}
+
+
+@pytest.mark.parametrize("values", [{"PhotometricInterpretation": "MONOCHROME1"}, {"Modality": "PT"}])
+def test_a_slice_of_another_polarity_or_modality_joins_no_volume(tmp_path: Path, values: dict[str, str]) -> None:
+    by_size = sorted(find_series(_change_one(tmp_path, **values)).series, key=lambda series: len(series.instances))
+    assert [len(series.instances) for series in by_size] == [1, 7]
+    assert Code.GAP in {finding.code for finding in by_size[1].findings}
+
+
+def test_colours_that_do_not_fit_the_samples_are_refused(tmp_path: Path) -> None:
+    save_stack(make_stack(random_stack(), PhotometricInterpretation="RGB"), tmp_path)
+    assert _codes(tmp_path)["BAD_VALUE"] == "refuse"
+
+
+@pytest.mark.parametrize(("after", "told"), [(b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", True), (bytes(512), False),
+                                             (b"\xfc\xff\xfc\xffOB\0\0\x02\0\0\0ab", False)])
+def test_bytes_after_the_pixel_data_that_are_no_element_are_told(tmp_path: Path, after: bytes, *, told: bool) -> None:
+    save_stack(make_stack(random_stack()), tmp_path)
+    path = next(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes() + after)
+    assert _codes(tmp_path) == ({"BAD_VALUE": "keep"} if told else {})
+
+
+def _encapsulated(folder: Path, syntax: str, frames: list[bytes]) -> Path:
+    datasets = make_stack(random_stack())
+    for dataset, frame in zip(datasets, frames, strict=True):
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR = "OB"
+    return save_stack(datasets, folder)
+
+
+def _jpegls_frames() -> list[bytes]:
+    return [imagecodecs.jpegls_encode(np.ascontiguousarray(pixels)) for pixels in random_stack()]
+
+
+def test_a_code_stream_that_breaks_off_is_refused_even_where_a_decoder_would_fill_it_up(tmp_path: Path) -> None:
+    frames = _jpegls_frames()
+    frames[3] = frames[3][:-12] + bytes(80)
+    with pytest.raises(DecoderError, match="breaks off"):
+        read_volume(_only(_encapsulated(tmp_path, JPEGLSLossless, frames)))
+
+
+def test_padding_after_a_code_stream_is_no_damage(tmp_path: Path) -> None:
+    frames = [frame + bytes(6) for frame in _jpegls_frames()]
+    volume = read_volume(_only(_encapsulated(tmp_path, JPEGLSLossless, frames)))
+    np.testing.assert_array_equal(volume.array, random_stack().astype(int) - 1024)
+
+
+def test_encapsulated_pixels_under_an_uncompressed_syntax_are_refused(tmp_path: Path) -> None:
+    _encapsulated(tmp_path, JPEGLSLossless, _jpegls_frames())
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.1\0\0\0"))
+    assert _codes(tmp_path)["BAD_VALUE"] == "refuse"
+
+
+def test_a_decoder_that_panics_is_a_refusal(tmp_path: Path) -> None:
+    """The RLE decoder is Rust: what it raises on a segment that is too long is no Exception."""
+    datasets = make_stack(random_stack(rows=12, columns=16))
+    for dataset in datasets:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    damaged = bytearray(datasets[2].PixelData)
+    damaged[100:164] = bytes(64)
+    datasets[2].PixelData = bytes(damaged)
+    for index, dataset in enumerate(datasets):
+        save(dataset, tmp_path / f"{index}.dcm")
+    with pytest.raises(DecoderError):
+        read_volume(_only(tmp_path))
+
+
+def test_the_checksum_of_gzip_is_compared(tmp_path: Path) -> None:
+    path = tmp_path / "head.nii"
+    itk.WriteImage(itk.GetImageFromArray(random_stack().astype(np.int16)), str(path))
+    packed = bytearray(gzip.compress(path.read_bytes()))
+    packed[-8] ^= 1
+    path.unlink()
+    (tmp_path / "head.nii.gz").write_bytes(packed)
+    with pytest.raises(DecoderError, match="damaged"):
+        read_volume(_only(tmp_path))
