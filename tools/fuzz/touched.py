@@ -75,11 +75,9 @@ def _pixel_parts(splice: Splice, data: bytes, stop: int, pixels) -> Iterator[str
 def _nifti_parts(at: int, stop: int) -> Iterator[str]:
     if stop > 352:
         yield VALUES
-    for name, (code, offset, count) in NIFTI_FIELDS.items():
-        if at < offset + WIDTHS[code] * count and stop > offset:
-            yield name
-    if at < 352:
-        yield "nifti header"
+    fields = [name for name, (code, offset, count) in NIFTI_FIELDS.items()
+              if at < offset + WIDTHS[code] * count and stop > offset]
+    yield from fields or (["nifti header"] if at < 352 else [])
 
 
 def _text_parts(at: int, stop: int, data: bytes) -> Iterator[str]:
