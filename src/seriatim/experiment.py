@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from seriatim.io.limits import Limits
 from seriatim.models import NetworkSettings
 from seriatim.series import Code
-from seriatim.series.findings import Action
+from seriatim.series.findings import Action, check_actions
 from seriatim.series.series import SequenceKind
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings
@@ -62,6 +62,12 @@ class DataSettings(Settings):
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""
     reading: ReadingSettings = ReadingSettings()
+
+    @field_validator("findings")
+    @classmethod
+    def _check_findings(cls, findings: dict[Code, Action]) -> dict[Code, Action]:
+        check_actions(findings)
+        return findings
 
     @model_validator(mode="before")
     @classmethod

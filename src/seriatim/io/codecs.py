@@ -192,5 +192,7 @@ def correct_bits(array: Pixels, dataset: Any) -> Pixels:
     array = array.view(f"{array.dtype.byteorder}{'i' if signed else 'u'}{array.dtype.itemsize}")
     if stored == bits:
         return array
+    if (below := high + 1 - stored) and (array & ((1 << below) - 1)).any():
+        raise DecoderError(f"HighBit is {high} with {stored} bits stored, but there are values below them")
     up = bits - 1 - high
     return np.asarray((array << up) >> (bits - stored))

@@ -51,7 +51,7 @@ def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
         return Extent(keyword=keyword, vr=vr, start=start, end=file.tell(), encapsulated=True, whole=whole, needed=0)
     needed = expected_bytes(dataset)
     end = min(start + length, size)
-    if file.read(4) == ITEM and end - start < needed:  # encapsulated, but with a defined length
+    if file.read(4) == ITEM and (end - start < needed or _syntax(dataset) not in NATIVE):  # but with a defined length
         whole = start + length <= size
         return Extent(keyword=keyword, vr=vr, start=start, end=end, encapsulated=True, whole=whole, needed=0)
     whole = start + length <= size and length >= needed
@@ -71,7 +71,7 @@ def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
     tail = file.read(8) if extent.whole else b""
     file.seek(start)
     if extent.whole:
-        return _check_whole(extent, dataset, tail)
+        return _check_whole(extent, dataset, tail) or _check_excess(file, extent, start)
     held = extent.end - extent.start
     promised = f" of {extent.needed}" if extent.needed else ""
     message = f"A file holds {held}{promised} bytes of pixel data. Copy or export it again."
@@ -98,6 +98,20 @@ def follows(tail: bytes, *, little: bool) -> bool:
 
 def _syntax(dataset: Any) -> str:
     return get_text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
+
+
+def _check_excess(file: BinaryIO, extent: Extent, start: int) -> list[Finding]:
+    """BAD_VALUE where uncompressed data goes on after what the header promises, with more than padding."""
+    if extent.encapsulated or extent.end - extent.start <= extent.needed + 1:
+        return []
+    file.seek(extent.start + extent.needed)
+    more = file.read(extent.end - extent.start - extent.needed)
+    file.seek(start)
+    if not any(more):
+        return []
+    held = extent.end - extent.start
+    message = f"A file holds {held} bytes of pixel data, the header speaks of {extent.needed}: one of them is wrong."
+    return [find(Code.BAD_VALUE, message, held=held)]
 
 
 def is_deflated(dataset: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +11,20 @@ from seriatim.io.content import digest_files, make_uid
 from seriatim.io.dicom_plane import Plane
 from seriatim.series.findings import Code, Finding, find
 
+MIN_SLICES = 3
+"""Fewer slices without a SeriesInstanceUID are strays of the series beside them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneGroup:
-    """The planes of one series, what tells it from others of its UID, and what was noticed about its UIDs."""
+    """The planes of one series, what tells it from others of its UID, and what was noticed about its UIDs.
+
+    ``nameless``: the files have no SeriesInstanceUID.
+    """
 
     planes: list[Plane]
     name: str = ""
+    nameless: bool = False
     notes: tuple[Finding, ...] = ()
 
 
@@ -28,9 +35,54 @@ def group_planes(files: Iterable[list[Plane]]) -> list[PlaneGroup]:
     content. Patients are compared by digest; files that name none stay with the only patient of their series.
     """
     groups: dict[Hashable, list[Plane]] = defaultdict(list)
-    for planes in files:
+    for planes in _adopt(list(files)):
         groups[_key(planes[0])] += planes
-    return [_name(group) for planes in groups.values() for group in _split_patients(planes)]
+    notes = _notes_of_studies(groups)
+    named = [_name(replace(group, notes=(*group.notes, *notes.get(key, ()))))
+             for key, planes in groups.items() for group in _split_patients(planes)]
+    return [_note_strays(group, named) for group in named]
+
+
+def _adopt(files: list[list[Plane]]) -> list[list[Plane]]:
+    """The files, those without a StudyInstanceUID put into the only study that has a series of their UID."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for planes in files:
+        if planes[0].study_uid:
+            studies[planes[0].series_uid].add(planes[0].study_uid)
+    only = {uid: min(found) for uid, found in studies.items() if uid and len(found) == 1}
+    return [[replace(plane, study_uid=only[plane.series_uid], findings=(*plane.findings, _no_study())) for plane in
+             planes] if not planes[0].study_uid and planes[0].series_uid in only else planes for planes in files]
+
+
+def _no_study() -> Finding:
+    message = "StudyInstanceUID is missing in some files: they are taken for the study of their series."
+    return replace(find(Code.BAD_VALUE, message), action="keep")
+
+
+def _notes_of_studies(groups: Mapping[Hashable, list[Plane]]) -> dict[Hashable, tuple[Finding, ...]]:
+    """A note for each group whose SeriesInstanceUID is also in another study: one may hold slices of the other."""
+    keys: dict[str, list[Hashable]] = defaultdict(list)
+    for key, planes in groups.items():
+        keys[planes[0].series_uid].append(key)
+    message = "One SeriesInstanceUID is found in several studies: each is a series of its own, perhaps not whole."
+    note = replace(find(Code.BAD_VALUE, message), action="keep")
+    return {key: (note,) for uid, same in keys.items() if uid and len(same) > 1 for key in same}
+
+
+def _note_strays(group: PlaneGroup, groups: Sequence[PlaneGroup]) -> PlaneGroup:
+    """The group with a note where a few slices without a SeriesInstanceUID lie beside it and could be its own."""
+    first = group.planes[0]
+    strays = sum(len(other.planes) for other in groups if other.nameless and len(other.planes) < MIN_SLICES <= len(
+        group.planes) and not group.nameless and _are_alike(first, other.planes[0]))
+    if not strays:
+        return group
+    message = f"{strays} slices without a SeriesInstanceUID lie beside this series: it may not be whole."
+    return replace(group, notes=(*group.notes, find(Code.SHORT_COVERAGE, message, slices=strays)))
+
+
+def _are_alike(plane: Plane, other: Plane) -> bool:
+    return (plane.path.parent == other.path.parent and plane.modality == other.modality
+            and (plane.rows, plane.columns) == (other.rows, other.columns))
 
 
 def _key(plane: Plane) -> Hashable:
@@ -68,7 +120,7 @@ def _name(group: PlaneGroup) -> PlaneGroup:
     message = f"{' and '.join(missing)} is missing: it is made from the content{how}. Export the series with its UIDs."
     note = replace(find(Code.BAD_VALUE, message), action="keep")
     planes = [replace(plane, study_uid=study_uid, series_uid=series_uid) for plane in group.planes]
-    return PlaneGroup(planes=planes, name=group.name, notes=(*group.notes, note))
+    return PlaneGroup(planes=planes, name=group.name, notes=(*group.notes, note), nameless=not first.series_uid)
 
 
 def _digest(paths: Sequence[Path]) -> bytes:

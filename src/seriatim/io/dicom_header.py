@@ -10,11 +10,12 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from seriatim.io.codecs import check_decoder
+from seriatim.io.dicom_checks import CHECKED_KEYWORDS, check_storage
 from seriatim.io.dicom_consistency import STORED_KEYWORDS, check_colours, stored_of
 from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_extent import check_extent
 from seriatim.io.dicom_frames import FRAME_KEYWORDS, expand_frames
-from seriatim.io.dicom_kinds import KIND_KEYWORDS, NotAnImageError, check_kind, role_of
+from seriatim.io.dicom_kinds import KIND_KEYWORDS, BrokenImageError, NotAnImageError, check_kind, role_of
 from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
 from seriatim.io.dicom_preamble import check_preamble
@@ -30,9 +31,10 @@ TRAITS = ("ConvolutionKernel", "FrameOfReferenceUID", "EchoTime", "EchoNumbers",
           "TemporalPositionIdentifier", "TriggerTime", "FrameReferenceTime", "AcquisitionNumber", "InversionTime",
           "FlipAngle", "RepetitionTime", "KVP", "SequenceName", "ScanOptions", "DiffusionGradientOrientation",
           "SeriesNumber", "AcquisitionTime", "SliceThickness", "ComplexImageComponent", "AcquisitionDateTime",
-          "ContrastBolusAgent", "ReconstructionDiameter", "NominalPercentageOfCardiacPhase", "ContentTime")
-KEYWORDS = (*TRAITS, *STORED_KEYWORDS, *KIND_KEYWORDS, *FRAME_KEYWORDS, "SOPInstanceUID", "StudyInstanceUID",
-            "SeriesInstanceUID", "SamplesPerPixel", "ImageOrientationPatient", "PixelSpacing",
+          "ContrastBolusAgent", "ReconstructionDiameter", "NominalPercentageOfCardiacPhase", "ContentTime",
+          "ImagesInAcquisition", "NumberOfSlices", "SpacingBetweenSlices")
+KEYWORDS = (*TRAITS, *STORED_KEYWORDS, *KIND_KEYWORDS, *FRAME_KEYWORDS, *CHECKED_KEYWORDS, "SOPInstanceUID",
+            "StudyInstanceUID", "SeriesInstanceUID", "ImageOrientationPatient", "PixelSpacing",
             "InstanceNumber", "Manufacturer", "PatientID")
 PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
 PRIVATE_DIRECTIONS = (0x0019100E,)
@@ -51,15 +53,15 @@ def read_planes(path: Path) -> list[Plane]:
             polyglot = check_preamble(file)
             dataset = _read_header(file)
             kind = check_kind(dataset)
-            findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset),
+            findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset), *check_storage(dataset),
                         *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
     except BadValueError as error:
-        raise NotAnImageError(f"broken DICOM header: {error}") from error
+        raise BrokenImageError(f"broken DICOM header: {error}") from error
     except Exception as error:
-        raise NotAnImageError(f"unreadable DICOM: {type(error).__name__}") from error
+        raise BrokenImageError(f"unreadable DICOM: {type(error).__name__}") from error
 
 
 def _read_header(file: BinaryIO) -> Any:
@@ -75,7 +77,7 @@ def _check_values(dataset: Any) -> list[Finding]:
         rows, columns = get_integer(dataset, "Rows", 0), get_integer(dataset, "Columns", 0)
         frames = max(get_integer(dataset, "NumberOfFrames", 1), 1)
     except BadValueError as error:
-        raise NotAnImageError(f"DICOM with a broken size: {error}") from error
+        raise BrokenImageError(f"DICOM with a broken size: {error}") from error
     if rows < 1 or columns < 1:
         findings.append(find(Code.BAD_VALUE, f"Rows x Columns is {rows} x {columns}."))
     if rows * columns * frames > MAX_PIXELS_PER_FILE:

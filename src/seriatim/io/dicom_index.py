@@ -71,7 +71,7 @@ class PlaneReader:
         if kind is not None:
             return [kind.fill(path, own)]
         planes = read_planes(path)
-        if len(planes) == 1 and planes[0].frame is None:
+        if len(planes) == 1 and planes[0].frame is None and not _has_excess(key[-1], planes[0]):
             self._learn(key, planes[0], own)
         return planes
 
@@ -100,6 +100,13 @@ class PlaneReader:
         if len(self._kinds) >= MANY_KINDS:
             self._kinds.clear()
         self._kinds[key] = kind
+
+
+def _has_excess(length: object, plane: Plane) -> bool:
+    """True where there is more pixel data than the picture needs: what it holds must be seen of each file."""
+    allocated = plane.stored.layout[0] or 0
+    needed = plane.rows * plane.columns * (3 if plane.colour else 1) * allocated // 8
+    return isinstance(length, int) and length != UNDEFINED and length > needed + 1
 
 
 def _is_whole(path: Path, head: Head, content: tuple[bytes, int]) -> bool:

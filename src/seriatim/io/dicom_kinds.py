@@ -61,6 +61,10 @@ class NotAnImageError(Exception):
     """The file is DICOM without an image, or cannot be parsed; the message is the reason."""
 
 
+class BrokenImageError(NotAnImageError):
+    """The file cannot be parsed, and may have been an image."""
+
+
 def check_kind(dataset: Any) -> list[Finding]:
     """The findings of a header about what the object is and how its values are stored.
 
@@ -81,7 +85,8 @@ def require_image(dataset: Any) -> None:
     if sop_class == "1.2.840.10008.1.3.10":
         raise NotAnImageError("not an image: DICOMDIR")
     if "Rows" not in dataset or "Columns" not in dataset:
-        raise NotAnImageError(f"DICOM without an image ({name_of(sop_class)})")
+        broken = not sop_class or kind != sop_class
+        raise (BrokenImageError if broken else NotAnImageError)(f"DICOM without an image ({name_of(sop_class)})")
 
 
 def name_of(sop_class: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,22 @@ def _read_slice(opened: DicomFile, frame: int, index: int, *, writer: SliceWrite
     elif not opened.read_in_place(frame, index, rescale, writer):
         write(opened.read_stored(frame))
     return find_padding(dataset, rescale)
+
+
+def read_picture(path: Path, frame: int) -> NDArray[Any]:
+    """The real-world values of one frame of a file, (H,W) or (H,W,3).
+
+    Raises:
+        InputError: the file cannot be read or decoded.
+    """
+    with reading(), open_file(path) as file:
+        opened = DicomFile(file, path)
+        rescale = rescale_of(opened.dataset, frame)
+        if opened.mosaic is not None:
+            stored = opened.read_tile(frame)
+        else:
+            stored = opened.decoding(frame, rescale)() if opened.compressed else opened.read_stored(frame)
+        return _to_real_world(stored, opened.dataset, rescale)
 
 
 def _require_same(opened: DicomFile, instance: Instance, series: Series) -> None:

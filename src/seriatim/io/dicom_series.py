@@ -11,11 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.io.coverage import tell_coverage
 from seriatim.io.dicom_concatenation import mark_missing_parts
 from seriatim.io.dicom_consistency import check_stored
 from seriatim.io.dicom_kinds import VOLUMETRIC
 from seriatim.io.dicom_plane import Plane, along, origins_of
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
+from seriatim.io.dicom_strays import tell_strays
 from seriatim.io.duplicates import drop_copies, drop_same_pixels
 from seriatim.series.findings import KEEPABLE, Action, Code, Finding, find
 from seriatim.series.geometry import direction_sign, spacing_of, tilt_degrees
@@ -27,7 +29,7 @@ MAX_SHIFT_PIXELS = 0.3
 MAX_VOLUME_BYTES = 1 << 36
 MISFIT = frozenset({Code.DUPLICATE_POSITION, Code.MIXED_SIZE, Code.UNEVEN_SPACING})
 """What is found where slices of two series are taken for one."""
-MIN_SLICES_OF_FOLDER = 3
+MIN_SLICES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +49,14 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
     kept = mark_missing_parts(kept)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
-    for name, group in groups:
+    for (name, group), strays in zip(groups, tell_strays(groups), strict=True):
         places = {(plane.path, plane.frame) for plane in group} if dropped else set()
         parts = [copy for copy in dropped if copy.kept in places]
         message = f"{len(parts)} copies of slices were left out."
         extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
-        whole = _build_volume(group, name, extra=[*notes, *extra], path=path)
+        whole = _build_volume(group, name, extra=[*notes, *extra, *strays], path=path)
         series += _build_by_folder(whole, group, notes) or [whole]
-    return series
+    return tell_coverage(series, kept)
 
 
 def refuse_planes(planes: Sequence[Plane], *, path: Path, reason: str) -> Series:
@@ -109,7 +111,7 @@ def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding
     for index, (folder, own) in enumerate(sorted(folders.items())):
         name = ", ".join(part for part in (whole.volume, f"folder {index + 1}") if part)
         part = _build_volume(own, name, extra=[*notes, note], path=folder)
-        if len(part.instances) < MIN_SLICES_OF_FOLDER or (MISFIT | {Code.GAP}) & {one.code for one in part.findings}:
+        if len(part.instances) < MIN_SLICES or (MISFIT | {Code.GAP}) & {one.code for one in part.findings}:
             return []
         series.append(part)
     ends = [(part.positions.min(), part.positions.max()) for part in series]

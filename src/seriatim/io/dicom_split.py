@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from seriatim.io.dicom_plane import Plane, Trait, along, origins_of
+from seriatim.series.spacing import find_gaps
 
 Group = tuple[str, list[Plane]]
 
+MIN_SLICES = 3
+"""A group of fewer slices is not split off by a trait alone."""
+NO_MODALITY = "OT"
+"""What a file without a modality is taken for."""
 ORIENTATION_TOLERANCE = 2e-3
 POSITION_TOLERANCE_MM = 1e-2
 SOFT_TRAITS = ("FrameOfReferenceUID", "ConvolutionKernel", "EchoNumbers", "EchoTime", "DiffusionBValue",
@@ -39,7 +45,7 @@ SHOWN_BY_VALUE = frozenset({"DiffusionBValue", "KVP", "ConvolutionKernel", "Comp
 def split_volumes(planes: Sequence[Plane]) -> list[Group]:
     """The volumes of one series as (name, planes). Planes without a place in space form groups of their own."""
     groups: list[Group] = []
-    for name, hard in _split_hard(planes):
+    for name, hard in _split_hard(_complete(planes)):
         for soft_name, soft in _split_soft(hard):
             parts = split_repeats(soft) if soft[0].placed else None
             groups += [(_join(name, soft_name, part_name), part) for part_name, part in parts or [("", soft)]]
@@ -49,6 +55,20 @@ def split_volumes(planes: Sequence[Plane]) -> list[Group]:
 def count_repeats(planes: Sequence[Plane]) -> int:
     """How many planes lie at the position of another."""
     return len(planes) - len(set(_places(planes)))
+
+
+def _complete(planes: Sequence[Plane]) -> list[Plane]:
+    """The planes, with the SOP class and the modality of the others where a file does not name its own."""
+    classes = {plane.sop_class_uid for plane in planes} - {""}
+    modalities = {plane.modality for plane in planes} - {NO_MODALITY}
+    sop_class = min(classes) if len(classes) == 1 else ""
+    modality = min(modalities) if len(modalities) == 1 else NO_MODALITY
+    return [
+        plane if plane.sop_class_uid and plane.modality != NO_MODALITY else replace(
+            plane, sop_class_uid=plane.sop_class_uid or sop_class,
+            modality=modality if plane.modality == NO_MODALITY else plane.modality)
+        for plane in planes
+    ]
 
 
 def _split_hard(planes: Sequence[Plane]) -> list[Group]:
@@ -107,7 +127,7 @@ def _split_soft(planes: list[Plane]) -> list[Group]:
 
 def _may_split(planes: Sequence[Plane], trait: str) -> bool:
     sizes = Counter([plane.traits.get(trait, "") for plane in planes])
-    return len(sizes) == 1 or min(sizes.values()) >= 2
+    return len(sizes) == 1 or min(sizes.values()) >= MIN_SLICES
 
 
 def split_repeats(planes: list[Plane]) -> list[Group] | None:
@@ -122,7 +142,22 @@ def split_repeats(planes: list[Plane]) -> list[Group] | None:
         split = [(name, split_repeats(part)) for name, part in parts]
         if all(inner is not None for _, inner in split):
             return [(_join(name, inner_name), part) for name, inner in split for inner_name, part in inner or ()]
-    return _split_runs(planes)
+    return _split_runs(planes) or _split_stretches(planes)
+
+
+def _split_stretches(planes: list[Plane]) -> list[Group] | None:
+    """Split by the first trait whose parts are stretches without repeats and without holes: stations that overlap."""
+    for trait in REPEAT_TRAITS:
+        parts = _split_by(planes, trait)
+        if len(parts) > 1 and all(_is_stretch(part) for _, part in parts):
+            return parts
+    return None
+
+
+def _is_stretch(planes: list[Plane]) -> bool:
+    if len(planes) < MIN_SLICES or count_repeats(planes):
+        return False
+    return not find_gaps(np.sort(along(origins_of(planes), np.cross(*planes[0].axes_ras))))
 
 
 def _split_runs(planes: list[Plane]) -> list[Group] | None:
@@ -135,7 +170,7 @@ def _split_runs(planes: list[Plane]) -> list[Group] | None:
     ordered = sorted(planes, key=lambda plane: (plane.number, plane.frame or 0))
     keys = dict(zip([id(plane) for plane in planes], _places(planes), strict=True))
     places, count = len(set(keys.values())), len(planes)
-    if count % places:
+    if count % places or places == 1:
         return None
     repeats = count // places
     by_volume = [ordered[start : start + places] for start in range(0, count, places)]

@@ -69,8 +69,14 @@ def get_numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[f
 
 
 def get_number(dataset: Any, keyword: str, default: float | None = None) -> float | None:
-    """The first finite number of an attribute, ``default`` where it is missing or empty."""
+    """The finite number of an attribute of one value, ``default`` where it is missing or empty.
+
+    Raises:
+        BadValueError: it is not a finite number, or there are several.
+    """
     numbers = get_numbers(dataset, keyword)
+    if numbers and len(numbers) > 1:
+        raise BadValueError(f"{keyword} has {len(numbers)} values, expected 1.")
     return numbers[0] if numbers else default
 
 

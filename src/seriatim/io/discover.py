@@ -6,12 +6,13 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from seriatim.io.coverage import note_broken
 from seriatim.io.dicom_groups import group_planes
 from seriatim.io.dicom_index import PlaneReader
-from seriatim.io.dicom_kinds import NotAnImageError
+from seriatim.io.dicom_kinds import BrokenImageError, NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
 from seriatim.io.limits import IsolatedError, Limits, run
@@ -54,10 +55,11 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
     """
     check_actions(actions or {})
     root = Path(path)
-    by_kind, planes, skipped = _read_files(root)
+    files = _read_files(root)
+    skipped = files.skipped
     series: list[Series] = []
-    grids, frames = _find_grids(by_kind, limits), _find_frames(by_kind, limits)
-    for some, left in (_find_dicom(planes, root=root), grids, frames):
+    grids, frames = _find_grids(files.by_kind, limits), _find_frames(files.by_kind, limits)
+    for some, left in (_find_dicom(files, root=root), grids, frames):
         series += some
         skipped += left
     series = [apply_actions(one, actions or {}) for one in series]
@@ -73,29 +75,41 @@ def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
     return str(series.path), series.study_uid, series.series_uid, natural_key(series.volume)
 
 
-def _read_files(root: Path) -> tuple[dict[str, list[Path]], list[list[Plane]], list[Skipped]]:
-    """The files of each kind, the planes of each DICOM file, and what is neither. Each file is opened once here."""
-    by_kind: dict[str, list[Path]] = defaultdict(list)
-    planes: list[list[Plane]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """The files of each kind, the planes of each DICOM file, what is neither, and what may have been a slice."""
+
+    by_kind: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    planes: list[list[Plane]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    broken: list[Path] = field(default_factory=list)
+
+
+def _read_files(root: Path) -> _Files:
+    """What lies at and below ``root``. Each file is opened once here."""
     reader = PlaneReader()
-    files, skipped = identify_files(root)
-    for file in files:
+    found, skipped = identify_files(root)
+    files = _Files(skipped=skipped)
+    for file in found:
         if file.kind is None:
-            skipped.append(Skipped(path=file.path, reason=file.reason))
+            files.skipped.append(Skipped(path=file.path, reason=file.reason))
+            files.broken.extend([file.path] if file.damaged else [])
             continue
-        by_kind[file.kind].append(file.path)
+        files.by_kind[file.kind].append(file.path)
         if file.kind == "dicom":
             try:
-                planes.append(reader.read(file.path, file.head, file.size))
+                files.planes.append(reader.read(file.path, file.head, file.size))
             except (NotAnImageError, OSError) as error:
-                skipped.append(Skipped(path=file.path, reason=str(error)))
-    return by_kind, planes, skipped
+                files.skipped.append(Skipped(path=file.path, reason=str(error)))
+                foreign = isinstance(error, NotAnImageError) and not isinstance(error, BrokenImageError)
+                files.broken.extend([] if foreign else [file.path])
+    return files
 
 
-def _find_dicom(files: Sequence[list[Plane]], *, root: Path) -> Result:
+def _find_dicom(files: _Files, *, root: Path) -> Result:
     skipped: list[Skipped] = []
     series: list[Series] = []
-    for group in group_planes(files):
+    for group in group_planes(files.planes):
         planes, folder = group.planes, _common_folder(group.planes, root)
         try:
             built = build_series(planes, path=folder, notes=group.notes)
@@ -110,7 +124,7 @@ def _find_dicom(files: Sequence[list[Plane]], *, root: Path) -> Result:
         copies = sorted({plane.path for plane in planes if plane.path not in used})
         skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
         series += built
-    return series, skipped
+    return [note_broken(one, files.broken) for one in series], skipped
 
 
 def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:

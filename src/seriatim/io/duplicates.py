@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pydicom
 
+from seriatim.io.dicom_pixels import read_picture
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_values import reading
 from seriatim.io.source import read_bytes
@@ -36,7 +38,7 @@ def drop_copies(planes: Sequence[Plane]) -> tuple[list[Plane], list[Copy]]:
         first = kept.setdefault(key, plane)
         if first is plane:
             continue
-        if _is_damaged(plane) or pixel_digest(plane.path) == pixel_digest(first.path):
+        if _is_damaged(plane) or have_same_pixels(plane, first):
             dropped.append(Copy(plane=plane, kept=(first.path, first.frame)))
         else:
             others.append(plane)
@@ -61,6 +63,19 @@ def pixel_digest(path: Path) -> bytes:
         return hashlib.sha256(dataset.PixelData).digest()
     except Exception:  # noqa: BLE001 - a file that cannot be parsed is only equal to itself
         return hashlib.sha256(read_bytes(path)).digest()
+
+
+def have_same_pixels(plane: Plane, other: Plane) -> bool:
+    """True where the stored pixel data are the same bytes, or decode to the same values (a copy in another syntax)."""
+    return pixel_digest(plane.path) == pixel_digest(other.path) or _same_values(plane, other)
+
+
+def _same_values(plane: Plane, other: Plane) -> bool:
+    try:
+        first, second = (read_picture(one.path, one.frame or 0) for one in (plane, other))
+    except Exception:  # noqa: BLE001 - what cannot be read is not known to be the same
+        return False
+    return np.array_equal(first, second)
 
 
 def _is_damaged(plane: Plane) -> bool:

@@ -31,6 +31,7 @@ PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x8
 NAMED_STARTS = (b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 """Starts too short to tell a picture by: its name must say so too."""
 NAMED_PICTURES = (".bmp", ".pbm", ".pgm", ".ppm", ".pnm")
+NOT_DICOM, NOT_AN_IMAGE = "named as DICOM, but it is not", "not an image"
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -53,6 +54,8 @@ class Found:
     reason: str = ""
     head: bytes = field(default=b"", repr=False)
     size: int = 0
+    damaged: bool = False
+    """True for an empty file and one that is neither text nor anything known: it may have been a slice."""
 
 
 def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
@@ -154,13 +157,14 @@ def identify(path: Path, *, named: bool = False) -> Found:
         reason = NOT_REGULAR if _is_special(path) else f"cannot be opened: {tell(error)}"
         return Found(path=path, kind=None, reason=reason)
     if not head:
-        return Found(path=path, kind=None, reason="empty file")
+        return Found(path=path, kind=None, reason="empty file", damaged=True)
     if head[:1] == ASN1_SEQUENCE and any(content in head[:ENVELOPE_BYTES] for content in ENVELOPES):
         return Found(path=path, kind=None, reason=SECURE)
     kind, reason = _identify_head(path, head)
     if kind in ("picture", "tiff") and is_neutral(path):
         return Found(path=path, kind=None, reason="a picture whose name in the archive cannot be used to order it")
-    return Found(path=path, kind=kind, reason=reason, head=head, size=size)
+    damaged = kind is None and b"\0" in head and reason in (NOT_DICOM, NOT_AN_IMAGE)
+    return Found(path=path, kind=kind, reason=reason, head=head, size=size, damaged=damaged)
 
 
 @lru_cache
@@ -212,8 +216,8 @@ def _identify_picture(name: str, head: bytes) -> tuple[Kind | None, str]:
     if head[:2] in RAW_DICOM_STARTS and len(head) > 8 and (name.endswith((".dcm", ".ima")) or _starts_dataset(head)):
         return "dicom", ""
     if name.endswith((".dcm", ".dicom", ".ima")):
-        return None, "named as DICOM, but it is not"
-    return None, "not an image"
+        return None, NOT_DICOM
+    return None, NOT_AN_IMAGE
 
 
 def _starts_dataset(head: bytes) -> bool:

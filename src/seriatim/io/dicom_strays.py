@@ -1,0 +1,119 @@
+"""Slices that share a SeriesInstanceUID but fit no volume of it: told on both sides, so nothing goes missing unseen.
+
+A volume from which another size or direction was split off, or of which a slice cannot be placed, may be incomplete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seriatim.io.dicom_kinds import VOLUMETRIC
+from seriatim.io.dicom_plane import Plane
+from seriatim.io.dicom_split import ORIENTATION_TOLERANCE, Group
+from seriatim.series.findings import Action, Code, Finding, find
+
+MIN_SLICES = 3
+"""Fewer slices than this beside a volume are strays of it, no volume of their own."""
+
+
+def tell_strays(groups: Sequence[Group]) -> list[list[Finding]]:
+    """For each group of a series, what the groups of another kind mean for it; one finding per code at most."""
+    kinds: dict[Hashable, list[list[Plane]]] = {}
+    for _, planes in groups:
+        kinds.setdefault(_kind_of(planes[0]), []).append(planes)
+    others = {kind: _Others(planes=max(alike, key=len), slices=sum(map(len, alike))) for kind, alike in kinds.items()}
+    return [_tell_all(planes, [other for kind, other in others.items() if kind != _kind_of(planes[0])])
+            for _, planes in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The slices of one kind that are not in a volume: the largest group of them, and how many there are in all."""
+
+    planes: list[Plane]
+    slices: int
+
+
+def _kind_of(plane: Plane) -> Hashable:
+    """What slices of one stack share."""
+    directions = None if plane.orientation is None else tuple(round(part, 2) for part in plane.orientation)
+    return (plane.placed, directions, plane.rows, plane.columns, plane.spacing_mm, plane.colour, plane.sop_class_uid,
+            plane.role, plane.traits.get("ImageType", ""), plane.modality, plane.time_s is None)
+
+
+def _tell_all(planes: list[Plane], others: Sequence[_Others]) -> list[Finding]:
+    told: dict[tuple[Code, Action], Finding] = {}
+    for other in others:
+        for finding in _tell(planes, other):
+            told.setdefault((finding.code, finding.action), finding)
+    return list(told.values())
+
+
+def _tell(planes: list[Plane], other: _Others) -> list[Finding]:
+    """What other slices mean for ``planes``."""
+    others = other.planes
+    if not _are_kin(planes[0], others[0]):
+        return []
+    if planes[0].colour != others[0].colour and not _is_broken(others):
+        return []
+    bigger = len(others) > len(planes)
+    if not planes[0].placed:
+        return [_unplaced(planes)] if bigger and not _is_broken(planes) else []
+    if len(others) < len(planes) and _are_lost(planes, others):
+        return [_misses(other)]
+    told = _differences(planes, other) if others[0].placed else []
+    if told and bigger and len(planes) < MIN_SLICES <= len(others):
+        message = f"{len(planes)} slices fit no volume of their series: of another direction, size or pixel spacing."
+        told.append(find(Code.NOT_A_SERIES, message, slices=len(planes)))
+    return told
+
+
+def _are_kin(plane: Plane, other: Plane) -> bool:
+    """True where both could be slices of one stack but for their place, direction and size."""
+    types = [one.traits.get("ImageType", "") for one in (plane, other)]
+    return (plane.modality in VOLUMETRIC and plane.sop_class_uid == other.sop_class_uid and types[0] == types[1]
+            and not plane.role and not other.role and plane.time_s is None and other.time_s is None)
+
+
+def _are_lost(planes: list[Plane], others: list[Plane]) -> bool:
+    """True where ``others`` are slices that no volume holds and that could be of this one."""
+    if _is_broken(others):
+        if not others[0].placed or planes[0].colour != others[0].colour:
+            return True
+        return bool(_differences(planes, _Others(others, len(others))))
+    return not others[0].placed
+
+
+def _is_broken(planes: Sequence[Plane]) -> bool:
+    return any(finding.action == "refuse" for plane in planes for finding in plane.findings)
+
+
+def _unplaced(planes: Sequence[Plane]) -> Finding:
+    message = f"{len(planes)} slices without a place lie beside a volume of their series. Export the series again."
+    return find(Code.MISSING_GEOMETRY, message, slices=len(planes))
+
+
+def _misses(other: _Others) -> Finding:
+    """What a volume is told when slices of its series cannot be placed: no one knows where they belong."""
+    refusals = [finding for plane in other.planes for finding in plane.findings if finding.action == "refuse"]
+    code = refusals[0].code if refusals else Code.MISSING_GEOMETRY
+    why = f" ({refusals[0].message})" if refusals else ""
+    message = f"{other.slices} slices of this series cannot be placed{why}: it may not be whole. Export it again."
+    return find(code, message, slices=other.slices)
+
+
+def _differences(planes: Sequence[Plane], others: _Others) -> list[Finding]:
+    """How the slices of two placed groups differ, as kept findings."""
+    first, other, count = planes[0], others.planes[0], others.slices
+    told = []
+    if np.abs(np.subtract(first.orientation or (), other.orientation or ())).max() >= ORIENTATION_TOLERANCE:
+        message = f"{count} slices of this series lie in another direction and are no part of this volume."
+        told.append(find(Code.MIXED_ORIENTATION, message, slices=count))
+    size, other_size = ((one.rows, one.columns, *np.round(one.spacing_mm or (), 3)) for one in (first, other))
+    if size != other_size:
+        message = f"{count} slices of this series have another size or pixel spacing: no part of this volume."
+        told.append(replace(find(Code.MIXED_SIZE, message, slices=count), action="keep"))
+    return told
