@@ -53,8 +53,8 @@ def read_planes(path: Path) -> list[Plane]:
             polyglot = check_preamble(file)
             dataset = _read_header(file)
             kind = check_kind(dataset)
-            findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset), *check_storage(dataset),
-                        *_check_values(dataset)]
+            findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset),
+                        *check_storage(dataset), *_check_values(dataset)]
             return _make_planes(path, dataset, findings)
     except (NotAnImageError, OSError):
         raise
