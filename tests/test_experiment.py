@@ -92,5 +92,5 @@ def test_encoder_weights_lie_beside_the_config_too(tmp_path: Path) -> None:
 
 def test_two_stage_training_with_augmentation_is_refused() -> None:
     content = {**CONTENT, "training": {"mode": "two-stage"}, "augmentation": {"noise": 1.0}}
-    with pytest.raises(ConfigError, match="leave augmentation out"):
+    with pytest.raises(ConfigError, match=r"augmentation needs training\.embedding_views"):
         Experiment.from_content(content, where="test")

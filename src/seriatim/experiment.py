@@ -81,7 +81,11 @@ class TrainingSettings(Settings):
     """How the network learns."""
 
     mode: Literal["end-to-end", "two-stage"] = "end-to-end"
-    """End to end, or with the encoder frozen and its embeddings computed once, without augmentation."""
+    """End to end, or with the encoder frozen and its embeddings computed once."""
+    embedding_store: Path | None = None
+    """A folder where two-stage embeddings are kept for later runs, found by content: any run may share it."""
+    embedding_views: int = Field(default=0, ge=0)
+    """Two-stage: embed every training series so many times more, each time with other random `augmentation`."""
     epochs: int = Field(default=20, ge=1)
     """Epochs at most; `patience` may end the run sooner."""
     batch_size: int = Field(default=4, ge=1)
@@ -133,8 +137,14 @@ class Experiment(Settings):
         for name in ("slice_loss_weight", "attention_loss_weight"):
             if getattr(self.task, name) > 0 and self.data.slice_labels is None:
                 raise ValueError(f"task.{name} needs data.slice_labels, a CSV of slice labels")
-        if self.training.mode == "two-stage" and self.augmentation.active:
-            raise ValueError("two-stage training reads every image once: leave augmentation out, or train end-to-end")
+        views = self.training.embedding_views
+        if self.training.mode == "two-stage" and self.augmentation.active != (views > 0):
+            raise ValueError(
+                "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, and "
+                "these need augmentation; give both or neither, or train end-to-end"
+            )
+        if self.training.mode != "two-stage" and (views or self.training.embedding_store):
+            raise ValueError("training.embedding_store and embedding_views are for training.mode two-stage")
         return self
 
     @classmethod

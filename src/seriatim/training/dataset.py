@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,17 +80,21 @@ class SequenceDataset(Dataset[Item]):
 
 
 class EmbeddingDataset(Dataset[Item]):
-    """Training samples whose embeddings were computed once (two-stage)."""
+    """Training samples whose embeddings were computed once (two-stage); a sample is one of its views at random."""
 
-    def __init__(self, examples: Sequence[Example], embeddings: dict[str, Tensor], *, max_slices: int) -> None:
+    def __init__(
+        self, examples: Sequence[Example], embed: Callable[[Series, int], Tensor], *, views: int, max_slices: int
+    ) -> None:
         self._examples = examples
-        self._embeddings = embeddings
+        self._embed = embed
+        self._views = views
         self._max_slices = max_slices
 
     def __getitem__(self, draw: Draw) -> Item:
         index, seed = draw
         example = self._examples[index]
-        embeddings = self._embeddings[example.key]
+        view = int(np.random.default_rng((seed, 1)).integers(self._views + 1)) if self._views else 0
+        embeddings = self._embed(example.series, view)
         return make_item(example, embeddings, chosen=sample_slices(len(embeddings), self._max_slices, seed))
 
 

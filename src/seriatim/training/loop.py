@@ -26,6 +26,7 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.predict import SeriesScores, score_embeddings, score_series
 from seriatim.training.checkpoint import Progress, load_checkpoint, save_checkpoint, write_tensors
 from seriatim.training.dataset import Item, PreparedSeries, load_batches, plan_epoch
+from seriatim.training.embeddings import Embedder
 from seriatim.training.examples import Example
 from seriatim.training.progress import EpochBar
 from seriatim.training.records import MetricsLog
@@ -48,7 +49,7 @@ class Learner:
     train_count: int
     validation: Sequence[Example]
     prepared: PreparedSeries
-    embeddings: dict[str, Tensor] | None
+    embedder: Embedder | None
 
 
 def fit(learner: Learner, run: Path, *, progress: Progress) -> Progress:
@@ -184,8 +185,8 @@ def validate(learner: Learner) -> dict[str, float]:
 def score_example(learner: Learner, example: Example) -> SeriesScores:
     """Score one example with the present weights, from its cached embeddings where there are any."""
     learner.network.eval()
-    if learner.embeddings is not None:
-        return score_embeddings(learner.network, learner.task, learner.embeddings[example.key])
+    if learner.embedder is not None:
+        return score_embeddings(learner.network, learner.task, learner.embedder.embed(example.series))
     return score_series(learner.network, learner.task, learner.prepared.slices(example.series))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import Experiment
 from seriatim.io.outputs import make_folder, write_csv, write_json
 from seriatim.io.weights import load_weights
+from seriatim.models.network import SequenceNetwork
 from seriatim.series.geometry import plane_of
-from seriatim.tasks.predict import embed_series
 from seriatim.trained import WEIGHTS, Envelope, write_description
 from seriatim.training.card import write_card
 from seriatim.training.checkpoint import Progress
 from seriatim.training.curves import draw_curves
 from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, SequenceDataset
+from seriatim.training.embeddings import Embedder
 from seriatim.training.examples import Example, Examples, gather_examples
 from seriatim.training.loop import Learner, LossModule, fit, go_on, score_example
 from seriatim.training.records import read_metrics
@@ -83,28 +85,25 @@ def _refuse_changed_data(run: Path, examples: Examples) -> None:
 def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
     training, task = experiment.training, experiment.task.build()
     data = experiment.data
-    prepared = PreparedSeries(experiment.preprocessing, cache=data.cache, limits=data.reading.limits)
-    examples = gather_examples(experiment, task, prepared.prepare)
-    used = examples.of("train")
-    task = task.with_class_weights(np.array([example.labels for example in used]))
+    again = training.mode == "end-to-end" or training.embedding_views > 0  # else each image is needed just once
+    prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     torch.manual_seed(experiment.seed)
     network = experiment.network.build(
         experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
     )
-    if training.mode == "two-stage":
-        network.encoder.requires_grad_(False)
+    embedder = _freeze(network, prepared, experiment, fabric) if training.mode == "two-stage" else None
+    examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
+    used = examples.of("train")
+    task = task.with_class_weights(np.array([example.labels for example in used]))
     if task.center is not None and task.scale is not None:
         network.set_output_scale(task.center, task.scale)
     optimizer = build_optimizer(network, training)
     model, optimizer = fabric.setup(LossModule(network, task), optimizer)
-    embeddings = None
-    if training.mode == "two-stage":
-        network.eval()
-        embeddings = {
-            example.key: embed_series(network, prepared.slices(example.series)).clone()
-            for example in (*used, *examples.of("val"))
-        }
-        dataset: Any = EmbeddingDataset(used, embeddings, max_slices=training.max_slices)
+    if embedder is not None:
+        views = training.embedding_views
+        for example, view in product(used, range(1, views + 1)):
+            embedder.embed(example.series, view)
+        dataset: Any = EmbeddingDataset(used, embedder.embed, views=views, max_slices=training.max_slices)
     else:
         augment = experiment.augmentation.build(experiment.preprocessing.size)
         dataset = SequenceDataset(
@@ -121,9 +120,20 @@ def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples
         train_count=len(used),
         validation=examples.of("val"),
         prepared=prepared,
-        embeddings=embeddings,
+        embedder=embedder,
     )
     return learner, examples
+
+
+def _freeze(
+    network: SequenceNetwork, prepared: PreparedSeries, experiment: Experiment, fabric: Fabric
+) -> Embedder:
+    """The frozen encoder, on its device, as what embeds series."""
+    network.encoder.requires_grad_(False)
+    fabric.to_device(network)
+    network.eval()
+    augment = experiment.augmentation.build(experiment.preprocessing.size) if experiment.augmentation.active else None
+    return Embedder(network, prepared, experiment, augment=augment)
 
 
 def encoder_weights(experiment: Experiment) -> dict[str, torch.Tensor] | None:

@@ -1,0 +1,130 @@
+"""Embeddings of two-stage runs: computed once, kept in memory or in a folder where every later run finds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seriatim.errors import OutputError
+from seriatim.experiment import Experiment
+from seriatim.io.content import digest_files
+from seriatim.io.outputs import make_folder
+from seriatim.models.network import SequenceNetwork
+from seriatim.series import Series
+from seriatim.tasks.predict import embed_series
+from seriatim.training.dataset import PreparedSeries
+from seriatim.training.examples import series_key
+from seriatim.transforms import Augment
+
+FORMAT = "1"
+"""Part of every key: raised whenever embeddings of the same input would come out otherwise."""
+logger = logging.getLogger(__name__)
+
+
+class EmbeddingStore:
+    """(S,E) float32 arrays in a folder, one ``.npy`` file each, named by what made them and read by memory map.
+
+    The name is the SHA-256 of the bytes of the series' files and their order, the preprocessing, the encoder's settings
+    and weights, and for an augmented view how it was changed. So no run gets what another encoder made, and a changed
+    file is embedded anew. Files are put in place whole, and a damaged one is made again.
+    """
+
+    def __init__(self, folder: Path, *, recipe: bytes) -> None:
+        self._folder, self._recipe = make_folder(folder), recipe
+
+    def fetch(self, series: Series, view: str, compute: Callable[[], Tensor]) -> Tensor:
+        """The stored embeddings of a series, computed and stored where they are not there yet."""
+        key = hashlib.sha256(self._recipe + digest_series(series) + view.encode()).hexdigest()
+        path = self._folder / key[:2] / f"{key}.npy"
+        try:
+            stored = np.load(path, mmap_mode="c", allow_pickle=False)  # copy on write: torch wants a writable array
+            if stored.dtype == np.float32 and stored.ndim == 2 and len(stored) == len(series.instances):
+                return torch.from_numpy(stored)
+            logger.warning("a file of the embedding store is not what its name says, and is made again")
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, EOFError):
+            logger.warning("a file of the embedding store is damaged, and is made again")
+        embeddings = compute().detach().float().cpu()
+        _put(path, embeddings.numpy())
+        return embeddings
+
+
+class Embedder:
+    """Embeds series with a frozen encoder: plainly, and in ``views`` augmented ways."""
+
+    def __init__(
+        self, network: SequenceNetwork, prepared: PreparedSeries, experiment: Experiment, *, augment: Augment | None
+    ) -> None:
+        self._network, self._prepared, self._experiment, self._augment = network, prepared, experiment, augment
+        folder = experiment.training.embedding_store
+        self._store = EmbeddingStore(folder, recipe=make_recipe(experiment, network)) if folder else None
+        self._kept: dict[tuple[str, int], Tensor] = {}
+
+    def embed(self, series: Series, view: int = 0) -> Tensor:
+        """(S,E). View 0 is the series as it is, each other view changes it by a seed of its own."""
+        key = (series_key(series), view)
+        if key not in self._kept:
+            self._kept[key] = self._fetch(series, view)
+        return self._kept[key]
+
+    def _fetch(self, series: Series, view: int) -> Tensor:
+        name = f"{self._experiment.seed} {view} {self._experiment.augmentation.model_dump_json()}" if view else ""
+
+        def compute() -> Tensor:
+            return embed_series(self._network, self._slices(series, name)).clone()
+
+        return compute() if self._store is None else self._store.fetch(series, name, compute)
+
+    def _slices(self, series: Series, name: str) -> Tensor:
+        if not name or self._augment is None:
+            return self._prepared.slices(series)
+        seed = int.from_bytes(hashlib.sha256(f"{series_key(series)} {name}".encode()).digest()[:4], "big")
+        return self._experiment.preprocessing.finish(self._augment(self._prepared.prepare(series), seed))
+
+
+def make_recipe(experiment: Experiment, network: SequenceNetwork) -> bytes:
+    """A digest of all that turns a series into embeddings, beside the series itself."""
+    device = next(network.parameters()).device.type
+    settings = {
+        "format": FORMAT,
+        "torch": torch.__version__,
+        "device": device,
+        "preprocessing": experiment.preprocessing.model_dump(mode="json"),
+        "encoder": experiment.network.encoder.model_dump(mode="json", exclude={"weights"}),
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(network.encoder.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def digest_series(series: Series) -> bytes:
+    """A digest of the bytes of a series' files and of the order in which their slices are read."""
+    places = {path: place for place, path in enumerate(dict.fromkeys(one.path for one in series.instances))}
+    order = json.dumps([[places[one.path], one.frame] for one in series.instances])
+    return hashlib.sha256(digest_files(places) + order.encode()).digest()
+
+
+def _put(path: Path, values: np.ndarray) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.save(file, values, allow_pickle=False)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"The embedding store {path.parent.parent} cannot be written: {error.strerror}. Free space, or choose "
+            "another folder for training.embedding_store."
+        ) from error
