@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,9 +29,9 @@ from seriatim.io.dicom_rescale import Rescale
 from seriatim.io.dicom_values import BadValueError, get_integer, get_text
 from seriatim.io.dicom_video import VIDEO_SYNTAXES, VideoFrames
 from seriatim.io.encapsulated import Frames, join_fragments
-from seriatim.io.source import check_whole
 from seriatim.io.values import SliceWriter
 
+LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 NATIVE = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.1.99": "<",
           "1.2.840.10008.1.2.2": ">"}
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -52,9 +52,9 @@ class DicomFile:
         self._syntax = transfer_syntax(self.dataset)
         self._extent = None if is_deflated(self.dataset) else self._find_pixels()
         self.mosaic = self._find_mosaic()
-        native = self._extent is not None and self._extent.keyword == "PixelData" and not self._extent.encapsulated
-        plain = native and self.mosaic is None
-        self._layout = find_layout(self.dataset, self._syntax) if plain else None
+        integers = self._extent is not None and self._extent.keyword == "PixelData"
+        plain = integers and self.mosaic is None and not self.is_video
+        self.layout = find_layout(self.dataset) if plain else None
 
     def identify(self) -> tuple[str, int, int]:
         """SOP Instance UID, rows and columns, to know the file again."""
@@ -65,12 +65,9 @@ class DicomFile:
             raise InputError(f"{self._path} is no longer a readable DICOM file. Copy it again.") from error
         return get_text(self.dataset, "SOPInstanceUID"), rows, columns
 
-    def finish(self) -> None:
-        """To be called when all is read: a member of an archive is compared with its checksum."""
-        try:
-            check_whole(self._file)
-        except OSError as error:
-            raise InputError(f"{self._path} cannot be read: {error}. Copy it again.") from error
+    @property
+    def single_frame(self) -> bool:
+        return self.mosaic is None and get_integer(self.dataset, "NumberOfFrames", 1) <= 1
 
     @property
     def is_video(self) -> bool:
@@ -82,21 +79,21 @@ class DicomFile:
 
     def read_in_place(self, frame: int, index: int, rescale: Rescale, writer: SliceWriter) -> bool:
         """True where the frame, in real-world values, was read straight into slice ``index`` of the volume."""
-        if self._layout is None or self._extent is None:
+        if self.layout is None or self._extent is None or self._syntax not in LITTLE_ENDIAN:
             return False
-        place = writer.lend(index, self._layout.shape)
+        place = writer.lend(index, self.layout.shape)
         if place is None:
             return False
-        self._file.seek(self._extent.start + frame * self._layout.frame_bytes)
-        if not read_plain(self._file, self._layout, place):
+        self._file.seek(self._extent.start + frame * self.layout.frame_bytes)
+        if not read_plain(self._file, self.layout, place):
             raise DecoderError(f"{self._path} was cut while it was read. {AGAIN}")
-        return rescale_in_place(place, self._layout, rescale)
+        return rescale_in_place(place, self.layout, rescale)
 
     def decoding(self, frame: int, rescale: Rescale) -> Callable[[], NDArray[Any]]:
         """What gives the stored pixels of a compressed frame, (H,W) or (H,W,3), in any thread."""
-        single = self._syntax in ITK_SYNTAXES and len(self._frames) == 1 and self._pixels["samples_per_pixel"] == 1
-        return partial(_decode, self._frames[frame], self._pixels, self._syntax, self._path,
-                       rescale if single else None)
+        single = len(self._frames) == 1
+        return partial(decode_slice, self._frames[frame], self.pixels, self._syntax, path=self._path,
+                       rescale=rescale if single else None)
 
     def read_stored(self, frame: int) -> NDArray[Any]:
         """The stored pixels of an uncompressed frame: (H,W), or (H,W,3) as RGB."""
@@ -141,6 +138,7 @@ class DicomFile:
             raise InputError(f"{self._path} cannot be read: {error}. Copy it again.") from error
 
     def _read_header(self) -> Any:
+        self._file.seek(0)
         try:
             return pydicom.dcmread(self._file, force=True, stop_before_pixels=True)
         except OSError as error:
@@ -166,7 +164,8 @@ class DicomFile:
         return np.asarray(array)
 
     @cached_property
-    def _pixels(self) -> dict[str, Any]:
+    def pixels(self) -> dict[str, Any]:
+        """What a decoder must know of the header."""
         return describe_pixels(self.dataset)
 
     @cached_property
@@ -199,12 +198,18 @@ class DicomFile:
         return dataset
 
 
-def _decode(encoded: bytes, pixels: dict[str, Any], syntax: str, path: Path, rescale: Rescale | None) -> NDArray[Any]:
-    """Decode a frame; ``rescale`` is given where SimpleITK may be tried last."""
+def decode_slice(
+    encoded: bytes, pixels: Mapping[str, Any], syntax: str, *, path: Path, rescale: Rescale | None
+) -> NDArray[Any]:
+    """Decode a frame; SimpleITK is tried last where ``rescale`` is given, that is where the file has no other frame.
+
+    Raises:
+        DecoderError: no decoder is installed, or none could decode it.
+    """
     try:
         return decode_frame(encoded, pixels, syntax)
     except DecoderError as error:
-        if rescale is not None:
+        if rescale is not None and syntax in ITK_SYNTAXES and pixels["samples_per_pixel"] == 1:
             try:
                 return decode_with_itk(path, slope=rescale.slope, intercept=rescale.intercept)
             except Exception:  # noqa: BLE001, S110 - its message tells less than the one of the decoders before

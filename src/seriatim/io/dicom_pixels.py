@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
-from seriatim.errors import InputError
+from seriatim.errors import DecoderError, InputError
 from seriatim.io.decode_pool import DecodePool
-from seriatim.io.dicom_file import DicomFile
-from seriatim.io.dicom_padding import find_padding, gather_padding
+from seriatim.io.dicom_file import DicomFile, decode_slice
+from seriatim.io.dicom_heads import KnownHeads
+from seriatim.io.dicom_padding import Range, find_padding, gather_padding
+from seriatim.io.dicom_plain import PlainLayout, read_plain, rescale_in_place
 from seriatim.io.dicom_rescale import Rescale, rescale_of
 from seriatim.io.dicom_values import get_text, reading
-from seriatim.io.source import open_file
+from seriatim.io.dicom_walk import Head
+from seriatim.io.encapsulated import Frames
+from seriatim.io.source import check_whole, open_file
 from seriatim.io.values import Allocate, SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
@@ -31,42 +36,102 @@ def read_dicom(series: Series, *, threads: int | None = None, allocate: Allocate
         InputError: a file changed since discovery.
         DecoderError: pixel data is damaged, or its decoder is missing.
     """
-    writer = SliceWriter(count=len(series.instances), allocate=allocate)
-    padding: list[tuple[float, float] | None] = []
-    inverted = False
+    reader = _SeriesReader(series, allocate)
     with reading(), DecodePool(threads) as pool:
         for path, group in groupby(series.instances, key=lambda instance: instance.path):
-            instances = list(group)
             with open_file(path) as file:
-                opened = DicomFile(file, path)
-                _require_same(opened, instances[0], series)
-                if not padding:
-                    inverted = get_text(opened.dataset, "PhotometricInterpretation") == "MONOCHROME1"
-                for instance in instances:
-                    padding.append(_read_slice(opened, instance.frame or 0, len(padding), writer=writer, pool=pool))
-                opened.finish()
-    return Volume(array=writer.finish(), affine=series.affine, positions=series.positions, series=series,
-                  inverted=inverted, padding=gather_padding(padding))
+                reader.read_file(file, list(group), pool)
+                _check_whole(file, path)
+    return reader.finish()
 
 
-def _read_slice(opened: DicomFile, frame: int, index: int, *, writer: SliceWriter,
-                pool: DecodePool) -> tuple[float, float] | None:
-    """Bring one frame to slice ``index``, at once or through the pool; the range of its padding."""
-    dataset = opened.dataset
-    rescale = rescale_of(dataset, frame)
+class _SeriesReader:
+    """Brings the slices of a series into one array, file after file."""
 
-    def write(stored: NDArray[Any]) -> None:
-        writer.write(index, _to_real_world(stored, dataset, rescale))
+    def __init__(self, series: Series, allocate: Allocate) -> None:
+        self._series = series
+        self._writer = SliceWriter(count=len(series.instances), allocate=allocate)
+        self._heads = KnownHeads()
+        self._padding: list[Range | None] = []
+        self._inverted = False
 
-    if opened.mosaic is not None:
-        write(opened.read_tile(frame))
-    elif opened.is_video:
-        write(opened.read_video(frame))
-    elif opened.compressed:
-        pool.submit(opened.decoding(frame, rescale), write)
-    elif not opened.read_in_place(frame, index, rescale, writer):
-        write(opened.read_stored(frame))
-    return find_padding(dataset, rescale)
+    def read_file(self, file: BinaryIO, instances: list[Instance], pool: DecodePool) -> None:
+        """Read the next slices, all of one file."""
+        head = self._heads.walk(file) if len(instances) == 1 else None
+        if self._read_known(file, head, instances[0], pool):
+            return
+        opened = DicomFile(file, instances[0].path)
+        self._require_same(opened, instances[0])
+        if not self._padding:
+            self._inverted = get_text(opened.dataset, "PhotometricInterpretation") == "MONOCHROME1"
+        for instance in instances:
+            frame = instance.frame or 0
+            rescale = rescale_of(opened.dataset, frame)
+            padding = find_padding(opened.dataset, rescale)
+            self._read_slice(opened, frame, rescale, pool)
+            self._padding.append(padding)
+            self._heads.learn(head, opened, rescale, padding)
+
+    def finish(self) -> Volume:
+        """The volume, when all slices are written."""
+        series = self._series
+        return Volume(array=self._writer.finish(), affine=series.affine, positions=series.positions, series=series,
+                      inverted=self._inverted, padding=gather_padding(self._padding))
+
+    def _read_known(self, file: BinaryIO, head: Head | None, instance: Instance, pool: DecodePool) -> bool:
+        """True where the head was known, and the slice could be read, or is on its way, straight into its place."""
+        known = self._heads.recall(head, instance.sop_instance_uid)
+        if head is None or known is None:
+            return False
+        index = len(self._padding)
+        file.seek(head.pixel_start)
+        if known.pixels is None:
+            place = self._writer.lend(index, known.layout.shape)
+            if place is None or not read_plain(file, known.layout, place) \
+                    or not rescale_in_place(place, known.layout, known.rescale):
+                return False
+        else:
+            syntax = head.syntax.decode().rstrip("\0")
+            try:
+                encoded = Frames(file.read(), syntax=syntax, count=1, closed=True)[0]
+            except DecoderError:
+                return False
+            pool.submit(partial(decode_slice, encoded, known.pixels, syntax, path=instance.path, rescale=known.rescale),
+                        partial(self._write_grey, index, layout=known.layout, rescale=known.rescale))
+        self._padding.append(known.padding)
+        return True
+
+    def _write_grey(self, index: int, stored: NDArray[Any], *, layout: PlainLayout, rescale: Rescale) -> None:
+        """Bring decoded pixels that need no more than a rescale to slice ``index``."""
+        place = self._writer.lend(index, layout.shape) if stored.dtype == layout.dtype else None
+        if place is not None:
+            place[...] = stored.view(np.int16)
+            if rescale_in_place(place, layout, rescale):
+                return
+        self._writer.write(index, rescale.apply(stored))
+
+    def _read_slice(self, opened: DicomFile, frame: int, rescale: Rescale, pool: DecodePool) -> None:
+        """Bring one frame to the next slice, at once or through the pool."""
+        index = len(self._padding)
+
+        def write(stored: NDArray[Any]) -> None:
+            self._writer.write(index, _to_real_world(stored, opened.dataset, rescale))
+
+        if opened.mosaic is not None:
+            write(opened.read_tile(frame))
+        elif opened.is_video:
+            write(opened.read_video(frame))
+        elif opened.compressed:
+            pool.submit(opened.decoding(frame, rescale), write)
+        elif not opened.read_in_place(frame, index, rescale, self._writer):
+            write(opened.read_stored(frame))
+
+    def _require_same(self, opened: DicomFile, instance: Instance) -> None:
+        """Raises InputError where this is no longer the file that was discovered."""
+        uid, rows, columns = opened.identify()
+        same = uid in ("", instance.sop_instance_uid)
+        if not same or (rows, columns) != (self._series.rows, self._series.columns):
+            raise InputError(f"{instance.path} changed since it was discovered. Run find_series again.")
 
 
 def read_picture(path: Path, frame: int) -> NDArray[Any]:
@@ -85,11 +150,12 @@ def read_picture(path: Path, frame: int) -> NDArray[Any]:
         return _to_real_world(stored, opened.dataset, rescale)
 
 
-def _require_same(opened: DicomFile, instance: Instance, series: Series) -> None:
-    """Raises InputError where this is no longer the file that was discovered."""
-    uid, rows, columns = opened.identify()
-    if (uid and uid != instance.sop_instance_uid) or (rows, columns) != (series.rows, series.columns):
-        raise InputError(f"{instance.path} changed since it was discovered. Run find_series again.")
+def _check_whole(file: BinaryIO, path: Path) -> None:
+    """A member of an archive is compared with its checksum."""
+    try:
+        check_whole(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}. Copy it again.") from error
 
 
 def _to_real_world(stored: NDArray[Any], dataset: Any, rescale: Rescale) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Uncompressed 16-bit grey slices, read straight into their place: no decoder, no copy, no wider numbers on the way.
+"""16-bit grey slices, brought straight into their place: no copy and no wider numbers on the way.
 
 Everything else, and every slice that does not fit into int16, goes the general way (dicom_pixels).
 """
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from seriatim.io.dicom_rescale import Rescale
 from seriatim.io.dicom_values import get_integer, get_text
 
-LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -36,12 +35,12 @@ class PlainLayout:
         return np.dtype(np.int16 if self.signed else np.uint16)
 
 
-def find_layout(dataset: Any, syntax: str) -> PlainLayout | None:
-    """The layout of plain pixels, None where a header asks for anything more than reading them."""
+def find_layout(dataset: Any) -> PlainLayout | None:
+    """The layout of plain pixels, None where a header asks for anything more than reading and rescaling them."""
     stored = get_integer(dataset, "BitsStored", 16)
     plain = (
-        sys.byteorder == "little" and syntax in LITTLE_ENDIAN
-        and get_integer(dataset, "SamplesPerPixel", 1) == 1 and get_integer(dataset, "BitsAllocated", 16) == 16
+        sys.byteorder == "little" and get_integer(dataset, "SamplesPerPixel", 1) == 1
+        and get_integer(dataset, "BitsAllocated", 16) == 16
         and 0 < stored <= 16 and get_integer(dataset, "HighBit", stored - 1) == stored - 1
         and get_text(dataset, "PhotometricInterpretation") in GREY
         and (get_text(dataset, "Modality") == "RTDOSE" or "ModalityLUTSequence" not in dataset)

@@ -18,8 +18,9 @@ class Frames:
         DecoderError: there are not as many frames as the header promises, the items are damaged, or a frame breaks off.
     """
 
-    def __init__(self, value: bytes, *, syntax: str, count: int) -> None:
-        fragments = [part for part in _split_items(memoryview(value)) if len(part)]
+    def __init__(self, value: bytes, *, syntax: str, count: int, closed: bool = False) -> None:
+        """``closed``: the value must have its end mark, since it is taken to the end of the file."""
+        fragments = [part for part in _split_items(memoryview(value), closed=closed) if len(part)]
         starts = [index for index, part in enumerate(fragments) if starts_frame(part, syntax)]
         if not starts and len(fragments) == count:  # damaged, or of a kind unknown here: its decoder will tell
             starts = list(range(count))
@@ -45,10 +46,10 @@ def join_fragments(value: bytes) -> bytes:
     Raises:
         DecoderError: the items are damaged.
     """
-    return b"".join(_split_items(memoryview(value)))
+    return b"".join(_split_items(memoryview(value), closed=False))
 
 
-def _split_items(value: memoryview) -> list[memoryview]:
+def _split_items(value: memoryview, *, closed: bool) -> list[memoryview]:
     """The fragments: all items but the first, which is the offset table."""
     items, place = [], 0
     while place + 8 <= len(value) and value[place : place + 4] != SEQUENCE_END:
@@ -57,6 +58,8 @@ def _split_items(value: memoryview) -> list[memoryview]:
             raise DecoderError(f"its pixel data is damaged at byte {place}")
         items.append(value[place + 8 : end])
         place = end
+    if closed and place + 8 > len(value):
+        raise DecoderError("its pixel data has no end")
     return items[1:]
 
 
