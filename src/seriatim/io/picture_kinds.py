@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from seriatim.io.source import size_of
 
 ORIENTATION_TAG, DESCRIPTION_TAG = 0x0112, 270
 TURNING = ("JPEG", "MPO", "PNG", "WEBP")
@@ -28,6 +30,13 @@ def kind_of(image: Image.Image) -> str:
     """The numbers of a picture: only pictures of one kind are comparable. Grey and colour of 8 bits are."""
     return image.mode if image.mode in GREY_16 and image.mode in ("I", "F") else (
         "16 bit" if image.mode in GREY_16 else "8 bit")
+
+
+def longer_than_told(file: BinaryIO) -> bool:
+    """Whether a BMP file is longer than its header says (0 says nothing)."""
+    file.seek(2)
+    told = int.from_bytes(file.read(4), "little")
+    return 0 < told < size_of(file)
 
 
 def refuse_picture(image: Image.Image) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
-from seriatim.io.gif import count_gif_frames
+from seriatim.io.gif import read_gif_blocks
 from seriatim.io.picture_kinds import (
     LOSSY_FORMATS,
     kind_of,
+    longer_than_told,
     pixels_of,
     refuse_pages,
     refuse_picture,
     shown_size,
 )
 from seriatim.io.picture_names import check_names, order_pictures
-from seriatim.io.refused import RefusedFileError, find_or_refuse
+from seriatim.io.refused import RefusedFileError, find_or_refuse, refuse_file
 from seriatim.io.source import open_file
 from seriatim.io.values import SliceWriter
 from seriatim.series.findings import Code, Finding, find
@@ -33,11 +35,15 @@ from seriatim.series.series import Format, Instance, Series, Volume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the header of a picture says: (columns, rows) as shown, its kind of numbers, and if it may be lossy."""
+    """What the header of a picture says: (columns, rows) as shown, its kind of numbers, and if it may be lossy.
+
+    ``longer`` is True where the file is longer than the header says.
+    """
 
     size: tuple[int, int]
     kind: str
     lossy: bool
+    longer: bool = False
 
 
 Frame = tuple[Path, int | None, float]
@@ -45,7 +51,9 @@ Frame = tuple[Path, int | None, float]
 DEFAULT_GIF_SECONDS = 0.1
 """What viewers show for a GIF frame of duration 0."""
 MAX_PIXELS = 1 << 28
-BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+BROKEN = (OSError, EOFError, UnidentifiedImageError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
+          AttributeError, RuntimeError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for damaged pictures."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -64,6 +72,8 @@ def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, s
             broken.append((path, head))
         else:
             heads[path] = head
+    if not heads and len(broken) == 1:
+        return refuse_file(ordered[0], "stack", find(Code.UNREADABLE, f"{broken[0][1]}. Copy it again.")), []
     if not heads:
         return None, broken
     findings = _check_heads(list(heads.values()))
@@ -82,7 +92,8 @@ def _open_head(path: Path) -> Head | str:
     """What the header of a picture says, or why it cannot be used."""
     try:
         with open_file(path) as file, Image.open(file) as image:
-            return refuse_picture(image) or _head_of(image)
+            odd = image.format == "BMP" and longer_than_told(file)
+            return refuse_picture(image) or replace(_head_of(image), longer=odd)
     except BROKEN as error:
         return f"unreadable picture: {type(error).__name__}"
 
@@ -106,6 +117,9 @@ def _check_heads(heads: Sequence[Head]) -> list[Finding]:
     if lossy := sum(head.lossy for head in heads):
         message = f"{lossy} pictures are of a kind that compresses with loss (JPEG, JPEG 2000, WebP)."
         findings.append(find(Code.LOSSY, message, pictures=lossy))
+    if longer := sum(head.longer for head in heads):
+        message = f"{longer} pictures are longer than their header says. Check that they were copied whole."
+        findings.append(replace(find(Code.BAD_VALUE, message, pictures=longer), action="keep"))
     return findings
 
 
@@ -145,11 +159,15 @@ def _find_pages(path: Path) -> Series:
 
 def _check_gif(path: Path, found: int) -> list[Finding]:
     with open_file(path) as file:
-        count, whole = count_gif_frames(file)
-    if whole and count == found:
-        return []
-    message = f"The GIF file breaks off or is damaged after {min(count, found)} whole frames. Copy it again."
-    return [find(Code.TRUNCATED, message, frames=min(count, found))]
+        blocks = read_gif_blocks(file)
+    whole = min(blocks.frames, found)
+    if not blocks.whole or blocks.frames != found:
+        message = f"The GIF file breaks off or is damaged after {whole} whole frames. Copy it again."
+        return [find(Code.TRUNCATED, message, frames=whole)]
+    if not blocks.filled:
+        message = "The first picture of the GIF file does not fill its screen: the rest of each frame is background."
+        return [replace(find(Code.BAD_VALUE, message), action="keep")]
+    return []
 
 
 def count_pages(path: Path) -> int:
