@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -125,3 +128,25 @@ def test_a_damaged_csa_header_is_refused(tmp_path: Path) -> None:
     dataset[0x00291010].value = dataset[0x00291010].value[:60] + b"\xff" * 40
     save(dataset, tmp_path / "one.dcm")
     assert not find_series(tmp_path).series[0].usable
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="needs dcm2niix, an independent reader of mosaics")
+@pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_every_voxel_lies_where_dcm2niix_puts_it(tmp_path: Path, orientation: tuple[float, ...], sign: float) -> None:
+    normal = sign * np.cross(*np.array(orientation).reshape(2, 3))
+    csa = {"NumberOfImagesInMosaic": ["7"], "SliceNormalVector": [f"{part:.8f}" for part in normal]}
+    stored = random_stack(7, rows=16, columns=16)
+    dataset = make_mosaic(stored, orientation=orientation, sign=sign, csa=csa, Manufacturer="SIEMENS", SeriesNumber=3,
+                          RepetitionTime=2000, EchoTime=30, InPlanePhaseEncodingDirection="COL")
+    save(dataset, tmp_path / "in" / "one.dcm")
+    command = ["dcm2niix", "-o", tmp_path, "-f", "out", tmp_path / "in"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    image = nib.load(tmp_path / "out.nii")
+    volume = read_volume(find_series(tmp_path / "in").series[0])
+    index = np.indices(volume.array.shape).reshape(3, -1)[::-1]  # column, row, slice
+    to_other = np.linalg.inv(image.affine) @ volume.affine
+    other = to_other[:3, :3] @ index + to_other[:3, 3:]
+    np.testing.assert_allclose(other, np.rint(other), atol=0.02)
+    values = np.asarray(image.dataobj)[tuple(np.rint(other).astype(int))]
+    np.testing.assert_array_equal(values.reshape(volume.array.shape), volume.array)
