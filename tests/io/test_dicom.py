@@ -27,6 +27,7 @@ from pydicom.uid import UID
 from seriatim.errors import DecoderError, InputError
 from seriatim.io import find_series, read, read_volume
 from seriatim.io.codecs import check_decoder
+from seriatim.io.limits import Limits
 from seriatim.series import Code, Series, Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -443,3 +444,15 @@ def test_a_screen_capture_is_a_row_and_no_slice(tmp_path: Path) -> None:
     found = find_series(tmp_path).series
     assert [len(one.instances) for one in found if one.usable] == [5]
     assert [codes(one) for one in found if not one.usable] == [["NOT_A_SERIES", "BURNED_IN_TEXT"]]
+
+
+def test_a_copy_in_another_syntax_is_decoded_under_the_limits(tmp_path: Path) -> None:
+    datasets = make_stack(random_stack(4, rows=64, columns=64))
+    save_stack(datasets, tmp_path)
+    datasets[1].compress("1.2.840.10008.1.2.5", generate_instance_uid=False)
+    save(datasets[1], tmp_path / "packed.dcm")
+    for limits in (None, Limits()):
+        (series,) = find_series(tmp_path, limits=limits).series
+        assert series.usable
+        assert codes(series) == ["DUPLICATE_SLICE"]
+        assert len(series.instances) == 4

@@ -169,7 +169,7 @@ def note_broken(series: Series, broken: Sequence[Path]) -> Series:
 
     A damaged file does not say which series it was of.
     """
-    if series.axis != "space" or len(series.instances) < 2:
+    if series.axis != "space" or len({instance.path for instance in series.instances}) < 2:
         return series
     names = {(instance.path.parent, instance.path.suffix.lower()) for instance in series.instances}
     beside = sum((path.parent, path.suffix.lower()) in names for path in broken)

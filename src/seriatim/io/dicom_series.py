@@ -19,6 +19,7 @@ from seriatim.io.dicom_plane import Plane, along, origins_of
 from seriatim.io.dicom_split import Group, count_repeats, split_volumes
 from seriatim.io.dicom_strays import tell_strays
 from seriatim.io.duplicates import drop_copies, drop_same_pixels
+from seriatim.io.limits import Limits
 from seriatim.series.findings import KEEPABLE, Action, Code, Finding, find
 from seriatim.series.geometry import direction_sign, spacing_of, tilt_degrees
 from seriatim.series.series import Instance, Series
@@ -40,12 +41,13 @@ class _Placing:
     findings: list[Finding]
 
 
-def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding] = ()) -> list[Series]:
+def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding] = (),
+                 limits: Limits | None = None) -> list[Series]:
     """The volumes and clips of all planes that share a series UID. Each plane is in one of them, or a left-out copy.
 
-    ``notes`` are findings about all of them.
+    ``notes`` are findings about all of them; copies are decoded under ``limits``, where they are compressed otherwise.
     """
-    kept, dropped = drop_copies(planes)
+    kept, dropped = drop_copies(planes, limits=limits)
     kept = mark_missing_parts(kept)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]

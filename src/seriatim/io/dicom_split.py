@@ -133,7 +133,7 @@ def _may_split(planes: Sequence[Plane], trait: str) -> bool:
 def split_repeats(planes: list[Plane]) -> list[Group] | None:
     """Split planes that repeat positions into volumes that do not; None where nothing tells the repeats apart."""
     if not count_repeats(planes):
-        return [("", planes)]
+        return _split_apart(planes)
     places = len(set(_places(planes)))
     for trait in REPEAT_TRAITS:
         parts = _split_by(planes, trait)
@@ -143,6 +143,25 @@ def split_repeats(planes: list[Plane]) -> list[Group] | None:
         if all(inner is not None for _, inner in split):
             return [(_join(name, inner_name), part) for name, inner in split for inner_name, part in inner or ()]
     return _split_runs(planes) or _split_stretches(planes)
+
+
+def _split_apart(planes: list[Plane]) -> list[Group]:
+    """Split acquisitions that lie apart, where instance numbers go on over each hole: so nothing is missing there."""
+    parts = _split_by(planes, "AcquisitionNumber")
+    if len(parts) < 2 or not all(_is_stretch(part) for _, part in parts):
+        return [("", planes)]
+    order = np.argsort(along(origins_of(planes), np.cross(*planes[0].axes_ras)))
+    ordered = [planes[index] for index in order]
+    holes = find_gaps(along(origins_of(ordered), np.cross(*planes[0].axes_ras)))
+    numbers = np.array([plane.number for plane in ordered])
+    changes = {index for index in range(len(ordered) - 1) if _acquisition(ordered[index]) != _acquisition(
+        ordered[index + 1])}
+    go_on = (np.diff(numbers) == 1).all() or (np.diff(numbers) == -1).all()
+    return parts if holes and go_on and {hole.index for hole in holes} == changes else [("", planes)]
+
+
+def _acquisition(plane: Plane) -> Trait:
+    return plane.traits.get("AcquisitionNumber", "")
 
 
 def _split_stretches(planes: list[Plane]) -> list[Group] | None:

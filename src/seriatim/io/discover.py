@@ -59,7 +59,7 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
     skipped = files.skipped
     series: list[Series] = []
     grids, frames = _find_grids(files.by_kind, limits), _find_frames(files.by_kind, limits)
-    for some, left in (_find_dicom(files, root=root), grids, frames):
+    for some, left in (_find_dicom(files, root=root, limits=limits), grids, frames):
         series += some
         skipped += left
     series = [apply_actions(one, actions or {}) for one in series]
@@ -106,13 +106,13 @@ def _read_files(root: Path) -> _Files:
     return files
 
 
-def _find_dicom(files: _Files, *, root: Path) -> Result:
+def _find_dicom(files: _Files, *, root: Path, limits: Limits | None) -> Result:
     skipped: list[Skipped] = []
     series: list[Series] = []
     for group in group_planes(files.planes):
         planes, folder = group.planes, _common_folder(group.planes, root)
         try:
-            built = build_series(planes, path=folder, notes=group.notes)
+            built = build_series(planes, path=folder, notes=group.notes, limits=limits)
         except Exception as error:  # noqa: BLE001 - the boundary of one series: the others must be found
             _log.warning("A series cannot be put together: %s", type(error).__name__)
             _log.debug("where it failed", exc_info=error)  # the error's text may hold header values

@@ -34,6 +34,7 @@ FUNCTIONS: Functions = {
     "find_pages": "seriatim.io.pictures",
     "count_pages": "seriatim.io.pictures",
     "find_stack": "seriatim.io.pictures",
+    "have_same_values": "seriatim.io.duplicates",
 }
 SET_PARENT_DEATH_SIGNAL = 1
 ERRORS: Mapping[str, Callable[[str], Exception]] = {

@@ -220,6 +220,19 @@ def _(random: Draw, variant: int) -> Case:
     return Case(files=files_of([*stack, *scout], random), required=(volume(stack),))
 
 
+@CLEAN("one UID: volumes of other stretches and distances, told by acquisition", 2)
+def _(random: Draw, variant: int) -> Case:
+    """Thin slices here, thick ones there, or an interleaved second pass."""
+    first = make(random, 10, step=2.0)
+    second = make(random, 6, places=(np.arange(6) * 5.0 + 1.0, np.arange(6) * 2.0 + 30.0)[variant])
+    for index, stack in enumerate((first, second)):
+        with_header(stack, "AcquisitionNumber", [str(index + 1)] * len(stack))
+    number((first, second), "one after another", random)
+    if variant == 0:
+        return clean_case([first, second], random)
+    return Case(files=files_of([*first, *second], random), required=(volume(first), volume(second)))
+
+
 @CLEAN("one UID: magnitude and phase in two folders", 1)
 def _(random: Draw, variant: int) -> Case:
     stacks = [make(random, 5, modality="MR", ImageType=["ORIGINAL", "PRIMARY", kind]) for kind in "MP"]

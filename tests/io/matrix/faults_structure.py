@@ -11,7 +11,7 @@ import numpy as np
 from .case import FAULTY, Case, Draw, TrueVolume
 from .clean_encoding import JPEG_2000, JPEG_LS, RLE, compress
 from .encode import IMPLICIT
-from .stack import One, any_axes, files_of, make, place, volume, with_header, write_number
+from .stack import One, any_axes, files_of, make, place, set_rescale, volume, with_header, write_number
 
 GAP, SHORT = frozenset({"GAP"}), frozenset({"SHORT_COVERAGE"})
 BROKEN = frozenset({"TRUNCATED", "BAD_VALUE", "GAP", "MISSING_GEOMETRY", "UNREADABLE", "SKIPPED", "NOT_A_SERIES",
@@ -194,6 +194,27 @@ def _other_pixels(random: Draw, *, new_uid: bool, elsewhere: int) -> Case:
         extra.header.SOPInstanceUID = "1.2.826.99"
     return Case(files={**files, "other.dcm": extra.content()}, possible=(truth,),
                 refusals=frozenset({"DUPLICATE_POSITION"}), codes=frozenset({"DUPLICATE_POSITION"}), always_told=True)
+
+
+@FAULTY("duplicate: the same pixels with another rescale", 2)
+def _(random: Draw, variant: int) -> Case:
+    stack = make(random)
+    files = files_of(stack, random)
+    truth = volume(stack)
+    set_rescale(stack[2], 1.0, -1000.0)
+    if variant:
+        stack[2].header.SOPInstanceUID = "1.2.826.99"
+    return Case(files={**files, "other.dcm": stack[2].content()}, possible=(truth,),
+                refusals=frozenset({"DUPLICATE_POSITION"}))
+
+
+@FAULTY("position: one slice, or all, at the place of another", 4)
+def _(random: Draw, variant: int) -> Case:
+    stack = make(random, 7)
+    for one in stack if variant < 2 else stack[(2, 6)[variant - 2]:][:1]:
+        one.header.ImagePositionPatient = (["0", "0", "0"] if variant == 0 else
+                                           [write_number(value) for value in stack[1].origin])
+    return Case(files=files_of(stack, random), possible=(volume(stack),), refusals=frozenset({"DUPLICATE_POSITION"}))
 
 
 @FAULTY("duplicate: two volumes at one place that nothing tells apart", 2)
