@@ -60,8 +60,6 @@ def find_extent(file: BinaryIO, dataset: Any) -> Extent | None:
 
 def check_extent(file: BinaryIO, dataset: Any) -> list[Finding]:
     """What is wrong with the pixel data element: TRUNCATED, or BAD_VALUE where it contradicts the header."""
-    if is_deflated(dataset):
-        return []  # it is inflated as a whole; reading the pixels checks it
     start = file.tell()
     extent = find_extent(file, dataset)
     if extent is None:
@@ -112,11 +110,6 @@ def _check_excess(file: BinaryIO, extent: Extent, start: int) -> list[Finding]:
     held = extent.end - extent.start
     message = f"A file holds {held} bytes of pixel data, the header speaks of {extent.needed}: one of them is wrong."
     return [find(Code.BAD_VALUE, message, held=held)]
-
-
-def is_deflated(dataset: Any) -> bool:
-    """True where the data set is compressed as a whole, and places in the file mean nothing."""
-    return _syntax(dataset) == DEFLATED
 
 
 def expected_bytes(dataset: Any) -> int:

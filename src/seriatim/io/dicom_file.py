@@ -22,7 +22,7 @@ from seriatim.io.codecs import (
     describe_pixels,
     transfer_syntax,
 )
-from seriatim.io.dicom_extent import Extent, expected_bytes, find_extent, is_deflated
+from seriatim.io.dicom_extent import Extent, find_extent
 from seriatim.io.dicom_mosaic import Mosaic, NoMosaicGeometryError, find_mosaic
 from seriatim.io.dicom_plain import find_layout, read_plain, rescale_in_place
 from seriatim.io.dicom_rescale import Rescale
@@ -34,7 +34,6 @@ from seriatim.io.values import SliceWriter
 LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 NATIVE = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.1.99": "<",
           "1.2.840.10008.1.2.2": ">"}
-PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 AGAIN = "Copy or export it again."
 
 
@@ -50,9 +49,9 @@ class DicomFile:
         self._file, self._path = file, path
         self.dataset = self._read_header()
         self._syntax = transfer_syntax(self.dataset)
-        self._extent = None if is_deflated(self.dataset) else self._find_pixels()
+        self._extent = self._find_pixels()
         self.mosaic = self._find_mosaic()
-        integers = self._extent is not None and self._extent.keyword == "PixelData"
+        integers = self._extent.keyword == "PixelData"
         plain = integers and self.mosaic is None and not self.is_video
         self.layout = find_layout(self.dataset) if plain else None
 
@@ -75,11 +74,11 @@ class DicomFile:
 
     @property
     def compressed(self) -> bool:
-        return self._extent is not None and self._extent.encapsulated
+        return self._extent.encapsulated
 
     def read_in_place(self, frame: int, index: int, rescale: Rescale, writer: SliceWriter) -> bool:
         """True where the frame, in real-world values, was read straight into slice ``index`` of the volume."""
-        if self.layout is None or self._extent is None or self._syntax not in LITTLE_ENDIAN:
+        if self.layout is None or self._syntax not in LITTLE_ENDIAN:
             return False
         place = writer.lend(index, self.layout.shape)
         if place is None:
@@ -180,22 +179,12 @@ class DicomFile:
     @cached_property
     def _whole(self) -> Any:
         """The header with the pixel data as it lies in the file; what follows it is not read."""
-        if self._extent is None:
-            return self._inflate()
         self._file.seek(self._extent.start)
         value = self._file.read(self._extent.end - self._extent.start)
         if len(value) < self._extent.end - self._extent.start:
             raise DecoderError(f"{self._path} was cut while it was read. {AGAIN}")
         self.dataset.add_new(self._extent.keyword, "OB" if self._extent.encapsulated else self._extent.vr, value)
         return self.dataset
-
-    def _inflate(self) -> Any:
-        self._file.seek(0)
-        dataset = pydicom.dcmread(self._file, force=True)
-        held = next((len(dataset[keyword].value) for keyword in PIXEL_KEYWORDS if keyword in dataset), 0)
-        if held < (needed := expected_bytes(dataset)):
-            raise DecoderError(f"{self._path} is truncated: {held} of {needed} bytes of pixel data. {AGAIN}")
-        return dataset
 
 
 def decode_slice(

@@ -20,6 +20,7 @@ from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
 from seriatim.io.dicom_preamble import check_preamble
 from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
+from seriatim.io.inflate import open_inflated
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
 
@@ -49,8 +50,9 @@ def read_planes(path: Path) -> list[Plane]:
         NotAnImageError: the file holds no image.
     """
     try:
-        with open_file(path) as file, reading():
-            polyglot = check_preamble(file)
+        with open_file(path) as raw, reading():
+            polyglot = check_preamble(raw)
+            file = open_inflated(raw)
             dataset = _read_header(file)
             kind = check_kind(dataset)
             findings = [*polyglot, *check_extent(file, dataset), *kind, *check_colours(dataset),

@@ -21,6 +21,7 @@ from seriatim.io.dicom_rescale import Rescale, rescale_of
 from seriatim.io.dicom_values import get_text, reading
 from seriatim.io.dicom_walk import Head
 from seriatim.io.encapsulated import Frames
+from seriatim.io.inflate import open_inflated
 from seriatim.io.source import check_whole, open_file
 from seriatim.io.values import Allocate, SliceWriter
 from seriatim.series.series import Instance, Series, Volume
@@ -60,7 +61,7 @@ class _SeriesReader:
         head = self._heads.walk(file) if len(instances) == 1 else None
         if self._read_known(file, head, instances[0], pool):
             return
-        opened = DicomFile(file, instances[0].path)
+        opened = DicomFile(open_inflated(file), instances[0].path)
         self._require_same(opened, instances[0])
         if not self._padding:
             self._inverted = get_text(opened.dataset, "PhotometricInterpretation") == "MONOCHROME1"
@@ -141,7 +142,7 @@ def read_picture(path: Path, frame: int) -> NDArray[Any]:
         InputError: the file cannot be read or decoded.
     """
     with reading(), open_file(path) as file:
-        opened = DicomFile(file, path)
+        opened = DicomFile(open_inflated(file), path)
         rescale = rescale_of(opened.dataset, frame)
         if opened.mosaic is not None:
             stored = opened.read_tile(frame)

@@ -15,7 +15,7 @@ from seriatim.io.dicom_index import PlaneReader
 from seriatim.io.dicom_kinds import BrokenImageError, NotAnImageError
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
-from seriatim.io.limits import IsolatedError, Limits, run
+from seriatim.io.limits import IsolatedError, Limits, check_size, run
 from seriatim.io.refused import refuse_file
 from seriatim.io.time_frames import turn_to_frames
 from seriatim.io.walk import identify_files, natural_key
@@ -62,7 +62,7 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
     for some, left in (_find_dicom(files, root=root, limits=limits), grids, frames):
         series += some
         skipped += left
-    series = [apply_actions(one, actions or {}) for one in series]
+    series = [apply_actions(check_size(one), actions or {}) for one in series]
     series = turn_to_frames(series) if sequence == "frames" else series
     return Inventory(
         root=root,

@@ -14,6 +14,7 @@ from seriatim.errors import SeriatimError
 from seriatim.io.dicom_pixels import read_picture
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_values import reading
+from seriatim.io.inflate import open_inflated
 from seriatim.io.limits import Limits, run
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
@@ -61,7 +62,7 @@ def pixel_digest(path: Path) -> bytes:
     """A digest of the stored pixel data of a file; of the whole file where it cannot be parsed."""
     try:
         with reading(), open_file(path) as file:
-            dataset = pydicom.dcmread(file, force=True, specific_tags=["PixelData"])
+            dataset = pydicom.dcmread(open_inflated(file), force=True, specific_tags=["PixelData"])
         return hashlib.sha256(dataset.PixelData).digest()
     except Exception:  # noqa: BLE001 - a file that cannot be parsed is only equal to itself
         return hashlib.sha256(read_bytes(path)).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ BYTES_PER_PIXEL = 32
 """Reading holds a pixel in several forms at once: encoded, decoded, as float64 while it is rescaled, finished."""
 BYTES_PER_FILE_BYTE = 4
 SHARE_OF_MEMORY = 0.8
+MAX_FRAME_PIXELS, MAX_PIXELS = 1 << 28, 1 << 33
+"""16,384 x 16,384, and 2,048 slices of 2,048 x 2,048."""
 MEGAPIXEL = MEGABYTE = 1 << 20
 
 
@@ -84,6 +86,15 @@ def memory_bytes(arguments: Sequence[object], *, most: int) -> int:
     if any(count_pixels(argument) > most for argument in arguments if isinstance(argument, Series)):
         raise MemoryError
     return min(SPARE_BYTES + sum(map(_expect_bytes, arguments)), most)
+
+
+def check_size(series: Series) -> Series:
+    """The series, with TOO_LARGE where its header promises more than any series has: nothing is allocated for it."""
+    if series.rows * series.columns <= MAX_FRAME_PIXELS and count_pixels(series) <= MAX_PIXELS:
+        return series
+    size = f"{len(series.instances)} slices of {series.columns} x {series.rows} pixels"
+    finding = find(Code.TOO_LARGE, f"The header promises {size}. Export the series in parts.")
+    return replace(series, findings=(*series.findings, finding))
 
 
 def count_pixels(series: Series) -> int:
