@@ -172,6 +172,24 @@ def test_pages_of_every_kind(tmp_path: Path) -> None:
         assert reason.startswith("UNSUPPORTED")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_that_lost_pages_is_refused_wherever_it_is_cut(tmp_path: Path, big: bool) -> None:
+    pages = [Image.fromarray(np.random.default_rng(index).integers(0, 255, (9, 8), np.uint8)) for index in range(4)]
+    path = save_pages(tmp_path / "a.tif", pages, big_tiff=big)
+    assert find_one(path).usable
+    raw = path.read_bytes()
+    for length in range(60, len(raw), 37):
+        path.write_bytes(raw[:length])
+        for series in find_series(path).series:
+            if series.usable:
+                with pytest.raises(DecoderError):
+                    read_volume(series)
+    for place in range(16, len(raw) - 24, 29):  # bytes that were lost within move every link behind them
+        path.write_bytes(raw[:place] + raw[place + 11 :])
+        assert not any(series.usable and len(series.instances) < 4 for series in find_series(path).series)
+
+
 def test_a_gif_that_is_cut_short_is_refused_and_partial_frames_are_drawn_whole(tmp_path: Path) -> None:
     pictures = [Image.new("L", (40, 30), 20) for _ in range(6)]
     for index, picture in enumerate(pictures):

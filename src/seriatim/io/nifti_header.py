@@ -115,7 +115,11 @@ def _make(order: str, *, dim: tuple[int, ...], pixdim: tuple[float, ...], scale:
     if not (np.isfinite(offset) and offset >= first_voxel and offset == int(offset)):
         message = f"The header says that voxels start at byte {offset:g}; they cannot start before {first_voxel}."
         raise RefusedFileError(Code.BAD_VALUE, message)
-    affine, findings = choose_affine(forms, pixdim, MM_PER_UNIT.get(units & 7, 1.0), size[:3])
+    mm_per_unit = MM_PER_UNIT.get(units & 7, 1.0)
+    affine, findings = choose_affine(forms, pixdim, mm_per_unit, size[:3])
+    if mm_per_unit != 1:
+        message = f"xyzt_units says that lengths are in units of {mm_per_unit:g} mm: they are turned to mm."
+        findings.append(Finding(code=Code.BAD_VALUE, message=message, action="keep"))
     return Header(order=order, size=(size[0], size[1], size[2], others), datatype=datatype, offset=int(offset),
                   slope=slope, intercept=intercept, affine=affine, single_file=first_voxel > 0, intent=intent,
                   volume_step_s=_volume_step(dim, pixdim, units),

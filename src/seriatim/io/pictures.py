@@ -28,6 +28,7 @@ from seriatim.io.picture_kinds import (
 from seriatim.io.picture_names import check_names, order_pictures
 from seriatim.io.refused import RefusedFileError, find_or_refuse, refuse_file
 from seriatim.io.source import open_file
+from seriatim.io.tiff import walk_pages
 from seriatim.io.values import SliceWriter
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Format, Instance, Series, Volume
@@ -148,13 +149,21 @@ def _find_pages(path: Path) -> Series:
     findings = _check_heads(heads)
     if reason:
         findings.append(find(Code.UNSUPPORTED, reason))
-    if animated:
-        findings += _check_gif(path, len(heads))
+    findings += _check_gif(path, len(heads)) if animated else _check_tiff(path, len(heads))
     if len(heads) == 1:
         findings.append(find(Code.NOT_A_SERIES, "The file holds a single picture, no sequence."))
     times = accumulate((0.0, *durations[:-1]))
     frames: list[Frame] = [(path, index, time) for index, time in enumerate(times)]
     return _series([path], frames, heads[0].size, "video" if animated else "stack", findings)
+
+
+def _check_tiff(path: Path, found: int) -> list[Finding]:
+    with open_file(path) as file:
+        pages, whole = walk_pages(file)
+    if whole and pages == found:
+        return []
+    message = f"The TIFF file is damaged after page {min(pages, found)}: what follows is lost. Copy it again."
+    return [find(Code.TRUNCATED, message, pages=min(pages, found))]
 
 
 def _check_gif(path: Path, found: int) -> list[Finding]:
@@ -171,12 +180,13 @@ def _check_gif(path: Path, found: int) -> list[Finding]:
 
 
 def count_pages(path: Path) -> int:
-    """The pages of a TIFF, 1 where it cannot be opened."""
+    """The pages of a TIFF, one more where a link between them is broken; at least 1."""
     try:
-        with open_file(path) as file, Image.open(file) as image:
-            return int(getattr(image, "n_frames", 1))
-    except BROKEN:
+        with open_file(path) as file:
+            pages, whole = walk_pages(file)
+    except OSError:
         return 1
+    return max(1, pages + (not whole and pages > 0))
 
 
 def read_pictures(series: Series) -> Volume:
