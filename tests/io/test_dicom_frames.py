@@ -223,3 +223,45 @@ def test_the_rescale_goes_before_a_real_world_value_mapping(tmp_path: Path) -> N
     mapping = item(RealWorldValueSlope=0.5, RealWorldValueIntercept=0.0, **MAPPING)
     save_stack(make_stack(stored, RealWorldValueMappingSequence=mapping), tmp_path)
     np.testing.assert_array_equal(read_volume(find_series(tmp_path).series[0]).array, stored.astype(int) - 1024)
+
+
+SCATTERED = (3, 1, 0, 5, 4, 2)
+
+
+def make_scattered(stored: np.ndarray) -> Dataset:
+    """An enhanced object whose frames stand in an order that says nothing, and whose dimension index lies."""
+    positions = np.array([(0.0, 0.0, 3.0 * place) for place in SCATTERED])
+    traits = [{"FrameContentSequence": item(DimensionIndexValues=[index + 1])} for index in range(len(stored))]
+    dataset = make_enhanced(stored, positions, traits, [1] * len(stored))
+    dataset.DimensionIndexSequence = item(DimensionIndexPointer=0x00200032)
+    return dataset
+
+
+@pytest.mark.parametrize(("uid", "modality"), [
+    ("13.1.3", "MG"), ("77.1.5.4", "OPT"), ("2.2", "CT"), ("2.1", "CT"), ("130", "PT"), ("13.1.1", "XA"), ("4.4", "MR"),
+])
+def test_every_kind_of_volume_is_ordered_by_position(tmp_path: Path, uid: str, modality: str) -> None:
+    stored = random_stack(6)
+    dataset = make_scattered(stored)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = f"1.2.840.10008.5.1.4.1.1.{uid}"
+    dataset.Modality = modality
+    save(dataset, tmp_path / "one.dcm")
+    (series,) = find_series(tmp_path).series
+    assert (series.axis, codes(series)) == ("space", [])
+    np.testing.assert_array_equal(read_volume(series).array, stored[np.argsort(SCATTERED)])
+
+
+def test_a_parametric_map_is_an_image_of_real_numbers(tmp_path: Path) -> None:
+    values = (random_stack(6) / 7).astype("<f4")
+    dataset = make_scattered(random_stack(6))
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.30"
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(dataset, name)
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.PixelValueTransformationSequence
+    mapping = item(RealWorldValueSlope=2.0, RealWorldValueIntercept=1.0)
+    dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = mapping
+    save(dataset, tmp_path / "one.dcm")
+    volume = read_volume(find_series(tmp_path).series[0])
+    np.testing.assert_allclose(volume.array, values[np.argsort(SCATTERED)] * 2 + 1, rtol=1e-6)

@@ -41,8 +41,8 @@ PRIVATE_NAMES = {
     "1.2.840.113619.4.30": "GE Private PET Raw Data Storage",
 }
 VOLUMETRIC = frozenset({"CT", "MR", "PT", "NM"})
-OFTEN_LABELLED = (f"{IMAGE}3.1", f"{IMAGE}6.1", f"{IMAGE}7", f"{IMAGE}77.1.1", f"{IMAGE}77.1.2.", f"{IMAGE}77.1.4")
-"""Ultrasound, secondary capture, endoscopy, slide and photograph: names are often in the picture (PS3.15 E.3.1)."""
+OFTEN_LABELLED = (f"{IMAGE}3.1", f"{IMAGE}6.1", f"{IMAGE}77.1.1", f"{IMAGE}77.1.2.", f"{IMAGE}77.1.4")
+"""Ultrasound, endoscopy, slide and photograph: like captures, they often show names (PS3.15 E.3.1)."""
 LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{last}" for last in (*range(50, 57), 81, *range(100, 109), 111)
 )
@@ -174,7 +174,8 @@ def _check_text(dataset: Any) -> list[Finding]:
     if stated == "YES":
         message = "The header says that text is burned into the pixels: it may name a patient."
         return [find(Code.BURNED_IN_TEXT, message)]
-    if stated == "NO" or not get_text(dataset, "SOPClassUID").startswith(OFTEN_LABELLED):
+    sop_class = get_text(dataset, "SOPClassUID")
+    if stated == "NO" or not (_is_capture(sop_class) or sop_class.startswith(OFTEN_LABELLED)):
         return []
     message = "Pictures of this kind often hold names, and the header does not say that the pixels are free of them."
     return [find(Code.BURNED_IN_TEXT, message)]
