@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import make_slice, save
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
-from tests.io.dicom_files import make_slice, save
 
 from seriatim.io import find_series, read_volume
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import AXIAL, item, make_enhanced, make_slice, make_stack, random_stack, save, save_stack
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from tests.io.dicom_files import AXIAL, item, make_enhanced, make_slice, make_stack, random_stack, save, save_stack
 
 from seriatim.io import find_series, read_volume
 from seriatim.series import Code, Series

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import make_slice, make_stack, random_stack, save, save_stack
 from pydicom.uid import generate_uid
-from tests.io.dicom_files import make_slice, make_stack, random_stack, save, save_stack
 
 from seriatim.io import find_series, read_volume
 from seriatim.io.dicom_values import reading

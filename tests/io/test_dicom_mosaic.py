@@ -12,8 +12,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_files import AXIAL, CORONAL, make_slice, make_stack, random_stack, save, save_stack
 from pydicom.dataset import Dataset
-from tests.io.dicom_files import AXIAL, CORONAL, make_slice, make_stack, random_stack, save, save_stack
 
 from seriatim.io import find_series, read_volume
 

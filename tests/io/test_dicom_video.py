@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import make_slice, save
 from pydicom.encaps import encapsulate
-from tests.io.dicom_files import make_slice, save
 
 from seriatim.errors import DecoderError
 from seriatim.io import find_series, read_volume

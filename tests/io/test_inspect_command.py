@@ -63,3 +63,16 @@ def test_exit_codes_and_reasons_are_told_in_full_when_piped(folder: Path, tmp_pa
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_a_4d_series_is_shown_as_films_where_frames_are_asked_for(tmp_path: Path) -> None:
+    for time in range(3):
+        datasets = make_stack(random_stack(4, seed=time), TriggerTime=40 * time)
+        for index, dataset in enumerate(datasets):
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{time}.{index}"
+        save_stack(datasets, tmp_path / "cine" / str(time))
+    result = inspect(tmp_path / "cine", "--frames")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines() if "slice" in line and " time " in line]
+    assert [row[4] for row in rows] == ["3"] * 4
+    assert "3 of 3 series usable" in inspect(tmp_path / "cine").stdout

@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_files import item, make_enhanced, make_stack, random_stack, save, save_stack
 from pydicom.uid import generate_uid
-from tests.io.dicom_files import item, make_enhanced, make_stack, random_stack, save, save_stack
 
 from seriatim.io import find_series, frames_over_time, read_volume
 
