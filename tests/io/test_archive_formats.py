@@ -21,7 +21,7 @@ def write_everything(folder: Path) -> None:
     save_stack(make_stack(random_stack(4)), folder / "dicom")
     image = SimpleITK.GetImageFromArray(np.random.default_rng(1).integers(-1000, 2000, (5, 7, 6)).astype(np.int16))
     image.SetSpacing((0.5, 0.75, 3.0))
-    for name in ("a.nii", "b.nii.gz", "c.nrrd", "d.mha", "g.hdr"):
+    for name in ("a.nii", "b.nii.gz", "c.nrrd", "d.mha", "e.mhd", "f.nhdr", "g.hdr"):
         (folder / name[0]).mkdir()
         SimpleITK.WriteImage(image, str(folder / name[0] / name), useCompression=name in ("b.nii.gz", "c.nrrd"))
     frames = np.random.default_rng(2).integers(0, 256, (3, 32, 36)).astype(np.uint8)
