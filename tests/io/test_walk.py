@@ -13,6 +13,7 @@ import pytest
 from dicom_files import make_stack, random_stack, save_stack
 
 from seriatim.io import find_series, read_volume
+from seriatim.io.source import open_file
 
 
 def reasons(root: Path) -> dict[str, str]:
@@ -86,6 +87,16 @@ def test_a_file_that_vanishes_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "open", vanish)
     assert reasons(tmp_path) == {"IM0002.dcm": "cannot be opened: No such file or directory"}
+
+
+def test_a_pipe_that_is_opened_by_name_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "voxels.raw")
+    header = "NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = voxels.raw\n"
+    (tmp_path / "a.mhd").write_text(f"ObjectType = Image\n{header}")
+    (series,) = find_series(tmp_path).series
+    assert not series.usable
+    with pytest.raises(OSError, match="not a regular file"):
+        open_file(tmp_path / "voxels.raw")
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")

@@ -24,15 +24,23 @@ def open_file(path: Path) -> BufferedReader | BytesIO:
     """The bytes of a file of an inventory, to read and to seek in. A real file wins over a member of an archive.
 
     Raises:
-        OSError: there is no such file, or it cannot be opened.
+        OSError: there is no such file, it cannot be opened, or it is a pipe or a device, which could block for ever.
     """
     try:
-        return path.open("rb")
+        return open(path, "rb", opener=_open_regular)
     except (FileNotFoundError, NotADirectoryError):
         member = open_member(path)
         if member is None:
             raise
         return member
+
+
+def _open_regular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(mode := os.fstat(handle).st_mode) or stat.S_ISDIR(mode):  # open itself refuses a folder
+        return handle
+    os.close(handle)
+    raise OSError(NOT_REGULAR)
 
 
 def read_head(path: Path, count: int) -> tuple[bytes, int]:
