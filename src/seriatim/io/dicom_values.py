@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
 import re
 import warnings
@@ -12,8 +14,13 @@ from typing import Any
 from pydicom import config
 
 SHOWN_CHARACTERS = 40
-WORD = re.compile(r"[^\W\d_]{4,}")
+WORD = re.compile(r"(?!(?:nan|inf|infinity|e)\b)[^\W\d_]+", re.IGNORECASE)
 """What is never shown of a broken number: in a damaged header it could be a name."""
+IDENTIFIERS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
+PLAIN_UID = re.compile(r"(?=[^\d]*\d)[\w.-]{1,128}", re.ASCII)
+"""What is shown of a UID as it is: also the identifiers of anonymisers, ``ID_6431af929``; never a name or a sentence."""
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it warns too, and its log repeats values of the header
 
 
 class BadValueError(Exception):
@@ -29,7 +36,17 @@ def reading() -> Iterator[None]:
 
 
 def get_text(dataset: Any, keyword: str | int) -> str:
-    """The value of a keyword or a tag as text, "" where it is missing or broken; several are joined by a backslash."""
+    """The value of a keyword or a tag as text, "" where it is missing or broken; several are joined by a backslash.
+
+    A UID of a study, series or instance that is none, and could be a name, is replaced by one made of it.
+    """
+    text = _get_text(dataset, keyword)
+    if keyword not in IDENTIFIERS or not text or PLAIN_UID.fullmatch(text):
+        return text
+    return f"2.25.{int.from_bytes(hashlib.sha256(text.encode('utf-8', 'replace')).digest()[:16], 'big')}"
+
+
+def _get_text(dataset: Any, keyword: str | int) -> str:
     try:
         value = dataset.get(keyword)
         value = value if isinstance(keyword, str) or value is None else value.value

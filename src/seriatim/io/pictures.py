@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,7 @@ BROKEN = (OSError, EOFError, UnidentifiedImageError, SyntaxError, ValueError, Ty
 """What Pillow raises for damaged pictures."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+logging.getLogger("PIL").setLevel(logging.INFO)  # below it, PIL repeats the texts of a picture
 
 
 def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, str]]]:
@@ -222,7 +224,7 @@ def _decode(series: Series) -> Iterator[NDArray[Any]]:
                         image.seek(instance.frame)
                     yield drop_equal_colours(pixels_of(image))
         except BROKEN as error:
-            raise DecoderError(f"{path} cannot be decoded: {error}. Copy it again.") from error
+            raise DecoderError(f"{path} cannot be decoded ({type(error).__name__}). Copy it again.") from error
 
 
 def _seconds(frame: Any) -> float:
