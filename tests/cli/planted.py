@@ -14,17 +14,18 @@ import numpy as np
 import pydicom
 from PIL import Image, PngImagePlugin
 from pydicom import config
-from pydicom.dataelem import RawDataElement
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 TEXT_FIELDS = (
-    "PatientName", "PatientID", "OtherPatientIDs", "PatientAddress", "PatientTelephoneNumbers", "PatientMotherBirthName",
-    "EthnicGroup", "Occupation", "PatientComments", "AccessionNumber", "StudyID", "ReferringPhysicianName",
-    "PerformingPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy", "RequestingPhysician", "InstitutionName",
-    "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber", "StudyDescription",
+    "PatientName", "PatientID", "OtherPatientIDs", "PatientAddress", "PatientTelephoneNumbers", "EthnicGroup",
+    "PatientMotherBirthName", "Occupation", "PatientComments", "AccessionNumber", "StudyID", "ReferringPhysicianName",
+    "PerformingPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy", "RequestingPhysician",
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber",
+    "StudyDescription",
     "SeriesDescription", "ProtocolName", "ImageComments", "StudyComments", "DerivationDescription", "BodyPartExamined",
     "AdmissionID", "MedicalRecordLocator", "RequestedProcedureDescription", "PerformedProcedureStepDescription",
     "ReasonForStudy", "FrameComments", "AdditionalPatientHistory", "ContentCreatorName",
@@ -32,7 +33,7 @@ TEXT_FIELDS = (
 OTHERS = ("private", "nested", "file", "zip")
 TOKENS = {name: f"Quzx{chr(97 + index // 26)}{chr(97 + index % 26)}vy" for index, name in
           enumerate((*TEXT_FIELDS, *OTHERS))}
-"""Forty made-up words that stand nowhere else: one per field, and four for private tags, sequences, files and archives."""
+"""Forty made-up words: one for each field, and four for private tags, sequences, files and archives."""
 BIRTH_DATE, STUDY_TIME = "19310217", "031415.92"
 TRACES = (*(token.lower().encode() for token in TOKENS.values()), BIRTH_DATE.encode(), STUDY_TIME.encode())
 FILE = TOKENS["file"]
@@ -78,6 +79,10 @@ def broken_dicoms() -> Iterator[tuple[str, Callable[[Dataset, int], bytes]]]:
     for keyword in READ:
         yield f"as-text-{keyword}", lambda dataset, _, keyword=keyword: _spoil(dataset, keyword, text_vr=True)
         yield f"as-bytes-{keyword}", lambda dataset, _, keyword=keyword: _spoil(dataset, keyword, text_vr=False)
+        yield f"half-{keyword}", lambda dataset, number, keyword=keyword: (
+            _spoil(dataset, keyword, text_vr=True) if number > 1 else write(dataset))
+        yield f"again-{keyword}", lambda dataset, number, keyword=keyword: (
+            _spoil(_move(dataset), keyword, text_vr=True) if number > 1 else write(dataset))
         yield f"once-{keyword}", lambda dataset, number, keyword=keyword: (
             _spoil(dataset, keyword, text_vr=True) if number == 1 else write(dataset))
     for share in range(5, 100, 9):
@@ -88,8 +93,8 @@ def broken_dicoms() -> Iterator[tuple[str, Callable[[Dataset, int], bytes]]]:
     yield "no-preamble", lambda dataset, _: write(dataset)[132:]
 
 
-COMPRESSED = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 201)) + (
-    "1.2.840.10008.1.2.5",)
+COMPRESSED = ("1.2.840.10008.1.2.5", *(f"1.2.840.10008.1.2.4.{number}"
+                                       for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 201)))
 WRONG = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 
 
@@ -98,6 +103,13 @@ def write(dataset: Dataset) -> bytes:
     with config.disable_value_validation():
         dataset.save_as(held, enforce_file_format=False)
     return held.getvalue()
+
+
+def _move(dataset: Dataset) -> Dataset:
+    """The slice two steps lower: where another one of its series lies."""
+    place = dataset.ImagePositionPatient
+    place[2] = f"{float(place[2]) - 2 * float(dataset.SliceThickness):.4f}"
+    return dataset
 
 
 def _spoil(dataset: Dataset, keyword: str, *, text_vr: bool) -> bytes:
@@ -144,7 +156,8 @@ def write_volumes(folder: Path) -> None:
     nifti[344:348] = b"n+1\0"
     whole = bytes(nifti) + voxels.tobytes()
     name = FILE.encode()
-    files = {"a.nii": whole, "b.nii.gz": gzip.compress(whole), "cut.nii": whole[:400], "cut.nii.gz": gzip.compress(whole)[:99],
+    files = {"a.nii": whole, "b.nii.gz": gzip.compress(whole), "cut.nii": whole[:400],
+             "cut.nii.gz": gzip.compress(whole)[:99],
              "name.nii": name * 100, "size.nii": whole[:40] + name.ljust(16) + whole[56:],
              "kind.nii": whole[:70] + name[:4] + whole[74:], "magic.nii": whole[:344] + name[:4] + whole[348:]}
     nrrd = ["NRRD0005", f"# {FILE}", "type: short", "dimension: 3", "space: LPS", "sizes: 5 6 4", "encoding: raw",
@@ -160,7 +173,7 @@ def write_volumes(folder: Path) -> None:
             "DimSize = 5 6 4", "ElementType = MET_SHORT", "ElementDataFile = LOCAL"]
     for number in range(len(meta)):
         key = meta[number].partition(" ")[0]
-        lines = [f"Comment = {FILE}", f"PatientName = {FILE}", *meta[:number], f"{key} = {FILE}", *meta[number + 1 :], ""]
+        lines = [f"Comment = {FILE}", f"Name = {FILE}", *meta[:number], f"{key} = {FILE}", *meta[number + 1 :], ""]
         files[f"{key}.mha"] = "\n".join(lines).encode() + voxels.tobytes()
     files["whole.mha"] = "\n".join([f"Comment = {FILE}", *meta, ""]).encode() + voxels.tobytes()
     files["cut.mha"] = files["whole.mha"][:-9]
@@ -229,7 +242,8 @@ def write_archives(folder: Path, dicom: bytes) -> None:
     raw = (folder / "a.zip").read_bytes()
     middle = bytearray(raw)
     middle[300:300 + len(word)] = word.encode()
-    _write(folder, [("cut.zip", raw[: len(raw) // 2]), ("damaged.zip", bytes(middle)), ("name.zip", b"PK\3\4" + word.encode() * 99),
+    _write(folder, [("cut.zip", raw[: len(raw) // 2]), ("damaged.zip", bytes(middle)),
+                    ("name.zip", b"PK\3\4" + word.encode() * 99),
                     ("encrypted.zip", raw.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0"))])
 
 

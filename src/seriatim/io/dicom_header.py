@@ -19,7 +19,15 @@ from seriatim.io.dicom_kinds import KIND_KEYWORDS, BrokenImageError, NotAnImageE
 from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Plane, Trait, check_geometry
 from seriatim.io.dicom_preamble import check_preamble
-from seriatim.io.dicom_values import BadValueError, get_integer, get_number, get_numbers, get_text, reading
+from seriatim.io.dicom_values import (
+    BadValueError,
+    get_integer,
+    get_modality,
+    get_number,
+    get_numbers,
+    get_text,
+    reading,
+)
 from seriatim.io.inflate import open_inflated
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
@@ -90,7 +98,7 @@ def _check_values(dataset: Any) -> list[Finding]:
 
 def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plane]:
     geometry: dict[str, tuple[float, ...] | None] = {"position": None, "orientation": None, "spacing_mm": None}
-    modality = get_text(dataset, "Modality").upper() or "OT"
+    modality = get_modality(dataset)
     fields = (("position", "ImagePositionPatient", 3), ("orientation", "ImageOrientationPatient", 6),
               ("spacing_mm", "PixelSpacing", 2))
     problems: list[Finding] = []

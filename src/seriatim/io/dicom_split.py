@@ -6,6 +6,7 @@ of reference, then, only where planes repeat a position, by whatever value separ
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -40,6 +41,12 @@ LABELS = {"EchoTime": "echo", "EchoNumbers": "echo", "DiffusionBValue": "b", "Co
           "ImageType": "type", "FrameOfReferenceUID": "frame of reference", "ConvolutionKernel": "kernel",
           "KVP": "kVp", "StackID": "stack", "DiffusionGradientOrientation": "direction"}
 SHOWN_BY_VALUE = frozenset({"DiffusionBValue", "KVP", "ConvolutionKernel", "ComplexImageComponent"})
+
+SHOWN_TEXT = re.compile(
+    r"[A-Za-z]{0,3}\d{1,3}[A-Za-z]{0,2}(\\\d)?|magnitude|phase|real|imaginary|mixed|standard|soft|detail|bone|boneplus"
+    r"|lung|edge|chst|head|brain|body|sharp|smooth|medium|ultra",
+    re.IGNORECASE)
+"""Kernels of makers, B30f and Qr40d\\3 and BONE: no text that could be a name is shown."""
 
 
 def split_volumes(planes: Sequence[Plane]) -> list[Group]:
@@ -214,7 +221,7 @@ def _order(value: Hashable) -> tuple[bool, float, str]:
 
 def _label(trait: str, value: Trait | Hashable, index: int) -> str:
     label = LABELS.get(trait, "t")
-    if trait in SHOWN_BY_VALUE:
+    if trait in SHOWN_BY_VALUE and (isinstance(value, float) or SHOWN_TEXT.fullmatch(str(value))):
         return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
     return f"{label} {index + 1}"
 

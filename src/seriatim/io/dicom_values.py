@@ -16,9 +16,19 @@ from pydicom import config
 SHOWN_CHARACTERS = 40
 WORD = re.compile(r"(?!(?:nan|inf|infinity|e)\b)[^\W\d_]+", re.IGNORECASE)
 """What is never shown of a broken number: in a damaged header it could be a name."""
-IDENTIFIERS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
+IDENTIFIERS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "TransferSyntaxUID"})
 PLAIN_UID = re.compile(r"(?=[^\d]*\d)[\w.-]{1,128}", re.ASCII)
-"""What is shown of a UID as it is: also the identifiers of anonymisers, ``ID_6431af929``; never a name or a sentence."""
+"""What is shown of a UID as it is: also the identifiers of anonymisers, ``ID_6431af929``; no name and no sentence."""
+MODALITIES = frozenset({
+    "ANN", "AR", "AS", "ASMT", "AU", "BDUS", "BI", "BMD", "CD", "CF", "CFM", "CP", "CR", "CS", "CT", "CTPROTOCOL",
+    "DD", "DF", "DG", "DM", "DMS", "DOC", "DS", "DX", "EC", "ECG", "EEG", "EMG", "EOG", "EPS", "ES", "FA", "FID", "FS",
+    "GM", "HC", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN", "LP", "LS", "M3D", "MA", "MG", "MR", "MS",
+    "NM", "OAM", "OCT", "OP", "OPM", "OPR", "OPT", "OPTBSV", "OPTENF", "OPV", "OSS", "OT", "PA", "PLAN", "POS", "PR",
+    "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
+    "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "SRF", "ST", "STAIN", "TEXTUREMAP", "TG", "US", "VA", "VF", "XA",
+    "XAPROTOCOL", "XC",
+})
+"""The defined terms, PS3.3 C.7.3.1.1.1, those that were retired too."""
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it warns too, and its log repeats values of the header
 
@@ -38,12 +48,18 @@ def reading() -> Iterator[None]:
 def get_text(dataset: Any, keyword: str | int) -> str:
     """The value of a keyword or a tag as text, "" where it is missing or broken; several are joined by a backslash.
 
-    A UID of a study, series or instance that is none, and could be a name, is replaced by one made of it.
+    A UID that is none, and could be a name, is replaced by one made of it.
     """
     text = _get_text(dataset, keyword)
     if keyword not in IDENTIFIERS or not text or PLAIN_UID.fullmatch(text):
         return text
     return f"2.25.{int.from_bytes(hashlib.sha256(text.encode('utf-8', 'replace')).digest()[:16], 'big')}"
+
+
+def get_modality(dataset: Any) -> str:
+    """The modality, OT (other) where it is missing or none of DICOM's: it is shown, and free text could be a name."""
+    modality = get_text(dataset, "Modality").upper()
+    return modality if modality in MODALITIES else "OT"
 
 
 def _get_text(dataset: Any, keyword: str | int) -> str:
