@@ -79,7 +79,7 @@ def test_the_debug_trace_repeats_no_words_of_other_libraries(
     from seriatim import io
     from seriatim.errors import InputError
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         try:
             float("Doe^Jane")
         except ValueError as error:
