@@ -175,6 +175,23 @@ def test_lists_of_volumes_are_a_series_each_wherever_the_list_axis_lies(tmp_path
     np.testing.assert_array_equal([volume.array for volume in read(tmp_path)], array)
 
 
+def test_four_axes_as_itk_writes_them(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (2, 3, 4, 5)).astype(np.int16)
+    image = SimpleITK.JoinSeries([SimpleITK.GetImageFromArray(volume) for volume in array])
+    for name in ("a.mha", "a.nrrd", "z.mha"):
+        SimpleITK.WriteImage(image, str(tmp_path / name), name.startswith("z"))
+    for name in ("a.mha", "z.mha"):
+        np.testing.assert_array_equal([volume.array for volume in read(tmp_path / name)], array)
+    assert all("directions of its axes" in series.reason for series in find_series(tmp_path / "a.nrrd").series)
+    raw = (tmp_path / "a.nrrd").read_bytes()
+    named = raw.replace(b"space dimension: 4", b"space: left-posterior-superior-time")
+    (tmp_path / "a.nrrd").write_bytes(named)
+    volumes = read(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal([volume.array for volume in volumes], array)
+    assert volumes[0].affine is not None
+    np.testing.assert_allclose(np.diag(volumes[0].affine), [-1, -1, 1, 1])
+
+
 def test_vectors_are_refused_and_colours_are_read(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 3)).astype(np.uint8)
     for name in ("a.nrrd", "a.mha"):

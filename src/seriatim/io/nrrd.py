@@ -28,6 +28,8 @@ COLOUR_KINDS = frozenset({"rgb-color", "3-color", "vector"})
 SPACE_KINDS = frozenset({"domain", "space"})
 MM_PER_UNIT = {"mm": 1.0, "": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "cm": 10.0, "m": 1000.0}
 VECTOR = re.compile(r"none|\([^)]*\)")
+TIME_VECTOR = re.compile(r"\((\s*[+-]?0*\.?0*\s*,){3}[^,]+\)")
+"""A direction of four parts, of which only the last is not 0."""
 
 
 def read_nrrd_header(path: Path) -> Stored:
@@ -120,6 +122,9 @@ def _axes(fields: Mapping[str, str], sizes: tuple[int, ...], *,
     vectors = VECTOR.findall(fields.get("spacedirections", "").lower())
     if len(kinds) != count or (vectors and len(vectors) != count):
         raise RefusedFileError(Code.BAD_VALUE, f"The NRRD header names {len(kinds)} kinds of axes for {count} axes.")
+    for axis, vector in enumerate(vectors):
+        if TIME_VECTOR.fullmatch(vector):
+            kinds[axis], vectors[axis] = "time", "none"
     known = bool(vectors) or any(kind in SPACE_KINDS for kind in kinds)
     space = [axis for axis in range(count)
              if (vectors[axis] != "none" if vectors else kinds[axis] in SPACE_KINDS or not known)]
