@@ -170,6 +170,10 @@ def _to_real_world(stored: NDArray[Any], dataset: Any, rescale: Rescale) -> NDAr
 
 
 def _apply_palette(stored: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """(H,W,3) uint8; of a palette of 16 bits the upper 8."""
+    """(H,W,3) uint8; of a palette of 16 bits the upper 8, where it does not hold values of 8 bits all the same."""
     colours = apply_color_lut(stored, dataset)[..., :3]
-    return np.asarray(colours >> 8 if colours.dtype.itemsize > 1 else colours).astype(np.uint8)
+    if colours.dtype.itemsize > 1:
+        count, first, _ = dataset.RedPaletteColorLookupTableDescriptor
+        palette = apply_color_lut(np.arange(first, first + (count or 1 << 16)), dataset)
+        colours = colours >> 8 if palette.max() > np.iinfo(np.uint8).max else colours
+    return np.asarray(colours).astype(np.uint8)

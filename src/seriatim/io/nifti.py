@@ -18,14 +18,14 @@ from seriatim.errors import DecoderError, InputError
 from seriatim.io.archive import stamp_of
 from seriatim.io.content import digest_files
 from seriatim.io.grid import Grid, series_of_grid
+from seriatim.io.gzipped import GZIP, GzipError, unpack
 from seriatim.io.nifti_header import DATATYPES, HEADER_BYTES, MAX_VOXELS, VECTOR_INTENTS, Header, parse_header
 from seriatim.io.refused import RefusedFileError, find_or_refuse
-from seriatim.io.source import exists, open_file, read_bytes, size_of
+from seriatim.io.source import check_whole, exists, open_file, read_bytes, size_of
 from seriatim.io.values import as_whole
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Series, Volume
 
-GZIP = b"\x1f\x8b"
 BROKEN = (OSError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -66,9 +66,13 @@ def read_nifti(series: Series) -> Volume:
     if (rows, columns) != (series.rows, series.columns) or max(frames) >= slices * volumes:
         raise InputError(f"{series.path} changed since it was discovered. Run find_series again.")
     volume = frames[0] // slices
-    count = columns * rows * slices * header.voxel_bytes
-    raw = _read_bytes(body_of(series.path, header), header.offset + volume * count, count, cached=volumes > 1)
-    stored = _shape(raw, header)[[frame % slices for frame in frames]]
+    try:
+        stored = _read_voxels(body_of(series.path, header), header, volume)
+    except OSError as error:
+        raise DecoderError(f"{series.path} cannot be read: {error}. Copy it again.") from error
+    order = [frame % slices for frame in frames]
+    if order != list(range(slices)):
+        stored = stored[order]
     return Volume(array=_to_real_world(stored, header), affine=series.affine, positions=series.positions, series=series)
 
 
@@ -108,6 +112,9 @@ def _check(body: Path, header: Header) -> list[Finding]:
     if held < header.total_bytes:
         message = f"The file holds {held} of {header.total_bytes} bytes. Copy it again."
         findings.append(find(Code.TRUNCATED, message, held=held))
+    elif held > 2 * header.total_bytes:
+        message = f"The file holds more than twice the {header.total_bytes} bytes of its header. Check its sizes."
+        findings.append(find(Code.BAD_VALUE, message, held=held))
     elif held > header.total_bytes:
         message = f"The file holds {held - header.total_bytes} bytes more than its header says. Check its sizes."
         findings.append(replace(find(Code.BAD_VALUE, message, held=held), action="keep"))
@@ -126,7 +133,7 @@ def _held_bytes(body: Path, needed: int) -> int:
     held = 0
     try:
         with _open(body) as stream:
-            while part := stream.read(1 << 22):
+            while held <= 2 * needed and (part := stream.read(1 << 22)):
                 held += len(part)
     except BROKEN:
         return min(held, needed - 1)
@@ -141,40 +148,46 @@ def _open(path: Path) -> Iterator[Any]:
         yield gzip.GzipFile(fileobj=file) if zipped else file
 
 
-def _read_bytes(body: Path, offset: int, count: int, *, cached: bool) -> bytes:
+def _read_voxels(body: Path, header: Header, volume: int) -> NDArray[Any]:
+    """(S,H,W) or (S,H,W,3) stored values of one volume, which nobody else holds."""
+    columns, rows, slices, volumes = header.size
+    count = columns * rows * slices * header.voxel_bytes
+    start = header.offset + volume * count
+    with open_file(body) as file:
+        zipped = file.read(2) == GZIP
+        if not zipped:
+            raw = np.empty(count, np.uint8)
+            file.seek(start)
+            held = file.readinto(raw.data)
+            check_whole(file)
+            if held < count:
+                raise DecoderError(f"{body} is truncated: {held} of {count} bytes of a volume. Copy it again.")
+            return _shape(raw, header)
+    if volumes == 1:
+        return _shape(_unzip(body, header.total_bytes)[start:], header)
+    content = _unzip_once(body, header.total_bytes, *stamp_of(body))
+    return _shape(content[start : start + count].copy(), header)
+
+
+def _unzip(body: Path, size: int) -> NDArray[np.uint8]:
     try:
-        with _open(body) as file:
-            if cached and isinstance(file, gzip.GzipFile):
-                raw = _unzip(body, *stamp_of(body))[offset : offset + count]
-            else:
-                file.seek(offset)
-                raw = file.read(count)
-                _read_to_end(file)
-    except BROKEN as error:
+        return unpack(read_bytes(body), size)
+    except GzipError as error:
         raise DecoderError(f"{body} is truncated or damaged: {error}. Copy it again.") from error
-    if len(raw) < count:
-        raise DecoderError(f"{body} is truncated: {len(raw)} of {count} bytes of a volume. Copy it again.")
-    return bytes(raw)
-
-
-def _read_to_end(file: Any) -> None:
-    """Let gzip compare its checksum, which stands at the end."""
-    while isinstance(file, gzip.GzipFile) and file.read(1 << 20):
-        pass
 
 
 @functools.lru_cache(maxsize=1)
-def _unzip(body: Path, modified_ns: int, size: int) -> bytes:  # noqa: ARG001 - the time and size are the cache key
+def _unzip_once(body: Path, size: int, modified_ns: int, packed: int) -> NDArray[np.uint8]:  # noqa: ARG001 - the key
     """The whole content of a gzipped file with several volumes, which are read one after the other."""
-    return gzip.decompress(read_bytes(body))
+    return _unzip(body, size)
 
 
-def _shape(raw: bytes, header: Header) -> NDArray[Any]:
+def _shape(raw: NDArray[np.uint8], header: Header) -> NDArray[Any]:
     columns, rows, slices, _ = header.size
     code = DATATYPES[header.datatype]
     if code.startswith("rgb"):
-        return np.frombuffer(raw, dtype=np.uint8).reshape(slices, rows, columns, len(code))[..., :3]
-    return np.frombuffer(raw, dtype=f"{header.order}{code}").reshape(slices, rows, columns)
+        return raw.reshape(slices, rows, columns, len(code))[..., :3]
+    return raw.view(f"{header.order}{code}").reshape(slices, rows, columns)
 
 
 def _to_real_world(stored: NDArray[Any], header: Header) -> NDArray[Any]:
