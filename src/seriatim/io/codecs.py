@@ -187,8 +187,10 @@ def correct_bits(array: Pixels, dataset: Any) -> Pixels:
     stored = get_integer(dataset, "BitsStored", bits)
     high = get_integer(dataset, "HighBit", stored - 1)
     signed = get_integer(dataset, "PixelRepresentation", 0) == 1
-    if array.dtype.kind not in "iu" or not 0 < stored <= high + 1 <= bits:
+    if array.dtype.kind not in "iu" or not 0 < stored <= bits:
         return array
+    if not stored <= high + 1 <= bits:  # cannot be
+        high = stored - 1
     array = array.view(f"{array.dtype.byteorder}{'i' if signed else 'u'}{array.dtype.itemsize}")
     if stored == bits:
         return array

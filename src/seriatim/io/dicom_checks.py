@@ -30,9 +30,9 @@ def check_storage(dataset: Any) -> list[Finding]:
 def _find_bits(dataset: Any) -> str:
     allocated = get_integer(dataset, "BitsAllocated", 16)
     stored = get_integer(dataset, "BitsStored", allocated)
-    high = get_integer(dataset, "HighBit", stored - 1)
-    if allocated < 1 or not 0 < stored <= allocated or not stored - 1 <= high < allocated:
-        return f"BitsAllocated {allocated}, BitsStored {stored} and HighBit {high} cannot be."
+    get_integer(dataset, "HighBit", stored - 1)  # what cannot be is taken for BitsStored - 1 (codecs.correct_bits)
+    if allocated < 1 or not 0 < stored <= allocated:
+        return f"BitsAllocated {allocated} and BitsStored {stored} cannot be."
     if allocated > stored < MIN_BITS and get_text(dataset, "Modality").upper() in VOLUMETRIC:
         return f"BitsStored is {stored} of {allocated}: too few for an image of this kind."
     samples, sign = get_integer(dataset, "SamplesPerPixel", 1), get_integer(dataset, "PixelRepresentation", 0)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from seriatim.io.dicom_kinds import VOLUMETRIC
 from seriatim.io.dicom_plane import Plane
 from seriatim.io.dicom_split import ORIENTATION_TOLERANCE, Group
@@ -17,16 +15,22 @@ from seriatim.series.findings import Action, Code, Finding, find
 
 MIN_SLICES = 3
 """Fewer slices than this beside a volume are strays of it, no volume of their own."""
+MAX_KINDS = 32
+"""So many kinds of slices, the largest, are compared with each group: a radial series has one per slice."""
 
 
 def tell_strays(groups: Sequence[Group]) -> list[list[Finding]]:
     """For each group of a series, what the groups of another kind mean for it; one finding per code at most."""
     kinds: dict[Hashable, list[list[Plane]]] = {}
-    for _, planes in groups:
-        kinds.setdefault(_kind_of(planes[0]), []).append(planes)
-    others = {kind: _Others(planes=max(alike, key=len), slices=sum(map(len, alike))) for kind, alike in kinds.items()}
-    return [_tell_all(planes, [other for kind, other in others.items() if kind != _kind_of(planes[0])])
-            for _, planes in groups]
+    own = [_kind_of(planes[0]) for _, planes in groups]
+    for kind, (_, planes) in zip(own, groups, strict=True):
+        kinds.setdefault(kind, []).append(planes)
+    if len(kinds) < 2:
+        return [[] for _ in groups]
+    others = [(kind, _Others(planes=max(alike, key=len), slices=sum(map(len, alike)))) for kind, alike in kinds.items()]
+    largest = sorted(others, key=lambda other: -len(other[1].planes))[:MAX_KINDS]
+    return [_tell_all(planes, [other for kind, other in largest if kind != own[index]])
+            for index, (_, planes) in enumerate(groups)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ def _tell(planes: list[Plane], other: _Others) -> list[Finding]:
         return []
     bigger = len(others) > len(planes)
     if not planes[0].placed:
-        return [_unplaced(planes)] if bigger and not _is_broken(planes) else []
+        lost = bigger and not _is_broken(planes) and _have_one_size(planes[0], others[0])
+        return [_unplaced(planes)] if lost else []
     if len(others) < len(planes) and _are_lost(planes, others):
         return [_misses(other)]
     told = _differences(planes, other) if others[0].placed else []
@@ -84,7 +89,7 @@ def _are_lost(planes: list[Plane], others: list[Plane]) -> bool:
         if not others[0].placed or planes[0].colour != others[0].colour:
             return True
         return bool(_differences(planes, _Others(others, len(others))))
-    return not others[0].placed
+    return not others[0].placed and _have_one_size(planes[0], others[0])
 
 
 def _is_broken(planes: Sequence[Plane]) -> bool:
@@ -109,11 +114,19 @@ def _differences(planes: Sequence[Plane], others: _Others) -> list[Finding]:
     """How the slices of two placed groups differ, as kept findings."""
     first, other, count = planes[0], others.planes[0], others.slices
     told = []
-    if np.abs(np.subtract(first.orientation or (), other.orientation or ())).max() >= ORIENTATION_TOLERANCE:
+    parts = zip(first.orientation or (), other.orientation or (), strict=True)
+    if max(abs(one - two) for one, two in parts) >= ORIENTATION_TOLERANCE:
         message = f"{count} slices of this series lie in another direction and are no part of this volume."
         told.append(find(Code.MIXED_ORIENTATION, message, slices=count))
-    size, other_size = ((one.rows, one.columns, *np.round(one.spacing_mm or (), 3)) for one in (first, other))
-    if size != other_size:
+    if _size_of(first) != _size_of(other):
         message = f"{count} slices of this series have another size or pixel spacing: no part of this volume."
         told.append(replace(find(Code.MIXED_SIZE, message, slices=count), action="keep"))
     return told
+
+
+def _have_one_size(plane: Plane, other: Plane) -> bool:
+    return (plane.rows, plane.columns) == (other.rows, other.columns)
+
+
+def _size_of(plane: Plane) -> tuple[float, ...]:
+    return plane.rows, plane.columns, *(round(part, 3) for part in plane.spacing_mm or ())

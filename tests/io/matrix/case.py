@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+TIE = 0.0111455
+"""Directions nearer than this to the middle between two axes are a tie (docs/geometry.md)."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -96,6 +98,6 @@ def order(slices: list[TrueSlice]) -> tuple[TrueSlice, ...]:
     normal = LPS_TO_RAS @ np.cross(first.per_column, first.per_row)
     normal /= np.linalg.norm(normal)
     size = np.abs(normal)
-    axis = max(axis for axis in (0, 1, 2) if size[axis] >= size.max() - 1e-3)
+    axis = max(axis for axis in (0, 1, 2) if size[axis] >= size.max() - TIE)
     normal *= np.sign(normal[axis])
     return tuple(sorted(slices, key=lambda one: float(LPS_TO_RAS @ one.origin @ normal)))

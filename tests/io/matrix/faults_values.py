@@ -56,8 +56,10 @@ def _legal(stack: list[One], keyword: str, text: bytes, variant: int, place: int
             one.origin = one.origin.copy()
             one.origin[place] = number
         elif keyword == "ImageOrientationPatient":
-            one.axes = one.axes.copy()
-            one.axes[place // 3, place % 3] = number
+            axes = one.axes.copy()
+            axes[place // 3, place % 3] = number
+            is_orientation = np.allclose(axes @ axes.T, np.eye(2), atol=1e-2)
+            one.axes = axes if is_orientation else one.axes
     return (volume(stack),)
 
 
