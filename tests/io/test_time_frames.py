@@ -12,6 +12,7 @@ from dicom_files import item, make_enhanced, make_stack, random_stack, save, sav
 from pydicom.uid import generate_uid
 
 from seriatim.io import find_series, frames_over_time, read_volume
+from seriatim.series import Code
 
 TIMES, SLICES = 3, 4
 
@@ -123,3 +124,20 @@ def test_the_volumes_of_an_nrrd_file_are_counted(tmp_path: Path) -> None:
     for index, clip in enumerate(clips):
         expected = np.stack([read_volume(volume).array[index] for volume in volumes])
         np.testing.assert_array_equal(read_volume(clip).array, expected)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove the last slice"])
+def test_a_film_that_lacks_a_volume_is_refused(tmp_path: Path, damage: str) -> None:
+    make_4d(tmp_path, [{"TriggerTime": 40 * time} for time in range(TIMES)], Modality="MR")
+    one = max((tmp_path / "6").iterdir())
+    if damage == "truncate":
+        one.write_bytes(one.read_bytes()[:-8])
+    else:
+        one.unlink()
+    clips = [series for series in find_series(tmp_path, sequence="frames").series if series.axis == "time"]
+    assert len(clips) == SLICES
+    assert all(clip.reason.startswith("GAP: 1 of 3 volumes") for clip in clips)
+    kept = find_series(tmp_path, {Code.GAP: "keep"}, sequence="frames").series
+    for clip in (series for series in kept if series.axis == "time"):
+        assert clip.usable
+        np.testing.assert_allclose(clip.positions, [0, 0.08])

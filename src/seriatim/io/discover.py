@@ -63,7 +63,8 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
         series += some
         skipped += left
     series = [apply_actions(check_size(one), actions or {}) for one in series]
-    series = turn_to_frames(series) if sequence == "frames" else series
+    if sequence == "frames":
+        series = [apply_actions(one, actions or {}) for one in turn_to_frames(series)]
     return Inventory(
         root=root,
         series=tuple(sorted(series, key=_order)),

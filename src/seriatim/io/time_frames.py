@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from seriatim.series.series import Instance, Series
 KIND_TRAITS = ("EchoTime", "EchoNumbers", "ImageType", "ComplexImageComponent", "DiffusionBValue",
                "DiffusionGradientOrientation", "InversionTime", "FlipAngle", "KVP", "ConvolutionKernel", "StackID")
 """What volumes of one time series share; where it differs, they are not the same picture at another time."""
+PLACE_IN_TIME = re.compile(r"t \d+")
 SECONDS_PER_DAY = 86_400.0
 MIN_VOLUME_S = 0.2
 Member = tuple[Series, tuple[Mapping[str, Trait], ...]]
@@ -39,14 +41,21 @@ def frames_over_time(volumes: Sequence[Series]) -> list[Series]:
         or RepetitionTime times the number of the volume; of NIfTI from pixdim[4]. Where none gives each volume a time
         of its own, volumes are counted, 1 s each, with the finding MISSING_GEOMETRY (kept).
     """
-    return [clip for members in _groups(volumes) for clip in _clips(members)]
+    return _turn(volumes)[0]
 
 
 def turn_to_frames(series: Sequence[Series]) -> list[Series]:
     """The clips of 4D series in place of their volumes, and every other series as it is."""
+    clips, rest = _turn(series)
+    return [*rest, *clips]
+
+
+def _turn(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:
+    """The clips, and the series that are in none."""
     groups = _groups(series)
     taken = {id(volume) for members in groups for volume, _ in members}
-    return [*(one for one in series if id(one) not in taken), *(clip for members in groups for clip in _clips(members))]
+    rest = [one for one in series if id(one) not in taken]
+    return [clip for members in groups for clip in _clips(members, _find_hole(members, rest))], rest
 
 
 def _groups(series: Sequence[Series]) -> list[list[Member]]:
@@ -81,7 +90,24 @@ def _read_traits(volumes: Sequence[Series]) -> list[tuple[Mapping[str, Trait], .
     return [tuple(traits.get((one.path, one.frame), {}) for one in volume.instances) for volume in volumes]
 
 
-def _clips(members: Sequence[Member]) -> list[Series]:
+def _find_hole(members: Sequence[Member], rest: Sequence[Series]) -> list[Finding]:
+    """GAP where volumes of the same series in time are refused or of another grid: clips would lack their frames."""
+    first, kinds = members[0][0], {_kind_of(volume) for volume, _ in members}
+    others = [one for one in rest if _kind_of(one) in kinds and one.volume != _kind_of(one)
+              and (one.study_uid, one.series_uid, one.path) == (first.study_uid, first.series_uid, first.path)]
+    if not others:
+        return []
+    message = (f"{len(others)} of {len(members) + len(others)} volumes are refused or have another grid: their frames "
+               "are missing.")
+    return [find(Code.GAP, message, volumes=len(others))]
+
+
+def _kind_of(volume: Series) -> str:
+    """The name of a volume without its place in time."""
+    return ", ".join(part for part in volume.volume.split(", ") if not PLACE_IN_TIME.fullmatch(part))
+
+
+def _clips(members: Sequence[Member], hole: Sequence[Finding]) -> list[Series]:
     members = sorted(members, key=lambda member: _number(member[0]))
     times, notes = _times(members)  # (volume, slice)
     first = members[0][0]
@@ -95,7 +121,7 @@ def _clips(members: Sequence[Member]) -> list[Series]:
             _at(members[k][0].instances[index], times[k, index] - times[order[0], index]) for k in order
         )
         clips.append(replace(first, axis="time", affine=None, spacing_mm=None, instances=instances,
-                             volume=", ".join([*names, f"slice {index + 1}"]), findings=(*findings, *notes)))
+                             volume=", ".join([*names, f"slice {index + 1}"]), findings=(*findings, *hole, *notes)))
     return clips
 
 
