@@ -63,12 +63,18 @@ def test_elements_and_pixels_stand_where_pydicom_finds_them(syntax: str, *, unde
 
 def test_what_was_met_before_is_found_again() -> None:
     walker = HeadWalker(frozenset({ROWS, TYPE}), frozenset({SOP_UID, POSITION}))
+    shared = 0
     for index in range(30):
         dataset = make_slice(np.zeros((4, 5), "<u2"), (0, 0, index), SOPInstanceUID=f"1.2.{index}", PatientAge="050Y",
                              StationName=f"CT{index // 9}", ImageType=["ORIGINAL", f"SET{index // 7}"])
         data = write(dataset)
-        again = walk(data, walker)
-        assert again == walk(data)
+        again, first = walk(data, walker), walk(data)
+        assert again is not None
+        assert first is not None
+        assert (again.own, again.fixed, again.syntax) == (first.own, first.fixed, first.syntax)
+        assert (again.pixel_start, again.pixel_length) == (first.pixel_start, first.pixel_length)
+        shared += len(again.shared)
+    assert shared > 20
 
 
 def test_what_is_unusual_is_left_to_pydicom() -> None:

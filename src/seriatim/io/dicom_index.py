@@ -86,7 +86,7 @@ class PlaneReader:
         if head is None or not _is_whole(path, head, (data, size)):
             return None
         try:
-            own = self._own.read(head.own)
+            own = self._own.read(head)
         except UnclearError:
             return None
         return (head.fixed, head.preamble, head.syntax, head.pixel_tag, head.pixel_vr, head.pixel_length), own

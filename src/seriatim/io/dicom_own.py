@@ -11,7 +11,7 @@ from seriatim.io.dicom_enhanced import as_trait
 from seriatim.io.dicom_header import digest_patient
 from seriatim.io.dicom_mosaic import MOSAIC_TAGS
 from seriatim.io.dicom_plane import Trait
-from seriatim.io.dicom_walk import Own
+from seriatim.io.dicom_walk import Head, Own
 
 MANY_VALUES = 4096
 DECIMAL = rb"[+-]?[0-9]{1,9}(?:\.[0-9]{0,15})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -36,6 +36,12 @@ class OwnValues:
     traits: dict[str, Trait] = field(default_factory=dict)
     slope: float | None = None
     intercept: float | None = None
+
+    def add(self, other: OwnValues) -> OwnValues:
+        """The values of two parts of one file; no element is in both."""
+        slope = self.slope if other.slope is None else other.slope
+        intercept = self.intercept if other.intercept is None else other.intercept
+        return OwnValues({**other.fields, **self.fields}, {**other.traits, **self.traits}, slope, intercept)
 
 
 def _position(value: bytes) -> tuple[float, ...]:
@@ -102,13 +108,25 @@ class OwnReader:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, tuple[bytes, bytes]], Any] = {}
+        self._shared: dict[tuple[int, ...], tuple[list[Own], OwnValues]] = {}
 
-    def read(self, own: Own) -> OwnValues:
+    def read(self, head: Head) -> OwnValues:
         """The values of one file.
 
         Raises:
             UnclearError: one is not of the plain form that leaves no doubt.
         """
+        values = self._read_part(head.single)
+        parts = tuple(map(id, head.shared))
+        known = self._shared.get(parts)
+        if known is None:
+            if len(self._shared) >= MANY_VALUES:
+                self._shared.clear()
+            merged = self._read_part({tag: raw for part in head.shared for tag, raw in part.items()})
+            known = self._shared[parts] = (head.shared, merged)  # the parts are kept, and so their ids stay theirs
+        return values.add(known[1])
+
+    def _read_part(self, own: Own) -> OwnValues:
         values = OwnValues()
         fields, traits, read = values.fields, values.traits, self._read
         for tag, raw in own.items():

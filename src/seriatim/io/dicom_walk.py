@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import error as StructError
+from typing import Any
 
 from seriatim.io.dicom_steps import LAST_META, PIXEL_TAGS, STEPS, UNDEFINED, UnusualError, skip_sequence
 
@@ -20,7 +21,7 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 ENCODINGS = {b"1.2.840.10008.1.2": "implicit", b"1.2.840.10008.1.2.2": "big"}
 META_GROUP = b"\x02\x00"
 START = 132
-MANY_PARSED, MANY_RUNS, LONGEST_WAIT = 24, 1024, 4096
+MANY_TAKEN, MANY_KNOWN, LONGEST_WAIT = 24, 4096, 4096
 
 Own = dict[int, tuple[bytes, bytes]]
 """VR (b"" in implicit VR) and value by tag."""
@@ -30,24 +31,31 @@ class HeadTooShortError(Exception):
     """The header goes on after the bytes at hand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Head:
     """The top of a DICOM file, down to its pixel data.
 
     ``fixed`` are the wanted elements as they stand in the file, one after the other: equal bytes mean equal values. In
-    place of each element of its own a file has, stand its tag and VR; ``own`` has the VR and value of these.
-    ``pixel_length`` is UNDEFINED for encapsulated pixel data.
+    place of each element of its own a file has, stand its tag and VR; ``single`` and the ``shared`` have the VR and
+    value of these. The shared it has with files before it: they are the same objects. ``pixel_length`` is UNDEFINED for
+    encapsulated pixel data.
     """
 
     preamble: bytes
     syntax: bytes
     encoding: str
     fixed: bytes
-    own: Own
+    single: Own
+    shared: list[Own]
     pixel_tag: int
     pixel_vr: bytes
     pixel_start: int
     pixel_length: int
+
+    @property
+    def own(self) -> Own:
+        """VR and value by tag of all elements that the file has of its own."""
+        return {tag: raw for part in (self.single, *self.shared) for tag, raw in part.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +69,19 @@ class _Run:
     last: int
 
 
+_Element = tuple[int, bytes, int, int, bytes | None]
+"""Tag, VR, bytes before the value, bytes in all, what stands for it among the fixed (b"": itself, None: nothing)."""
+
+
 @dataclass(slots=True)
 class _Walk:
-    """One walk: what was found so far, and the (tag, start, end) of the elements that were parsed one by one."""
+    """One walk: what was found so far, and the (tag, start, end) of the elements that were taken one by one."""
 
     fixed: list[bytes] = field(default_factory=list)
-    own: Own = field(default_factory=dict)
+    single: Own = field(default_factory=dict)
+    shared: list[Own] = field(default_factory=list)
     last: int = 0
-    parsed: list[tuple[int, int, int]] = field(default_factory=list)
+    taken: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 class HeadWalker:
@@ -78,7 +91,8 @@ class HeadWalker:
         """``wanted``: the tags to hand out. ``own``: the tags to hand out that differ between the files of a series."""
         self._wanted = wanted | {CHARACTER_SET}
         self._own = own | {SYNTAX}
-        self._runs: dict[str, dict[bytes, _Run]] = {}
+        self._runs: dict[str, dict[bytes, _Run]] = {encoding: {} for encoding in STEPS}
+        self._elements: dict[str, dict[bytes, _Element]] = {encoding: {} for encoding in STEPS}
         self._before = b""
         self._patience = self._wait = 0
 
@@ -94,7 +108,7 @@ class HeadWalker:
             return None
         except StructError as error:
             raise HeadTooShortError from error
-        if len(walk.parsed) <= MANY_PARSED:
+        if len(walk.taken) <= MANY_TAKEN:
             self._patience = self._wait = 0
         elif self._wait:
             self._wait -= 1
@@ -107,7 +121,9 @@ class HeadWalker:
             raise UnusualError
         walk = _Walk()
         place = self._walk_elements(data, START, ("meta", runs.get("meta", {})), walk)
-        _, value = walk.own.pop(SYNTAX, (b"", b""))
+        if place + 8 > len(data):
+            raise HeadTooShortError
+        value = next((part[SYNTAX][1] for part in (walk.single, *walk.shared) if SYNTAX in part), b"")
         syntax = value.rstrip(b"\0")
         if not SYNTAXES.fullmatch(value) or syntax == DEFLATED:
             raise UnusualError
@@ -118,45 +134,66 @@ class HeadWalker:
         place = self._walk_elements(data, place, (encoding, runs.get(encoding, {})), walk)
         tag, vr, start, end = STEPS[encoding](data, place)
         length = UNDEFINED if end == UNDEFINED else end - start
-        head = Head(preamble=data[:128], syntax=syntax, encoding=encoding, fixed=b"".join(walk.fixed), own=walk.own,
-                    pixel_tag=tag, pixel_vr=vr, pixel_start=start, pixel_length=length)
+        head = Head(preamble=data[:128], syntax=syntax, encoding=encoding, fixed=b"".join(walk.fixed),
+                    single=walk.single, shared=walk.shared, pixel_tag=tag, pixel_vr=vr, pixel_start=start,
+                    pixel_length=length)
         return head, walk
 
     def _walk_elements(self, data: bytes, place: int, known: tuple[str, dict[bytes, _Run]], walk: _Walk) -> int:
-        """Walk the file meta information, or the data set after it; the place where what comes next starts."""
+        """Walk the file meta information, or the data set after it; the place where what comes next starts.
+
+        An element may end behind the data: then nothing comes next, and the next step finds the head too short.
+        """
         encoding, runs = known
-        step, meta = STEPS[encoding], encoding == "meta"
+        elements, fixed, last = self._elements[encoding], walk.fixed, walk.last
         while True:
-            run = runs.get(data[place : place + 8])
-            if run is not None and run.first > walk.last and data.startswith(run.content, place):
-                walk.fixed.append(run.fixed)
-                walk.own.update(run.own)
-                walk.last = run.last
+            start = data[place : place + 8]
+            run = runs.get(start)
+            if run is not None and run.first > last and data.startswith(run.content, place):
+                fixed.append(run.fixed)
+                if run.own:
+                    walk.shared.append(run.own)
+                last = run.last
                 place += len(run.content)
                 continue
-            if meta and data[place : place + 2] != META_GROUP:
+            element = elements.get(start) or self._parse(data, place, encoding)
+            if element is None:
+                walk.last = last
                 return place
-            tag, vr, start, end = step(data, place)
-            if tag in PIXEL_TAGS:
-                return place
-            if tag <= walk.last or (tag == GROUP_LENGTH and (vr, end - start) != (b"UL", 4)):
+            tag, vr, offset, size, mark = element
+            if tag <= last:
                 raise UnusualError
-            if end == UNDEFINED:
-                end = skip_sequence(data, start, (tag, vr), encoding)
-            if end > len(data):
-                raise HeadTooShortError
-            self._take(data, (place, start, end), (tag, vr), walk)
-            walk.last, place = tag, end
+            last, end = tag, place + size
+            walk.taken.append((tag, place, end))
+            if mark:
+                walk.single[tag] = (vr, data[place + offset : end])
+                fixed.append(mark)
+            elif mark is not None:
+                fixed.append(data[place:end])
+            place = end
 
-    def _take(self, data: bytes, places: tuple[int, int, int], element: tuple[int, bytes], walk: _Walk) -> None:
-        place, start, end = places
-        tag, vr = element
-        walk.parsed.append((tag, place, end))
+    def _parse(self, data: bytes, place: int, encoding: str) -> _Element | None:
+        """The element at a place, remembered where its first 8 bytes say all; None where this part of the file ends."""
+        if encoding == "meta" and data[place : place + 2] != META_GROUP:
+            return None
+        tag, vr, start, end = STEPS[encoding](data, place)
+        if tag in PIXEL_TAGS:
+            return None
+        if tag == GROUP_LENGTH and (vr, end - start) != (b"UL", 4):
+            raise UnusualError
+        mark = self._mark(tag, vr, data[place : place + 4])
+        if end == UNDEFINED:
+            return tag, vr, start - place, skip_sequence(data, start, (tag, vr), encoding) - place, mark
+        element = tag, vr, start - place, end - place, mark
+        if start == place + 8:
+            _bound(self._elements[encoding])[data[place:start]] = element
+        return element
+
+    def _mark(self, tag: int, vr: bytes, start: bytes) -> bytes | None:
+        """What stands for an element among the fixed: its tag and VR, b"" for the element itself, None for nothing."""
         if tag in self._own:
-            walk.own[tag] = (vr, data[start:end])
-            walk.fixed.append(data[place : place + 4] + vr + b"\xff\xff")
-        elif tag in self._wanted or GROUP_LENGTH < tag <= LAST_META:
-            walk.fixed.append(data[place:end])
+            return start + vr + b"\xff\xff"
+        return b"" if tag in self._wanted or GROUP_LENGTH < tag <= LAST_META else None
 
     def _learn(self, data: bytes, encoding: str) -> None:
         """Remember what this file shares with the one before; wait longer each time, where that does not help."""
@@ -164,21 +201,29 @@ class HeadWalker:
         self._wait, self._patience = self._patience // 2, min(2 * self._patience + 1, LONGEST_WAIT)
         if not before:
             return
-        shared = {before[start:end] for _, start, end in self._walk(before, {})[1].parsed}
-        for elements in _runs_of(self._walk(data, {})[1].parsed, data, shared):
+        shared = {before[start:end] for _, start, end in self._walk(before, {})[1].taken}
+        for elements in _runs_of(self._walk(data, {})[1].taken, data, shared):
             self._remember(data, elements, "meta" if elements[0][0] <= LAST_META else encoding)
 
     def _remember(self, data: bytes, elements: list[tuple[int, int, int]], encoding: str) -> None:
-        walk = _Walk()
-        for tag, place, end in elements:
-            _, vr, start, _ = STEPS[encoding](data, place)
-            self._take(data, (place, start, end), (tag, vr), walk)
-        content = data[elements[0][1] : elements[-1][2]]
-        run = _Run(content, b"".join(walk.fixed), walk.own, elements[0][0], elements[-1][0])
-        runs = self._runs.setdefault(encoding, {})
-        if len(runs) >= MANY_RUNS:
-            runs.clear()
-        runs[content[:8]] = run
+        (first, start, _), (last, _, end) = elements[0], elements[-1]
+        fixed, own = [], {}
+        for tag, place, stop in elements:
+            _, vr, value, _ = STEPS[encoding](data, place)
+            mark = self._mark(tag, vr, data[place : place + 4])
+            if mark:
+                own[tag] = (vr, data[value:stop])
+            if mark is not None:
+                fixed.append(mark or data[place:stop])
+        run = _Run(data[start:end], b"".join(fixed), own, first, last)
+        _bound(self._runs[encoding])[run.content[:8]] = run
+
+
+def _bound(known: dict[bytes, Any]) -> dict[bytes, Any]:
+    """What is known, forgotten where it is too much."""
+    if len(known) >= MANY_KNOWN:
+        known.clear()
+    return known
 
 
 def _runs_of(

@@ -18,7 +18,7 @@ from seriatim.series.series import Skipped
 Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video", "archive"]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-HEAD_BYTES = 1 << 14
+HEAD_BYTES = 1 << 13
 """Most DICOM headers end before: then the file is not opened again."""
 RAW_DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 ARCHIVES = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
