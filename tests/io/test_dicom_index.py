@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from seriatim.io import dicom_index
 from seriatim.io.dicom_header import read_planes
 from seriatim.io.dicom_index import PlaneReader
 from seriatim.io.dicom_kinds import NotAnImageError
+from seriatim.io.dicom_plane import Plane
+from seriatim.io.dicom_series import build_series
 from seriatim.io.source import read_head
 from seriatim.io.walk import HEAD_BYTES, identify_files
 
@@ -228,3 +231,20 @@ def test_real_files_give_the_planes_of_pydicom(slow: list[Path]) -> None:
         check_same(reader, file.path)
     assert len(files) > 200
     assert len(slow) < len(files) / 3
+
+
+def test_the_work_grows_with_the_slices_not_with_their_square() -> None:
+    """20,000 slices in one series, in as many folders; many orientations: seconds, where a square is hours."""
+    def plane(index: int, turn: float) -> Plane:
+        orientation = (float(np.cos(turn)), float(np.sin(turn)), 0.0, 0.0, 0.0, -1.0)
+        return Plane(path=Path(f"{index}/IM"), frame=None, sop_instance_uid=f"1.{index}", sop_class_uid="1.2",
+                     study_uid="1", series_uid="2", modality="CT", rows=4, columns=5, number=index,
+                     position=(0.0, 0.7 * index + (index % 3 == 0) * 0.2, 0.0), orientation=orientation,
+                     spacing_mm=(1.0, 1.0))
+
+    started = process_time()
+    one = build_series([plane(index, 0.0) for index in range(20_000)], path=Path("folder"))
+    many = build_series([plane(index, index / 3000) for index in range(2000)], path=Path("folder"))
+    assert process_time() - started < 15
+    assert [len(series.instances) for series in one] == [20_000]
+    assert sum(len(series.instances) for series in many) == 2000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,31 @@ class Plane:
     @property
     def axes_ras(self) -> NDArray[np.float64]:
         """(2,3) unit vectors of increasing column and of increasing row index, RAS+."""
-        axes = np.asarray(self.orientation, dtype=np.float64).reshape(2, 3)
-        return np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3])
+        if self.orientation is None:
+            raise ValueError("A plane without a place has no axes.")
+        return _axes_ras(self.orientation)
+
+    @property
+    def normal_ras(self) -> NDArray[np.float64]:
+        """(3,) what is perpendicular to both axes, RAS+."""
+        if self.orientation is None:
+            raise ValueError("A plane without a place has no normal.")
+        return _normal_ras(self.orientation)
+
+
+@lru_cache
+def _axes_ras(orientation: tuple[float, ...]) -> NDArray[np.float64]:
+    axes = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
+    axes = np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ LPS_TO_RAS[:3, :3])
+    axes.flags.writeable = False  # planes share it
+    return axes
+
+
+@lru_cache
+def _normal_ras(orientation: tuple[float, ...]) -> NDArray[np.float64]:
+    normal = np.cross(*_axes_ras(orientation))
+    normal.flags.writeable = False
+    return normal
 
 
 def origins_of(planes: Sequence[Plane]) -> NDArray[np.float64]:

@@ -207,8 +207,7 @@ def _leave_unplaced(planes: list[Plane], *, broken: bool) -> _Placing:
 def _place_in_space(planes: list[Plane]) -> _Placing:
     planes, findings = drop_same_pixels(planes) if count_repeats(planes) else (planes, [])
     first = planes[0]
-    normal = np.cross(*first.axes_ras)
-    normal *= direction_sign(normal) / np.linalg.norm(normal)
+    normal = first.normal_ras * (direction_sign(first.normal_ras) / np.linalg.norm(first.normal_ras))
     places = along(origins_of(planes), normal).tolist()
     order = sorted(range(len(planes)), key=lambda index: (places[index], planes[index].sop_instance_uid))
     planes = [planes[index] for index in order]

@@ -183,7 +183,7 @@ def _split_stretches(planes: list[Plane]) -> list[Group] | None:
 def _is_stretch(planes: list[Plane]) -> bool:
     if len(planes) < MIN_SLICES or count_repeats(planes):
         return False
-    return not find_gaps(np.sort(along(origins_of(planes), np.cross(*planes[0].axes_ras))))
+    return not find_gaps(np.sort(along(origins_of(planes), planes[0].normal_ras)))
 
 
 def _split_runs(planes: list[Plane]) -> list[Group] | None:
@@ -237,7 +237,7 @@ def _places(planes: Sequence[Plane]) -> list[int]:
     """A number per plane: equal where the planes lie at one position along their common normal."""
     if not planes or not planes[0].placed:
         return list(range(len(planes)))
-    normal = np.cross(*planes[0].axes_ras)
+    normal = planes[0].normal_ras
     positions = along(origins_of(planes), normal)
     order = np.argsort(positions, kind="stable")
     steps = np.concatenate([[0], np.diff(positions[order]) > POSITION_TOLERANCE_MM]).cumsum()

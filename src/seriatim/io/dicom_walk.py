@@ -21,7 +21,7 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 ENCODINGS = {b"1.2.840.10008.1.2": "implicit", b"1.2.840.10008.1.2.2": "big"}
 META_GROUP = b"\x02\x00"
 START = 132
-MANY_TAKEN, MANY_KNOWN, LONGEST_WAIT = 24, 4096, 4096
+FEW_TAKEN, MANY_KNOWN, MOST_PATIENCE = 6, 4096, 16
 
 Own = dict[int, tuple[bytes, bytes]]
 """VR (b"" in implicit VR) and value by tag."""
@@ -94,7 +94,8 @@ class HeadWalker:
         self._runs: dict[str, dict[bytes, _Run]] = {encoding: {} for encoding in STEPS}
         self._elements: dict[str, dict[bytes, _Element]] = {encoding: {} for encoding in STEPS}
         self._before = b""
-        self._patience = self._wait = 0
+        self._usual = self._patience = self._wait = 0
+        self._since = MOST_PATIENCE
 
     def walk(self, data: bytes) -> Head | None:
         """The head that starts ``data``; None where it is unusual: then pydicom must read the file.
@@ -108,13 +109,22 @@ class HeadWalker:
             return None
         except StructError as error:
             raise HeadTooShortError from error
-        if len(walk.taken) <= MANY_TAKEN:
-            self._patience = self._wait = 0
-        elif self._wait:
-            self._wait -= 1
-        else:
-            self._learn(data, head.encoding)
+        self._consider(data, head.encoding, taken=len(walk.taken))
         return head
+
+    def _consider(self, data: bytes, encoding: str, *, taken: int) -> None:
+        """Learn where more elements were taken one by one than before: another series began. Then ever less often."""
+        self._since += 1
+        if taken > self._usual + 2 and self._since > MOST_PATIENCE:
+            self._patience = self._wait = self._since = 0
+        self._usual = taken
+        if taken <= FEW_TAKEN or self._patience > MOST_PATIENCE:
+            return
+        if self._wait:
+            self._wait -= 1
+            return
+        self._wait, self._patience = self._patience, 2 * self._patience + 1
+        self._learn(data, encoding)
 
     def _walk(self, data: bytes, runs: Mapping[str, dict[bytes, _Run]]) -> tuple[Head, _Walk]:
         if data[128:START] != b"DICM":
@@ -196,9 +206,8 @@ class HeadWalker:
         return b"" if tag in self._wanted or GROUP_LENGTH < tag <= LAST_META else None
 
     def _learn(self, data: bytes, encoding: str) -> None:
-        """Remember what this file shares with the one before; wait longer each time, where that does not help."""
+        """Remember what this file shares with the one that was learned from before."""
         before, self._before = self._before, data
-        self._wait, self._patience = self._patience // 2, min(2 * self._patience + 1, LONGEST_WAIT)
         if not before:
             return
         shared = {before[start:end] for _, start, end in self._walk(before, {})[1].taken}
