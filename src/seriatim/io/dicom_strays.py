@@ -45,7 +45,8 @@ def _kind_of(plane: Plane) -> Hashable:
     """What slices of one stack share."""
     directions = None if plane.orientation is None else tuple(round(part, 2) for part in plane.orientation)
     return (plane.placed, directions, plane.rows, plane.columns, plane.spacing_mm, plane.colour, plane.sop_class_uid,
-            plane.role, plane.traits.get("ImageType", ""), plane.modality, plane.time_s is None)
+            plane.role, plane.traits.get("ImageType", ""), plane.modality,
+            plane.time_s is None, plane.stored.photometric == "MONOCHROME1")
 
 
 def _tell_all(planes: list[Plane], others: Sequence[_Others]) -> list[Finding]:
@@ -63,6 +64,8 @@ def _tell(planes: list[Plane], other: _Others) -> list[Finding]:
         return []
     if planes[0].colour != others[0].colour and not _is_broken(others):
         return []
+    if _says(planes[0]) != _says(others[0]):
+        return _contradictions(planes, other)
     bigger = len(others) > len(planes)
     if not planes[0].placed:
         lost = bigger and not _is_broken(planes) and _have_one_size(planes[0], others[0])
@@ -70,16 +73,36 @@ def _tell(planes: list[Plane], other: _Others) -> list[Finding]:
     if len(others) < len(planes) and _are_lost(planes, others):
         return [_misses(other)]
     told = _differences(planes, other) if others[0].placed else []
-    if told and bigger and len(planes) < MIN_SLICES <= len(others):
-        message = f"{len(planes)} slices fit no volume of their series: of another direction, size or pixel spacing."
-        told.append(find(Code.NOT_A_SERIES, message, slices=len(planes)))
-    return told
+    return [*told, *(_stray(planes, others) if told else [])]
+
+
+def _stray(planes: Sequence[Plane], others: Sequence[Plane]) -> list[Finding]:
+    """NOT_A_SERIES for one or two slices beside a volume."""
+    if not len(planes) < MIN_SLICES <= len(others):
+        return []
+    message = f"{len(planes)} slices fit no volume of their series: of another direction, size, pixel spacing or kind."
+    return [find(Code.NOT_A_SERIES, message, slices=len(planes))]
+
+
+def _says(plane: Plane) -> tuple[str, str, bool]:
+    """What a header says of the kind of image, alike in all slices of a stack."""
+    return plane.modality, plane.sop_class_uid, plane.stored.photometric == "MONOCHROME1"
+
+
+def _contradictions(planes: list[Plane], other: _Others) -> list[Finding]:
+    """Slices of one direction and size whose headers name other kinds of image: one of them is wrong."""
+    if not planes[0].placed or not other.planes[0].placed or _differences(planes, other):
+        return []
+    message = (f"{other.slices} slices of this series, of the same direction and size, say another modality, SOP class "
+               "or photometric interpretation: no part of this volume. Check their headers.")
+    note = replace(find(Code.BAD_VALUE, message, slices=other.slices), action="keep")
+    return [note, *_stray(planes, other.planes)]
 
 
 def _are_kin(plane: Plane, other: Plane) -> bool:
     """True where both could be slices of one stack but for their place, direction and size."""
     types = [one.traits.get("ImageType", "") for one in (plane, other)]
-    return (plane.modality in VOLUMETRIC and plane.sop_class_uid == other.sop_class_uid and types[0] == types[1]
+    return (plane.modality in VOLUMETRIC and types[0] == types[1]
             and not plane.role and not other.role and plane.time_s is None and other.time_s is None)
 
 

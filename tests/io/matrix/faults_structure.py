@@ -298,6 +298,26 @@ def _(random: Draw, variant: int) -> Case:
     return refusable(stack, random, codes=codes)
 
 
+@FAULTY("stray: one slice says another modality, SOP class, photometric interpretation or sign", 12)
+def _(random: Draw, variant: int) -> Case:
+    stack = make(random, 8)
+    keyword, value = (("Modality", "MR"), ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.4"),
+                      ("PhotometricInterpretation", "MONOCHROME1"), ("PixelRepresentation", 1))[variant // 3]
+    setattr(stack[(0, 3, 7)[variant % 3]].header, keyword, value)
+    return refusable(stack, random, codes=frozenset({"GAP", "SHORT_COVERAGE", "BAD_VALUE"}))
+
+
+@FAULTY("file: NumberOfFrames is lost, or BitsAllocated halved", 2)
+def _(random: Draw, variant: int) -> Case:
+    stack = make(random, 6)
+    for one in stack:
+        if variant:
+            one.header.BitsAllocated, one.header.BitsStored, one.header.HighBit = 8, 8, 7
+        else:
+            one.encoding["pixels"] = one.stored.tobytes() * 3
+    return refusable(stack, random)
+
+
 @FAULTY("stray: a colour picture or a capture among the slices", 4)
 def _(random: Draw, variant: int) -> Case:
     stack = make(random, 6)
