@@ -7,7 +7,6 @@ Without a name all are run. Machines are noisy: quote the ratios, not the second
 import argparse
 import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -190,14 +189,22 @@ def read_simpleitk_file(path: Path) -> np.ndarray:
 
 
 def print_peak(name: str, path: Path) -> None:
-    """The bytes that a reader adds to the peak of this process."""
+    """The bytes that a reader adds to the peak of this process (Linux; ru_maxrss would hold the parent's too)."""
     reader = globals()[name]
     write_series(path.parent / f"warm-{name}", make_stack(2))  # so that lazy imports do not count
     reader(path.parent / f"warm-{name}")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = read_memory("VmRSS")
     array = reader(path)
-    print(json.dumps(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)))
+    print(json.dumps(read_memory("VmHWM") - before))
     del array
+
+
+def read_memory(name: str) -> int:
+    """Bytes of this process, as the kernel counts them."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def make_stack(slices: int) -> np.ndarray:
