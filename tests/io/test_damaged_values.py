@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as itk  # noqa: N813
 from dicom_files import make_stack, random_stack, save, save_stack
+from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless, RLELossless
 
@@ -128,3 +129,56 @@ def test_the_checksum_of_gzip_is_compared(tmp_path: Path) -> None:
     (tmp_path / "head.nii.gz").write_bytes(packed)
     with pytest.raises(DecoderError, match="damaged"):
         read_volume(_only(tmp_path))
+
+
+def _save_pages(path: Path) -> bytes:
+    first, *rest = (Image.fromarray(page.astype(np.uint8)) for page in random_stack(4, 12, 16))
+    first.save(path, save_all=True, append_images=rest)
+    return path.read_bytes()
+
+
+def test_a_tiff_whose_pages_break_off_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tiff"
+    data = _save_pages(path)
+    for keep in (len(data) - 1, len(data) // 2, 40, 9):
+        path.write_bytes(data[:keep])
+        assert not any(series.usable and _reads(series) for series in find_series(tmp_path).series), keep
+
+
+def _reads(series: Series) -> bool:
+    try:
+        read_volume(series)
+    except DecoderError:
+        return False
+    return True
+
+
+def _save_pictures(folder: Path, ending: str) -> Path:
+    for index, picture in enumerate(random_stack(4, 12, 16)):
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"frame{index}.{ending}")
+    return folder / f"frame2.{ending}"
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp"])
+def test_a_picture_with_bytes_added_inside_is_refused(tmp_path: Path, ending: str) -> None:
+    path = _save_pictures(tmp_path, ending)
+    assert _reads(_only(tmp_path))
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + b"12345678" + data[middle:])
+    assert not _reads(_only(tmp_path))
+
+
+def test_a_zeroed_run_in_a_png_is_refused(tmp_path: Path) -> None:
+    path = _save_pictures(tmp_path, "png")
+    data = bytearray(path.read_bytes())
+    data[80:100] = bytes(20)
+    path.write_bytes(data)
+    assert not _reads(_only(tmp_path))
+
+
+def test_voxels_of_metres_are_told(tmp_path: Path) -> None:
+    image = itk.GetImageFromArray(random_stack().astype(np.int16))
+    image.SetSpacing((500.0, 500.0, 2500.0))
+    itk.WriteImage(image, str(tmp_path / "head.nii"))
+    assert _codes(tmp_path) == {"BAD_VALUE": "keep"}

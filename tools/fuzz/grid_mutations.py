@@ -7,7 +7,7 @@ import struct
 
 from tools.fuzz.mutation import Files, Splice, unpack
 
-NIFTI_FIELDS = {"sizeof_hdr": ("i", 0, 1), "dim": ("h", 40, 8), "intent_code": ("h", 68, 1), "datatype": ("h", 70, 1),
+NIFTI_FIELDS = {"sizeof_hdr": ("i", 0, 1), "dim": ("h", 40, 5), "intent_code": ("h", 68, 1), "datatype": ("h", 70, 1),
                 "bitpix": ("h", 72, 1), "pixdim": ("f", 76, 8), "vox_offset": ("f", 108, 1), "scl_slope": ("f", 112, 1),
                 "scl_inter": ("f", 116, 1), "xyzt_units": ("B", 123, 1), "qform_code": ("h", 252, 1),
                 "sform_code": ("h", 254, 1), "quatern": ("f", 256, 6), "srow": ("f", 280, 12)}

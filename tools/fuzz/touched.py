@@ -10,6 +10,8 @@ from tools.fuzz.mutation import Files, Mutation, Splice, header_of, unpack
 
 VALUES, STREAM, PACKED, WHOLE_FRAMES = "voxel values", "compressed stream", "compressed file", "whole frames"
 WIDTHS = {"i": 4, "h": 2, "f": 4, "B": 1}
+VALUES_FROM = {".raw": 0, ".img": 0, ".bmp": 34, "tiff": 64, ".gif": 13}
+"""Where the head of a file ends that holds its values plainly (or its palette), bytes."""
 
 
 def touched(mutation: Mutation, files: Files) -> set[str]:
@@ -39,8 +41,8 @@ def _parts(splice: Splice, data: bytes) -> Iterator[str]:
         yield from _text_parts(splice.at, stop, data)
     elif name.endswith((".gz", ".png", ".zraw", ".zip")):
         yield PACKED  # they hold a checksum
-    elif name.endswith((".raw", ".img", ".bmp", ".tiff", ".gif")):
-        yield VALUES if splice.at >= 64 or name.endswith((".raw", ".img")) else "head"
+    elif name.endswith(tuple(VALUES_FROM)):
+        yield VALUES if splice.at >= VALUES_FROM[name[-4:]] else "head"
     elif name.endswith((".mp4", ".avi", ".mkv")):
         yield STREAM
     else:
@@ -88,6 +90,6 @@ def _text_parts(at: int, stop: int, data: bytes) -> Iterator[str]:
         yield PACKED if packed else VALUES
     place = 0
     for line in data[:end].split(b"\n"):
-        if at <= place + len(line) and stop > place and line:
+        if at <= place + len(line) and stop > place and line and not line.startswith(b"#"):
             yield line.partition(b"=" if b"=" in line else b":")[0].strip().decode("latin-1")
         place += len(line) + 1

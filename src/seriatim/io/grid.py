@@ -13,6 +13,7 @@ from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import affine_normal, positions_along_normal, spacing_of, tilt_degrees, unit
 from seriatim.series.series import Format, Instance, Series
 
+MIN_VOXEL_MM, MAX_VOXEL_MM = 1e-3, 200.0
 MIN_TILT_DEGREES = 0.5
 MAX_IN_PLANE_COSINE = 1e-2
 SMALLEST_SHARE = 1e-2
@@ -45,6 +46,8 @@ def series_of_grid(grid: Grid) -> list[Series]:
     elif affine is not None and (shear := _in_plane_cosine(affine)) > MAX_IN_PLANE_COSINE:
         message = f"Rows and columns are not perpendicular (cosine {shear:.2g}): pixels are shown without that shear."
         problems.append(replace(find(Code.BAD_VALUE, message, cosine=shear), action="keep"))
+    if affine is not None:
+        problems += _check_scale(affine)
     if grid.slices == 1:
         single = find(Code.NOT_A_SERIES, "There is only one slice, a sequence of length 1.")
         problems.append(replace(single, action="keep"))
@@ -59,6 +62,15 @@ def series_of_grid(grid: Grid) -> list[Series]:
         if grid.slices > 1 and (tilt := tilt_degrees(affine)) > MIN_TILT_DEGREES:
             problems.append(find(Code.GANTRY_TILT, f"Slices are sheared by {tilt:.3g} degrees.", degrees=tilt))
     return [_series(grid, affine, tuple(problems), (volume, order, positions)) for volume in range(grid.volumes)]
+
+
+def _check_scale(affine: NDArray[np.float64]) -> list[Finding]:
+    """A note where voxels are of a size that no patient's have: the unit of the header may be wrong."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(lengths).all() and (lengths.min() < MIN_VOXEL_MM or lengths.max() > MAX_VOXEL_MM)):
+        return []
+    message = f"A voxel is {lengths[0]:.4g} x {lengths[1]:.4g} x {lengths[2]:.4g} mm. Check the unit of the header."
+    return [replace(find(Code.BAD_VALUE, message), action="keep")]
 
 
 def reverse_slices(affine: NDArray[np.float64], count: int) -> NDArray[np.float64]:

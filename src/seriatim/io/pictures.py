@@ -17,6 +17,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.gif import read_gif_blocks
+from seriatim.io.png import check_png
 from seriatim.io.picture_kinds import (
     LOSSY_FORMATS,
     kind_of,
@@ -218,6 +219,9 @@ def _decode(series: Series) -> Iterator[NDArray[Any]]:
     for path, group in groupby(series.instances, key=lambda instance: instance.path):
         instances = list(group)
         try:
+            with open_file(path) as file:
+                if reason := check_png(file):
+                    raise DecoderError(f"{path} is damaged: {reason}. Copy it again.")
             with open_file(path) as file, Image.open(file) as image:
                 for instance in instances:
                     if instance.frame is not None:

@@ -17,6 +17,7 @@ from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series, Volume
+from seriatim.series.spacing import find_gaps
 
 DEFAULT_FRAMES_PER_S = 25.0
 COVER_PICTURE = 0x400
@@ -108,7 +109,11 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
     if len(stamps) < promised and not findings:
         message = f"{len(stamps)} frames are shown of {promised} that the file holds."
         findings.append(find(Code.SHORT_COVERAGE, message, frames=len(stamps), promised=promised))
-    return _times(stamps, rate, findings), shapes.pop(), findings
+    times = _times(stamps, rate, findings)
+    if gaps := find_gaps(times):
+        message = f"{len(gaps)} steps in time are much longer than those beside them: frames may be missing."
+        findings.append(find(Code.UNEVEN_SPACING, message, gaps=len(gaps)))
+    return times, shapes.pop(), findings
 
 
 def _choose_stream(container: Any) -> tuple[Any, int]:
