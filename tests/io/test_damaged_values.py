@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from seriatim.errors import DecoderError
+from seriatim.errors import DecoderError, SeriatimError
 from seriatim.io.discover import find_series
 from seriatim.io.read import read_volume
 from seriatim.series.findings import Code
@@ -140,15 +140,15 @@ def _save_pages(path: Path) -> bytes:
 def test_a_tiff_whose_pages_break_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pages.tiff"
     data = _save_pages(path)
-    for keep in (len(data) - 1, len(data) // 2, 40, 9):
+    for keep in (len(data) - 100, len(data) // 2, 40, 9):
         path.write_bytes(data[:keep])
-        assert not any(series.usable and _reads(series) for series in find_series(tmp_path).series), keep
+        assert not any(_reads(series) for series in find_series(tmp_path).series), keep
 
 
 def _reads(series: Series) -> bool:
     try:
         read_volume(series)
-    except DecoderError:
+    except SeriatimError:
         return False
     return True
 

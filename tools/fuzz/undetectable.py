@@ -66,7 +66,7 @@ RULES = (
     _rule(f"{VALUES}, length", "pixels", "a TIFF file may hold bytes that nothing points to", ("tiff",)),
     _rule(VALUES, "shape", "a zero where the next page is named ends a TIFF file", ("tiff",)),
     _rule(VALUES, "positions, pixels", "times and pixels of a GIF file, each as legal as any other", ("gif",)),
-    _rule(f"{STREAM}, length, head", "pixels", "bytes lost within a JPEG scan: its decoders resynchronise and do not tell",
+    _rule(f"{STREAM}, length, head", "pixels", "bytes lost in a JPEG scan: its decoders resynchronise and do not tell",
           ("jpeg", "avi", "us_jpeg")),
     _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip", ("us_", "palette")),
     _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
