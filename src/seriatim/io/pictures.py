@@ -17,7 +17,6 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from seriatim.errors import DecoderError, InputError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.gif import read_gif_blocks
-from seriatim.io.png import check_png
 from seriatim.io.picture_kinds import (
     LOSSY_FORMATS,
     kind_of,
@@ -28,6 +27,7 @@ from seriatim.io.picture_kinds import (
     shown_size,
 )
 from seriatim.io.picture_names import check_names, order_pictures
+from seriatim.io.png import check_png
 from seriatim.io.refused import RefusedFileError, find_or_refuse, refuse_file
 from seriatim.io.source import open_file
 from seriatim.io.tiff import walk_pages
