@@ -22,9 +22,11 @@ def touched(mutation: Mutation, files: Files) -> set[str]:
             found.add("file")
             continue
         parts = set(_parts(splice, files[splice.file]))
-        if splice.drop != len(splice.insert) // 2 and parts & {VALUES, STREAM, "head", "nifti header"}:
+        if splice.drop != len(splice.insert) // 2 and parts & {VALUES, STREAM, "fragments", "head", "nifti header"}:
             parts.add("length")
         found |= parts
+    if mutation.kind == "cut stream" and "length" not in found and "rle" in mutation.case:
+        return {STREAM}  # zeros are legal runs there, and RLE has no end marker
     if (mutation.kind, mutation.where) == ("fragments", "swap"):
         return {WHOLE_FRAMES if part == "fragments" else part for part in found}
     return found

@@ -44,7 +44,7 @@ def _rule(parts: str, what: str, reason: str, cases: tuple[str, ...] = ("",)) ->
 RULES = (
     _rule(VALUES, "pixels", "values of uncompressed pixels: each is as legal as any other"),
     _rule(STREAM, "pixels", "bits of a compressed stream without a checksum, which still decodes whole"),
-    _rule("Offset, ElementSpacing, TransformMatrix, space origin, space directions, spacings, space",
+    _rule("Offset, CenterOfRotation, ElementSpacing, TransformMatrix, space origin, space directions, spacings, space",
           "affine, positions", "a legal place or spacing of a file that says it only once", ONE_FILE),
     _rule("RedPaletteColorLookupTableData, GreenPaletteColorLookupTableData, BluePaletteColorLookupTableData",
           "pixels", "colours of a palette: each is as legal as any other"),
@@ -63,6 +63,8 @@ RULES = (
           ("mr_enhanced",)),
     _rule("PhotometricInterpretation", "shape, polarity", "legal colours of the only file of a clip", ONE_FILE),
     _rule("head", "pixels", "a legal layout of a page", ("tiff",)),
+    _rule(f"{STREAM}, length", "shape", "bytes lost in a Matroska file: its readers go on at the next cluster",
+          ("mkv",)),
     _rule(f"{VALUES}, length", "pixels", "a TIFF file may hold bytes that nothing points to", ("tiff",)),
     _rule(VALUES, "shape", "a zero where the next page is named ends a TIFF file", ("tiff",)),
     _rule(VALUES, "positions, pixels", "times and pixels of a GIF file, each as legal as any other", ("gif",)),
