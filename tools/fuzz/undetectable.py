@@ -55,7 +55,7 @@ RULES = (
           "pixels",
           "MR is scaled frame by frame", ("mr_enhanced",)),
     _rule("BinaryDataByteOrderMSB, endian", "pixels", "a legal byte order of the only file of a volume", ONE_FILE),
-    _rule(WHOLE_FRAMES, "pixels", "two whole frames of a clip exchanged: nothing in them tells", ("us_",)),
+    _rule(f"{WHOLE_FRAMES}, length", "pixels", "two whole frames of a clip exchanged: nothing in them tells", ("us_",)),
     _rule("BitsStored, HighBit, PixelRepresentation, PlanarConfiguration", "pixels",
           "a legal layout of the only file of a series", ONE_FILE),
     _rule("PixelMeasuresSequence, PixelSpacing, SharedFunctionalGroupsSequence, PlaneOrientationSequence, "
