@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from seriatim.io.limits import Limits
+from seriatim.io.isolation.limits import Limits
 from seriatim.models import NetworkSettings
 from seriatim.series import Code
 from seriatim.series.findings import Action, check_actions

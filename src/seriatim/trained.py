@@ -17,7 +17,7 @@ from seriatim import __version__
 from seriatim.errors import ConfigError, ModelError
 from seriatim.experiment import Experiment, ReadingSettings
 from seriatim.io import Limits
-from seriatim.io.manifest import read_table
+from seriatim.io.tables.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
 from seriatim.series.geometry import plane_of

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
-from seriatim.io import worker
-from seriatim.io.channel import share_array
+from seriatim.io.isolation import worker
+from seriatim.io.isolation.channel import share_array
 from seriatim.io.read import read_here as read_for_real
 from seriatim.series.series import Series, Volume
 

@@ -18,9 +18,9 @@ from zip_files import craft, pack, pack_members
 
 from seriatim.errors import InputError
 from seriatim.io import find_series, read, read_volume
-from seriatim.io.archive import list_members
+from seriatim.io.archive.archive import list_members
+from seriatim.io.archive.zip_index import MAX_MEMBERS
 from seriatim.io.source import open_file, real_file
-from seriatim.io.zip_index import MAX_MEMBERS
 
 
 def dicom_bytes(index: int = 0) -> bytes:

@@ -22,8 +22,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from seriatim.errors import DecoderError
 from seriatim.io import find_series, read, read_volume
-from seriatim.io.codecs import decode_frame, describe_pixels, find_decoders
-from seriatim.io.dicom_pixels import read_dicom
+from seriatim.io.dicom_pixels.codecs import decode_frame, describe_pixels, find_decoders
+from seriatim.io.dicom_pixels.read import read_dicom
 
 RLE, JPEG_LS, J2K, J2K_LOSSY = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", *(
     f"1.2.840.10008.1.2.4.9{number}" for number in (0, 1))
@@ -305,7 +305,7 @@ def test_a_broken_decoder_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_frame_of_another_size_reaches_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = random_stack(1, rows=20, columns=18)[0]
     dataset = make_slice(stored, None, Rows=21)
-    monkeypatch.setattr("seriatim.io.codecs._known_decoders", lambda _: pytest.fail("a decoder was asked"))
+    monkeypatch.setattr("seriatim.io.dicom_pixels.codecs._known_decoders", lambda _: pytest.fail("a decoder was asked"))
     for syntax in (JPEG_LS, J2K, SV1):
         with pytest.raises(DecoderError, match=r"\(20, 18, 1\)"):
             decode_frame(encode(stored, syntax), describe_pixels(dataset), syntax)
@@ -315,7 +315,7 @@ def test_a_missing_decoder_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     stored = random_stack(1, rows=20, columns=18)
     path = save(compress(make_slice(stored[0], None), stored[0], JPEG_XL), tmp_path / "a.dcm")
     (series,) = find_series(path).series
-    monkeypatch.setattr("seriatim.io.codecs._known_decoders", lambda _: {})
+    monkeypatch.setattr("seriatim.io.dicom_pixels.codecs._known_decoders", lambda _: {})
     with pytest.raises(DecoderError, match=r"seriatim\[codecs\]"):
         read_volume(series)
 

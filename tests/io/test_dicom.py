@@ -26,8 +26,8 @@ from pydicom.uid import UID
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io import find_series, read, read_volume
-from seriatim.io.codecs import check_decoder
-from seriatim.io.limits import Limits
+from seriatim.io.dicom_pixels.codecs import check_decoder
+from seriatim.io.isolation.limits import Limits
 from seriatim.series import Code, Series, Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -429,7 +429,7 @@ def test_a_missing_decoder_is_told_at_discovery_with_what_to_install(
     dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.201")
     path = save(dataset, tmp_path / "a.dcm")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("seriatim.io.codecs.get_decoder", unknown)
+    monkeypatch.setattr("seriatim.io.dicom_pixels.codecs.get_decoder", unknown)
     check_decoder.cache_clear()
     series = only(path)
     check_decoder.cache_clear()

@@ -17,12 +17,12 @@ from dicom_files import make_enhanced, make_slice, make_stack, random_stack, sav
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seriatim.io import dicom_index
-from seriatim.io.dicom_header import read_planes
-from seriatim.io.dicom_index import PlaneReader
-from seriatim.io.dicom_kinds import NotAnImageError
-from seriatim.io.dicom_plane import Plane
-from seriatim.io.dicom_series import build_series
+from seriatim.io.dicom import index as dicom_index
+from seriatim.io.dicom.header import read_planes
+from seriatim.io.dicom.index import PlaneReader
+from seriatim.io.dicom.kinds import NotAnImageError
+from seriatim.io.dicom.plane import Plane
+from seriatim.io.dicom.series import build_series
 from seriatim.io.source import read_head
 from seriatim.io.walk import HEAD_BYTES, identify_files
 

@@ -11,7 +11,7 @@ from dicom_files import make_slice, make_stack, random_stack, save, save_stack
 from pydicom.uid import generate_uid
 
 from seriatim.io import find_series, read_volume
-from seriatim.io.dicom_values import reading
+from seriatim.io.dicom.values import reading
 from seriatim.series import Code, Series
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -123,7 +123,7 @@ def test_a_sop_class_that_is_no_uid_is_never_shown(tmp_path: Path) -> None:
     ({"LossyImageCompression": "00"}, "1.2.840.10008.1.2.4.81", None),
 ])
 def test_loss_is_told_with_its_ratio(tmp_path: Path, values: dict[str, Any], syntax: str, ratio: float | None) -> None:
-    from seriatim.io.dicom_kinds import check_kind
+    from seriatim.io.dicom.kinds import check_kind
 
     dataset = make_slice(random_stack(1)[0], (0, 0, 0), **values)
     if syntax:

@@ -82,7 +82,7 @@ def test_a_stream_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seriatim.io.codecs import check_decoder
+    from seriatim.io.dicom_pixels.codecs import check_decoder
 
     save_video(tmp_path / "one.dcm", b"stream" * 64, "1.2.840.10008.1.2.4.102")
     monkeypatch.setitem(sys.modules, "av", None)

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from seriatim.io.dicom_walk import Head, HeadTooShortError, HeadWalker
+from seriatim.io.dicom.walk import Head, HeadTooShortError, HeadWalker
 
 SOP_UID, POSITION, ROWS, TYPE = 0x00080018, 0x00200032, 0x00280010, 0x00080008
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from seriatim.io.gzipped import GzipError, unpack
+from seriatim.io.volumes.gzipped import GzipError, unpack
 
 CONTENT = np.random.default_rng(0).integers(0, 50, 300_000).astype(np.uint8).tobytes()
 

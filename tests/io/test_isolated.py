@@ -17,9 +17,10 @@ from dicom_files import make_stack, random_stack, save_stack
 from PIL import Image
 
 from seriatim.errors import DecoderError, InputError
-from seriatim.io import Limits, find_series, isolated, read_volume
-from seriatim.io.wire import to_plain
-from seriatim.io.worker import volume_kinds
+from seriatim.io import Limits, find_series, read_volume
+from seriatim.io.isolation import isolated
+from seriatim.io.isolation.wire import to_plain
+from seriatim.io.isolation.worker import volume_kinds
 from seriatim.series import Series
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows reads in one process")
@@ -91,6 +92,18 @@ def test_many_crashes_in_a_row(tmp_path: Path, planted: None, times: int) -> Non
             read_volume(bad, limits=LIMITS)
         np.testing.assert_array_equal(read_volume(good, limits=LIMITS).array, expected)
     assert count_open() <= held + 2  # the channel
+
+
+def test_relative_paths_mean_what_they_mean_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, name in enumerate(("one", "other")):
+        make_series(tmp_path / name / "series", seed=seed)
+    arrays = []
+    for name in ("one", "other"):  # the worker was started in neither
+        monkeypatch.chdir(tmp_path / name)
+        (series,) = find_series("series", limits=LIMITS).series
+        arrays.append(read_volume(series, limits=LIMITS).array)
+        np.testing.assert_array_equal(arrays[-1], read_volume(series).array)
+    assert not np.array_equal(*arrays)
 
 
 def test_a_worker_that_died_between_series_is_replaced(tmp_path: Path) -> None:
@@ -196,7 +209,10 @@ def is_gone(process: int, *, seconds: float = 5.0) -> bool:
 
 PARENT = """
 from pathlib import Path
-from seriatim.io import Limits, find_series, isolated, read_volume
+from seriatim.io import Limits
+from seriatim.io import find_series
+from seriatim.io.isolation import isolated
+from seriatim.io import read_volume
 isolated.WORKER = {worker!r}
 call = isolated.Worker.call
 def tell_and_call(self, *arguments, **options):
@@ -229,7 +245,8 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path, fault: str, sent: signal.
 def test_reading_here_starts_nothing(tmp_path: Path) -> None:
     series = make_series(tmp_path)
     code = (f"import sys; from seriatim.io import *; (series,) = find_series({str(series.path)!r}).series; "
-            "read_volume(series); assert not {'seriatim.io.isolated', 'seriatim.io.worker'} & set(sys.modules)")
+            "read_volume(series); assert not {'seriatim.io.isolation.isolated', 'seriatim.io.isolation.worker'} & "
+            "set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -16,7 +16,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import UID, ExplicitVRBigEndian
 
 from seriatim.io import find_series, read, read_volume
-from seriatim.io.dicom_pixels import read_dicom
+from seriatim.io.dicom_pixels.read import read_dicom
 from seriatim.series import Volume
 
 US = {"Modality": "US", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1", "RescaleSlope": None, "RescaleIntercept": None}
@@ -32,8 +32,8 @@ def read_slowly(path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     """Without the quick ways: every header by pydicom, every slice through the general path."""
     (series,) = find_series(path).series
     with monkeypatch.context() as patch:
-        patch.setattr("seriatim.io.dicom_heads.KnownHeads.walk", lambda self, file: None)
-        patch.setattr("seriatim.io.dicom_file.find_layout", lambda dataset: None)
+        patch.setattr("seriatim.io.dicom.heads.KnownHeads.walk", lambda self, file: None)
+        patch.setattr("seriatim.io.dicom_pixels.file.find_layout", lambda dataset: None)
         return read_dicom(series)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seriatim.errors import ConfigError
-from seriatim.io.manifest import Case
-from seriatim.io.slice_labels import SliceLabels, read_slice_labels
+from seriatim.io.tables.manifest import Case
+from seriatim.io.tables.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Series
 from seriatim.series.series import Instance
 

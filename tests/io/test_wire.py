@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seriatim.io.wire import WireError, from_plain, to_plain
+from seriatim.io.isolation.wire import WireError, from_plain, to_plain
 from seriatim.series import Code, Series
 from seriatim.series.findings import Finding
 from seriatim.series.series import Instance

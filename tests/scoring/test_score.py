@@ -228,7 +228,7 @@ def test_whatever_goes_wrong_inside_a_series_stays_there(
 def test_a_decoder_that_crashes_costs_one_row(
     tmp_path: Path, head_ct: Path, tiny_run: Path, tiny_scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seriatim.io import isolated
+    from seriatim.io.isolation import isolated
 
     planted = Path(__file__).parents[1] / "io" / "planted_worker.py"
     monkeypatch.setattr(isolated, "WORKER", ("-P", str(planted)))

@@ -6,7 +6,7 @@ import pytest
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import DataSettings
-from seriatim.io.manifest import Case
+from seriatim.io.tables.manifest import Case
 from seriatim.training.split import assign_folds, assign_splits, prove_split
 
 

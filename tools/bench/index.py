@@ -24,7 +24,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from seriatim.io import find_series
-from seriatim.io.dicom_header import TAGS, read_planes
+from seriatim.io.dicom.header import TAGS, read_planes
 from seriatim.io.source import read_head
 from seriatim.io.walk import HEAD_BYTES
 

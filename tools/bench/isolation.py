@@ -54,7 +54,7 @@ def time_start() -> float:
     times = []
     for _ in range(5):
         start = perf_counter()
-        subprocess.run([sys.executable, "-c", "import seriatim.io.worker"], check=True)
+        subprocess.run([sys.executable, "-c", "import seriatim.io.isolation.worker"], check=True)
         times.append(perf_counter() - start)
     return statistics.median(times)
 

@@ -132,7 +132,7 @@ def read_ours_alone(path: Path) -> np.ndarray:
 def read_known(path: Path, **options: Any) -> np.ndarray:
     """The pixels alone: the series was found before, as the peers are given their files."""
     from seriatim.io import find_series, read_volume
-    from seriatim.io.dicom_pixels import read_dicom
+    from seriatim.io.dicom_pixels.read import read_dicom
 
     if path not in FOUND:
         (FOUND[path],) = find_series(path).series

@@ -36,7 +36,7 @@ def run(
 
     from seriatim.cli.inventory import describe_series, describe_skipped, write_json
     from seriatim.io import find_series
-    from seriatim.io.limits import Limits
+    from seriatim.io.isolation.limits import Limits
     from seriatim.series.findings import parse_actions
 
     sequence: SequenceKind = "frames" if frames else "volumes"

@@ -14,8 +14,8 @@ from typing import Any
 from seriatim.errors import ConfigError
 from seriatim.evaluation import Evaluation, EvaluationSettings, evaluate
 from seriatim.experiment import Experiment
-from seriatim.io.manifest import read_table
-from seriatim.io.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.manifest import read_table
+from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.scoring import score_found
 from seriatim.settings import build_settings
 from seriatim.training import fold_table, held_out_series, train

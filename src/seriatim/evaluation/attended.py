@@ -18,7 +18,7 @@ from seriatim.evaluation.join import Pair, cluster
 from seriatim.evaluation.samples import Question
 from seriatim.evaluation.scores import Row, Scores, read_number
 from seriatim.evaluation.slice_truth import Answer, SliceTruth
-from seriatim.io.manifest import read_table
+from seriatim.io.tables.manifest import read_table
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]

@@ -14,7 +14,7 @@ from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.paths import Paths, tell_line, tell_twice
 from seriatim.evaluation.scores import Row, Scores
-from seriatim.io.manifest import read_table
+from seriatim.io.tables.manifest import read_table
 
 LEFT_OUT = "left out"
 TRAINED_ON = "the model was trained or tuned on them"

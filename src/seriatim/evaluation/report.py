@@ -23,7 +23,7 @@ from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
 from seriatim.evaluation.subgroups import Subgroups, measure_subgroups
-from seriatim.io.outputs import cell_text
+from seriatim.io.tables.outputs import cell_text
 from seriatim.settings import Settings
 from seriatim.tasks.metrics import confusion_matrix
 

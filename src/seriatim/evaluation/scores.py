@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from seriatim.errors import ConfigError
-from seriatim.io.manifest import read_table
+from seriatim.io.tables.manifest import read_table
 
 Row: TypeAlias = Mapping[str, str]
 Target = Literal["binary", "multiclass", "multilabel", "regression"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from seriatim.errors import ConfigError
 from seriatim.evaluation.samples import Question, read_truth
 from seriatim.evaluation.scores import Row, Scores
-from seriatim.io.manifest import read_table
+from seriatim.io.tables.manifest import read_table
 from seriatim.tasks.labels import UNKNOWN, encode_class
 
 

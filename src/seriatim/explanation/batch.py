@@ -19,8 +19,8 @@ from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.explanation.table import rank_by_attention, write_explanation_csv
 from seriatim.io import find_series, read_volume
-from seriatim.io.limits import Limits
-from seriatim.io.outputs import cell_text, make_folder, write_csv
+from seriatim.io.isolation.limits import Limits
+from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series, Volume
 from seriatim.series.findings import Action
 from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.explanation.explanation import Explanation
-from seriatim.io.outputs import cell_text, write_csv
+from seriatim.io.tables.outputs import cell_text, write_csv
 
 
 def write_explanation_csv(explanation: Explanation, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Files <-> series: the only room that knows file formats."""
 
 from seriatim.io.discover import find_series
-from seriatim.io.limits import Limits
+from seriatim.io.isolation.limits import Limits
 from seriatim.io.read import read, read_volume
 from seriatim.io.time_frames import frames_over_time
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from seriatim.io.coverage import note_broken
-from seriatim.io.dicom_groups import group_planes
-from seriatim.io.dicom_index import PlaneReader
-from seriatim.io.dicom_kinds import BrokenImageError, NotAnImageError
-from seriatim.io.dicom_plane import Plane
-from seriatim.io.dicom_series import apply_actions, build_series, refuse_planes
-from seriatim.io.limits import IsolatedError, Limits, check_size, run
+from seriatim.io.dicom.coverage import note_broken
+from seriatim.io.dicom.groups import group_planes
+from seriatim.io.dicom.index import PlaneReader
+from seriatim.io.dicom.kinds import BrokenImageError, NotAnImageError
+from seriatim.io.dicom.plane import Plane
+from seriatim.io.dicom.series import apply_actions, build_series, refuse_planes
+from seriatim.io.isolation.limits import IsolatedError, Limits, check_size, run
 from seriatim.io.refused import refuse_file
 from seriatim.io.time_frames import turn_to_frames
 from seriatim.io.walk import identify_files, natural_key
@@ -129,7 +129,7 @@ def _find_dicom(files: _Files, *, root: Path, limits: Limits | None) -> Result:
 
 
 def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
-    from seriatim.io import itk, nifti
+    from seriatim.io.volumes import itk, nifti
 
     series, skipped = _find_each(by_kind.get("nifti", ()), nifti.find_nifti, limits)
     others, unread = _find_each(by_kind.get("itk", ()), itk.find_itk, limits)
@@ -138,8 +138,8 @@ def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) ->
 
 def _find_frames(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
     """Videos, GIFs and multi-page TIFFs are a series each; the single pictures of a folder are one together."""
-    from seriatim.io.pictures import find_pages
-    from seriatim.io.video import find_clip
+    from seriatim.io.pictures.pictures import find_pages
+    from seriatim.io.pictures.video import find_clip
 
     pages = [path for path in by_kind.get("tiff", ()) if _has_pages(path, limits)]
     single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in set(pages))]
@@ -152,7 +152,7 @@ def _find_frames(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -
 
 def _has_pages(path: Path, limits: Limits | None) -> bool:
     """True for a TIFF of several pages, or one that breaks its parser: both are rows of their own."""
-    from seriatim.io.pictures import count_pages
+    from seriatim.io.pictures.pictures import count_pages
 
     try:
         return run(count_pages, limits, path) > 1
@@ -180,7 +180,7 @@ def _find_guarded(path: Path, find_in: FindIn, limits: Limits | None) -> list[Se
 
 
 def _find_stacks(paths: Sequence[Path], taken: set[Path], limits: Limits | None) -> Result:
-    from seriatim.io.pictures import find_stack
+    from seriatim.io.pictures.pictures import find_stack
 
     folders: dict[Path, list[Path]] = defaultdict(list)
     series, skipped = [], []

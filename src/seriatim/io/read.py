@@ -11,7 +11,7 @@ import numpy as np
 from seriatim.errors import InputError, SeriatimError
 from seriatim.io.discover import find_series
 from seriatim.io.even_parts import split_even
-from seriatim.io.limits import Limits, run
+from seriatim.io.isolation.limits import Limits, run
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Series, Volume
 
@@ -54,22 +54,22 @@ def _reader_of(series: Series) -> Callable[[Series], Volume]:
     if series.axis == "time" and series.format in ("nifti", "metaimage", "nrrd"):
         return _read_over_time
     if series.format == "dicom":
-        from seriatim.io.dicom_pixels import read_dicom
+        from seriatim.io.dicom_pixels.read import read_dicom
 
         return read_dicom
     if series.format == "nifti":
-        from seriatim.io.nifti import read_nifti
+        from seriatim.io.volumes.nifti import read_nifti
 
         return read_nifti
     if series.format in ("metaimage", "nrrd"):
-        from seriatim.io.itk import read_itk
+        from seriatim.io.volumes.itk import read_itk
 
         return read_itk
     if series.format == "stack" or series.path.suffix.lower() == ".gif":
-        from seriatim.io.pictures import read_pictures
+        from seriatim.io.pictures.pictures import read_pictures
 
         return read_pictures
-    from seriatim.io.video import read_clip
+    from seriatim.io.pictures.video import read_clip
 
     return read_clip
 

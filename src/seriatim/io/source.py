@@ -12,8 +12,8 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
-from seriatim.io.archive import archive_above, open_member
-from seriatim.io.zip_member import MemberStream
+from seriatim.io.archive.archive import archive_above, open_member
+from seriatim.io.archive.zip_member import MemberStream
 
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.io.dicom_header import read_planes
-from seriatim.io.dicom_kinds import NotAnImageError
-from seriatim.io.dicom_plane import Plane, Trait
-from seriatim.io.dicom_times import parse_date_time
+from seriatim.io.dicom.header import read_planes
+from seriatim.io.dicom.kinds import NotAnImageError
+from seriatim.io.dicom.plane import Plane, Trait
+from seriatim.io.dicom.times import parse_date_time
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series
 
@@ -169,7 +169,7 @@ def _stored_step(volume: Series) -> float | None:
     """Seconds between the volumes of a NIfTI file."""
     if volume.format != "nifti":
         return None
-    from seriatim.io.nifti import read_header
+    from seriatim.io.volumes.nifti import read_header
 
     return read_header(volume.path).volume_step_s
 

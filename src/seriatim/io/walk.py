@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from seriatim.errors import InputError
-from seriatim.io.archive import STARTS, archive_above, is_neutral, list_members
+from seriatim.io.archive.archive import STARTS, archive_above, is_neutral, list_members
 from seriatim.io.source import NOT_REGULAR, exists, read_head
 from seriatim.series.series import Skipped
 

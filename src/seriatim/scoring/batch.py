@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from seriatim.io import find_series
-from seriatim.io.limits import Limits
-from seriatim.io.outputs import make_folder, write_json
+from seriatim.io.isolation.limits import Limits
+from seriatim.io.tables.outputs import make_folder, write_json
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
 from seriatim.series import Code, Prediction, Series, Skipped

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from seriatim.errors import OutputError
-from seriatim.io.outputs import cell_text as text
+from seriatim.io.tables.outputs import cell_text as text
 from seriatim.series import Prediction, Skipped
 
 

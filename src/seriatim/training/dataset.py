@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from seriatim.io import read_volume
-from seriatim.io.limits import Limits
+from seriatim.io.isolation.limits import Limits
 from seriatim.series import Series
 from seriatim.series.batch import SliceBatch
 from seriatim.training.examples import Example, series_key

@@ -16,7 +16,7 @@ from torch import Tensor
 from seriatim.errors import OutputError
 from seriatim.experiment import Experiment
 from seriatim.io.content import digest_files
-from seriatim.io.outputs import make_folder
+from seriatim.io.tables.outputs import make_folder
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series
 from seriatim.tasks.predict import embed_series

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from seriatim.errors import ConfigError, InputError
 from seriatim.experiment import Experiment
 from seriatim.io import find_series
-from seriatim.io.manifest import Case, read_manifest
-from seriatim.io.slice_labels import SliceLabels, read_slice_labels
+from seriatim.io.tables.manifest import Case, read_manifest
+from seriatim.io.tables.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Series
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import Experiment
-from seriatim.io.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.io.weights import load_weights
 from seriatim.models.network import SequenceNetwork
 from seriatim.series.geometry import plane_of

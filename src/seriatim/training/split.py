@@ -11,7 +11,7 @@ import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import DataSettings
-from seriatim.io.manifest import Case
+from seriatim.io.tables.manifest import Case
 
 Split = Literal["train", "val", "test"]
 NAMES: Mapping[str, Split] = {

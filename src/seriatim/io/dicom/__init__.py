@@ -1,0 +1,1 @@
+"""DICOM headers: files -> planes -> series, without a pixel."""

@@ -1,0 +1,1 @@
+"""The pixels of DICOM series: decoders, real-world values, one array."""

@@ -1,0 +1,1 @@
+"""Reading in a worker process with limits of time and memory."""

@@ -1,0 +1,1 @@
+"""Pictures, multi-page files and videos: frames."""

@@ -1,0 +1,1 @@
+"""Tables and results: manifest, slice labels, CSV and JSON."""
