@@ -17,6 +17,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -109,7 +110,7 @@ class Worker:
 def _working_folder() -> str:
     """Where relative paths start; "" where that folder is gone."""
     try:
-        return os.fsdecode(os.getcwdb())
+        return str(Path.cwd())
     except FileNotFoundError:
         return ""
 
