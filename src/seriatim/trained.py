@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from seriatim.series import Series, Volume
 from seriatim.series.geometry import plane_of
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
+from seriatim.tasks.conformal import ALL, Conformal
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 1
@@ -118,6 +120,7 @@ def write_description(
         "experiment": experiment.model_dump(mode="json"),
         "thresholds": dict(thresholds),
         "calibration": task.calibration.as_dict() if task.calibration else None,
+        "conformal": task.conformal.as_dict() if task.conformal else None,
         "envelope": asdict(envelope),
         "validation": dict(metrics),
     }
@@ -147,8 +150,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
         envelope = _envelope(description["envelope"])
         thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
-        fitted = description.get("calibration")
-        task = replace(experiment.task.build(), calibration=Calibration.from_dict(fitted) if fitted else None)
+        task = _read_fitted(experiment.task.build(), description)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}") from error
     network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
@@ -226,6 +228,16 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT or "weights_sha256" not in content:
         raise ModelError(f"{folder / DESCRIPTION} is not of format {FORMAT}, the one this version reads.")
     return content
+
+
+def _read_fitted(task: DiagnosisTask, description: Mapping[str, Any]) -> DiagnosisTask:
+    """The task with what validation fitted."""
+    calibration, conformal = description.get("calibration"), description.get("conformal")
+    unbounded = math.inf if task.settings.target == "regression" else ALL
+    return replace(
+        task, calibration=Calibration.from_dict(calibration) if calibration else None,
+        conformal=Conformal.from_dict(conformal, unbounded=unbounded) if conformal else None,
+    )
 
 
 def _envelope(content: Mapping[str, Any]) -> Envelope:

@@ -70,6 +70,7 @@ def test_binary_figures_equal_sklearn(tmp_path):
         "accuracy": sklearn.metrics.accuracy_score(labels, called),
         "sensitivity": sklearn.metrics.recall_score(labels, called),
         "specificity": sklearn.metrics.recall_score(1 - labels, ~called),
+        "f1": sklearn.metrics.f1_score(labels, called),
         "brier": sklearn.metrics.brier_score_loss(labels, values),
         "log_loss": sklearn.metrics.log_loss(labels, values),
     }
@@ -337,3 +338,15 @@ def test_command_line_from_end_to_end_without_a_run_json(tmp_path):
     assert {path.name for path in (tmp_path / "eval").iterdir()} == {
         "evaluation.json", "evaluation.csv", "evaluation.html", "roc.png", "reliability.png", "decision.png",
     }  # fmt: skip
+
+
+def test_prediction_sets_are_held_against_the_labels(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out", count=20)
+    with scores.open() as file:
+        rows = list(csv.DictReader(file))
+    sets = ["0|1" if i < 10 else str(label) if i < 18 else "" for i, label in enumerate(labels)]
+    write(scores, [{**row, "prediction_set": one} for row, one in zip(rows, sets, strict=True)])
+    found = run(tmp_path, scores, label_rows(labels))["metrics"]
+    assert found["set_coverage"]["value"] == pytest.approx(18 / 20)
+    assert found["set_coverage_1"]["value"] == pytest.approx(9 / 10)
+    assert found["set_size"]["value"] == pytest.approx((10 * 2 + 8) / 20)

@@ -407,3 +407,20 @@ def test_a_calibrated_model_scores_calibrated_probabilities_by_thresholds_chosen
     validation = {row["series_uid"]: row["probability_bleed"] for row in read_rows(tmp_path / "run" / "validation.csv")}
     assert {row["series_uid"]: row["probability_bleed"] for row in after if row["split"] == "val"} == validation
     assert "calibrated (platt)" in (tmp_path / "run" / "card.md").read_text()
+
+
+def test_prediction_sets_and_a_target_sensitivity_reach_the_tables(tmp_path: Path, head_ct: Path) -> None:
+    overrides = ("task.coverage=0.5", "task.target_sensitivity=1.0")
+    train(make_experiment(tmp_path, head_ct, *overrides), tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert model.task.conformal is not None
+    score(head_ct, model=tmp_path / "run", output=tmp_path / "scores", device="cpu")
+    for row in read_rows(tmp_path / "scores" / "scores.csv"):
+        given = float(row["probability_bleed"])
+        bounds = model.task.conformal.bounds
+        assert row["prediction_set"] == "|".join(name for name, one, bound in
+                                                 zip("01", (1 - given, given), bounds, strict=True) if one >= bound)
+    validation = read_rows(tmp_path / "run" / "validation.csv")
+    positives = [float(row["probability_bleed"]) for row in validation if row["bleed"] == "True"]
+    assert min(positives) >= model.thresholds["bleed"]
+    assert "for a sensitivity of 1 on validation" in (tmp_path / "run" / "card.md").read_text()

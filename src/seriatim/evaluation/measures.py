@@ -62,6 +62,7 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         "average_precision": bootstrap(lambda i: metrics.average_precision(labels[i], scores[i]), clusters),
         "accuracy": proportion(decisions == (labels == 1), clusters),
         **_rates(labels, decisions, clusters),
+        "f1": bootstrap(lambda i: metrics.f1_score(labels[i], decisions[i]), clusters),
         "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
         "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
         "calibration_error": _error_of_calibration(labels, scores),

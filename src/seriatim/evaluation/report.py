@@ -22,6 +22,7 @@ from seriatim.evaluation.measures import Measures, mean_of_files, measure
 from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
+from seriatim.evaluation.sets import measure_sets
 from seriatim.evaluation.subgroups import Subgroups, measure_subgroups
 from seriatim.io.tables.outputs import cell_text
 from seriatim.settings import Settings
@@ -101,7 +102,8 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
         scores=tables,
         joined=joined,
         samples=samples,
-        measures=measure(question, samples) | mean_of_files(question, samples),
+        measures=measure(question, samples) | mean_of_files(question, samples)
+        | measure_sets(question, samples, joined.pairs),
         by_file=[measure(question, _of_file(samples, file)) for file in range(len(tables))] if len(tables) > 1 else (),
         slices=slices,
         subgroups=measure_subgroups(question, samples, joined.pairs, columns=settings.by),

@@ -51,6 +51,7 @@ def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: floa
         status="scored",
         probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
         prediction=task.decide(probabilities, model.thresholds),
+        prediction_set=task.tell_set(probabilities),
         seconds=seconds,
         slices=len(series.instances),
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),

@@ -24,7 +24,7 @@ class ScoreTables:
         self._slice_classes = self._classes if slice_scores else ()
         scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
         scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds"]
-        scores += ["volume", "split", "findings"]
+        scores += ["volume", "split", "findings", "prediction_set"]
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
         self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
@@ -58,6 +58,7 @@ class ScoreTables:
                 text(one.volume),
                 self._splits.get(one.series_uid, ""),
                 ";".join(one.findings),
+                text(one.prediction_set),
             ]
         )
         if one.positions is None or one.attention is None:

@@ -17,9 +17,10 @@ from seriatim.series.batch import IGNORE, SliceBatch
 from seriatim.settings import Settings
 from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
 from seriatim.tasks.calibration import Calibration, CalibrationKind, fit_classes, fit_columns
+from seriatim.tasks.conformal import Conformal, fit_answers, fit_numbers
 from seriatim.tasks.labels import encode_class, encode_number, encode_yes_no, read_cell
 from seriatim.tasks.losses import attention_loss, class_loss, number_loss, yes_no_loss
-from seriatim.tasks.metrics import youden_threshold
+from seriatim.tasks.metrics import sensitive_threshold, youden_threshold
 
 Target = Literal["binary", "multiclass", "multilabel", "regression"]
 Array = NDArray[Any]
@@ -48,6 +49,11 @@ class DiagnosisSettings(Settings):
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Move labels this share of the way to even odds."""
+    target_sensitivity: float | None = Field(default=None, gt=0, le=1)
+    """Choose the threshold that reaches this sensitivity on validation, instead of Youden's (binary, multilabel)."""
+    coverage: float | None = Field(default=None, gt=0, lt=1)
+    """Give prediction sets too, which hold the true answer with this probability, each class by itself: for example
+    0.9. For regression intervals. Not for multilabel."""
     calibration: CalibrationKind = "none"
     """Bend the probabilities by what validation says: temperature (one number), platt (two), or isotonic (any rising
     map; needs hundreds of validation series). Multiclass has temperature only."""
@@ -78,6 +84,14 @@ class DiagnosisSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_decisions(self) -> DiagnosisSettings:
+        if self.target_sensitivity is not None and self.target not in ("binary", "multilabel"):
+            raise ValueError(f"target_sensitivity is for binary and multilabel, not for {self.target}; leave it out")
+        if self.coverage is not None and self.target == "multilabel":
+            raise ValueError("coverage is not for multilabel; train a model for each label, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_calibration(self) -> DiagnosisSettings:
         legal = {"multiclass": ("none", "temperature"), "regression": ("none",)}.get(self.target)
         if legal and self.calibration not in legal:
@@ -102,7 +116,8 @@ class DiagnosisTask:
 
     For regression, ``center`` and ``scale`` (K,) are the mean and spread of the training labels: errors are counted in
     units of the scale, and a network that starts from them (``SequenceNetwork.set_output_scale``) learns numbers of any
-    size. ``calibration`` bends the probabilities of series, once it is fitted; slice scores stay as they are.
+    size. ``calibration`` bends the probabilities of series and ``conformal`` gives their prediction sets, once
+    they are fitted; slice scores stay as they are.
     """
 
     settings: DiagnosisSettings
@@ -110,6 +125,7 @@ class DiagnosisTask:
     center: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
     calibration: Calibration | None = None
+    conformal: Conformal | None = None
 
     @property
     def outputs(self) -> int:
@@ -237,11 +253,42 @@ class DiagnosisTask:
         return agree_numbers(columns) if self.settings.target == "regression" else agree_yes_no(columns)
 
     def thresholds(self, probabilities: Array, labels: Array) -> dict[str, float]:
-        """The decision threshold of each output by Youden's index; none for multiclass and regression."""
+        """The decision threshold of each output, by Youden's index or ``target_sensitivity``; of yes and no only."""
         if self.settings.target not in ("binary", "multilabel"):
             return {}
-        columns = self._known_columns(probabilities, labels)
-        return {name: youden_threshold(true, scores) for name, (true, scores) in columns.items()}
+        columns, wanted = self._known_columns(probabilities, labels), self.settings.target_sensitivity
+        if wanted is None:
+            return {name: youden_threshold(true, scores) for name, (true, scores) in columns.items()}
+        return {name: sensitive_threshold(*column, sensitivity=wanted) for name, column in columns.items()}
+
+    def with_conformal(self, probabilities: Array, labels: Array) -> DiagnosisTask:
+        """The task with prediction sets fitted on (N,K) calibrated probabilities and labels as of ``metrics``."""
+        coverage = self.settings.coverage
+        if coverage is None:
+            return self
+        if self.settings.target == "regression":
+            errors = np.where(labels == IGNORE, np.nan, probabilities - labels)
+            return replace(self, conformal=fit_numbers(coverage, errors))
+        known = labels[:, 0] != IGNORE
+        answers = self._answers(probabilities[known])
+        return replace(self, conformal=fit_answers(coverage, labels[known, 0].astype(int), answers))
+
+    def tell_set(self, probabilities: Sequence[float] | Array) -> str:
+        """The prediction set of (K,) probabilities: answers joined by |, for numbers [low, high] joined by ;."""
+        if self.conformal is None:
+            return ""
+        if self.settings.target == "regression":
+            pairs = zip(probabilities, self.conformal.bounds, strict=True)
+            return ";".join(f"[{value - half:.6g}, {value + half:.6g}]" for value, half in pairs)
+        names = ("0", "1") if self.settings.target == "binary" else self.class_names
+        chosen = self.conformal.choose(self._answers(np.asarray(probabilities)[None])[0])
+        return "|".join(name for name, inside in zip(names, chosen, strict=True) if inside)
+
+    def _answers(self, probabilities: Array) -> Array:
+        """(N,K) probabilities of answers that exclude each other: of yes or no, those of no and of yes."""
+        if self.settings.target == "multiclass":
+            return probabilities
+        return np.concatenate([1 - probabilities, probabilities], axis=1)
 
     def one_sided(self, labels: Array) -> tuple[str, ...]:
         """The outputs whose known labels (N,K) are all alike, so that no threshold can be chosen on them."""

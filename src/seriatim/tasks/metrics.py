@@ -124,6 +124,38 @@ def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     return midway if midway > lower else upper
 
 
+def sensitive_threshold(labels: ArrayLike, scores: ArrayLike, *, sensitivity: float) -> float:
+    """The highest threshold, for the decision ``score >= t``, that calls at least this share of positives positive.
+
+    It lies midway between that positive's score and the next lower score of any series. 0.5 without a positive.
+
+    Raises:
+        ValueError: the shapes differ, or a label is neither 0 nor 1.
+    """
+    positive, values = _check(labels, scores)
+    if not positive.any() or np.isnan(values).any():
+        return 0.5
+    needed = int(np.ceil(sensitivity * positive.sum() - 1e-9))
+    upper = float(np.sort(values[positive])[::-1][max(needed, 1) - 1])
+    below = values[values < upper]
+    midway = (float(below.max()) + upper) / 2 if len(below) else upper
+    return midway if not len(below) or midway > below.max() else upper
+
+
+def f1_score(labels: ArrayLike, decisions: ArrayLike) -> float:
+    """The harmonic mean of precision and sensitivity; nan where nothing is positive and nothing is called so.
+
+    ``labels`` and ``decisions`` (N,) of 0 and 1, or bool.
+
+    Raises:
+        ValueError: the shapes differ, or a label is neither 0 nor 1.
+    """
+    positive, values = _check(labels, decisions)
+    called = values.astype(bool)
+    told = positive.sum() + called.sum()
+    return float(2 * (positive & called).sum() / told) if told else float("nan")
+
+
 def sensitivity_specificity(labels: ArrayLike, decisions: ArrayLike) -> tuple[float, float]:
     """Share of positives called positive, and of negatives called negative; nan where that class is missing.
 

@@ -50,7 +50,9 @@ def _lines(
     yield "\n## Validation (chose the kept epoch and the thresholds: optimistic, not a test result)"
     yield from _table(results["metrics"], "metric")
     if results["thresholds"]:
-        yield "\nThresholds, by Youden's index on validation:\n"
+        reached = task.target_sensitivity
+        how = f"for a sensitivity of {reached:g}" if reached else "by Youden's index"
+        yield f"\nThresholds, {how} on validation:\n"
         yield from _table(results["thresholds"], "class")
     for name in results["one_sided"]:
         yield f"\nNo threshold could be chosen for {name}: validation holds one class only, and 0.5 stands in."

@@ -179,6 +179,7 @@ def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: i
     labels = np.array([example.labels for example in validation])
     task = learner.task.with_calibration(learner.task.probabilities(logits).numpy(), labels)
     probabilities = task.answer(logits).numpy()
+    task = task.with_conformal(probabilities, labels)
     metrics, thresholds = task.metrics(probabilities, labels), task.thresholds(probabilities, labels)
     prefix = "value" if learner.experiment.task.target == "regression" else "probability"
     columns = [f"{prefix}_{name}" for name in task.class_names]
