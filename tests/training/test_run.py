@@ -421,6 +421,6 @@ def test_prediction_sets_and_a_target_sensitivity_reach_the_tables(tmp_path: Pat
         assert row["prediction_set"] == "|".join(name for name, one, bound in
                                                  zip("01", (1 - given, given), bounds, strict=True) if one >= bound)
     validation = read_rows(tmp_path / "run" / "validation.csv")
-    positives = [float(row["probability_bleed"]) for row in validation if row["bleed"] == "True"]
+    positives = [float(row["probability_bleed"]) for row in validation if row["bleed"] == "1"]
     assert min(positives) >= model.thresholds["bleed"]
     assert "for a sensitivity of 1 on validation" in (tmp_path / "run" / "card.md").read_text()

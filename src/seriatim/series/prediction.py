@@ -20,8 +20,8 @@ class Prediction:
     ``probabilities`` maps class to probability (for regression, target to value); ``prediction_set`` names the answers
     of a stated coverage, "" where the model gives none. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
     (S,) probabilities, empty where the model has no slice head. All per-slice fields are in the order of
-    ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of what was noticed
-    about the series. ``reason`` says why a series was refused or failed, "" when scored.
+    ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of what was
+    noticed about the series. ``reason`` says why a series was refused or failed, "" when scored.
     """
 
     study_uid: str
