@@ -118,6 +118,23 @@ class TrainingSettings(Settings):
     """Loader processes; 0 loads in the training process."""
 
 
+class EncoderStageSettings(Settings):
+    """How the encoder learns from labelled slices, one by one, before the run itself (optional)."""
+
+    epochs: int = Field(default=5, ge=1)
+    """Epochs; the encoder of the best on validation's slices is kept."""
+    batch_size: int = Field(default=16, ge=1)
+    """Slices per step."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """AdamW's learning rate, falling along a cosine to 0."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """AdamW's decay of weights."""
+    slices_per_epoch: int | None = Field(default=None, ge=2)
+    """Slices of an epoch; null: as many as show every positive slice once."""
+    positive_share: float = Field(default=0.5, gt=0, lt=1)
+    """The share of positive slices among them; the negative ones are drawn anew for every epoch."""
+
+
 class Experiment(Settings):
     """A whole run as data. ``read`` makes it from a YAML; an illegal or unknown key says what is legal."""
 
@@ -130,6 +147,8 @@ class Experiment(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
     network: NetworkSettings
     task: TaskSettings
+    encoder_stage: EncoderStageSettings | None = None
+    """Train the encoder on slice labels first; then it stays frozen (`training.mode: two-stage`) or learns on."""
     training: TrainingSettings = TrainingSettings()
 
     @model_validator(mode="after")
@@ -137,11 +156,21 @@ class Experiment(Settings):
         for name in ("slice_loss_weight", "attention_loss_weight"):
             if getattr(self.task, name) > 0 and self.data.slice_labels is None:
                 raise ValueError(f"task.{name} needs data.slice_labels, a CSV of slice labels")
+        if self.encoder_stage is not None:
+            if self.data.slice_labels is None:
+                raise ValueError("encoder_stage needs data.slice_labels, a CSV of slice labels")
+            if not self.data.cache:
+                raise ValueError("encoder_stage draws slices from all series and needs data.cache, which keeps them")
+            if self.task.target == "regression":
+                raise ValueError("encoder_stage is for classes, not for regression; leave it out")
         views = self.training.embedding_views
-        if self.training.mode == "two-stage" and self.augmentation.active != (views > 0):
+        if views and not self.augmentation.active:
+            raise ValueError("training.embedding_views needs augmentation, which makes each view another")
+        changes = views > 0 or self.encoder_stage is not None
+        if self.training.mode == "two-stage" and self.augmentation.active and not changes:
             raise ValueError(
-                "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, and "
-                "these need augmentation; give both or neither, or train end-to-end"
+                "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, or "
+                "an encoder_stage; or train end-to-end"
             )
         if self.training.mode != "two-stage" and (views or self.training.embedding_store):
             raise ValueError("training.embedding_store and embedding_views are for training.mode two-stage")

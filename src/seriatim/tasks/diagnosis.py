@@ -201,18 +201,20 @@ class DiagnosisTask:
         """
         volume_loss = self._loss(output.volume_logits, batch.labels, weights=self.class_weights)
         slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
-        slice_labels = batch.slice_labels[slices]
-        if self.settings.target == "multiclass":
-            unknown = slice_labels[:, :1] == IGNORE
-            slice_labels = torch.where(unknown, IGNORE, slice_labels.argmax(dim=1, keepdim=True).to(slice_labels.dtype))
-        positives = (self.settings.slice_positive_weight,) * self.outputs
-        slice_loss = self._loss(output.slice_logits[slices], slice_labels, weights=positives)
+        slice_loss = self.slice_loss(output.slice_logits[slices], batch.slice_labels[slices])
         total = volume_loss + self.settings.slice_loss_weight * slice_loss
         losses = {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
         if not self.settings.attention_loss_weight:
             return losses
         drawn = attention_loss(output.attention, batch.slice_labels, batch.mask)
         return {**losses, "loss": total + self.settings.attention_loss_weight * drawn, "attention_loss": drawn}
+
+    def slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss over slices of which something is known: ``logits`` and ``labels`` (N,K), IGNORE where not."""
+        if self.settings.target == "multiclass":
+            unknown = labels[:, :1] == IGNORE
+            labels = torch.where(unknown, IGNORE, labels.argmax(dim=1, keepdim=True).to(labels.dtype))
+        return self._loss(logits, labels, weights=(self.settings.slice_positive_weight,) * self.outputs)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities (..., K) in float64: sigmoid, softmax, or for regression the values themselves."""

@@ -35,14 +35,19 @@ class MetricsLog:
         """Write the metrics of one epoch."""
         if not self._enabled:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         shown = "  ".join(f"{key} {value:.3f}" for key, value in line.items() if key not in ("epoch", "learning_rate"))
         self._console.print(f"epoch {line['epoch']:>3}  {shown}", soft_wrap=True)
         if self._board is not None:
             for key, value in line.items():
                 self._board.add_scalar(key, value, line["epoch"])
             self._board.flush()
+
+
+def append_line(path: Path, line: Mapping[str, float]) -> None:
+    """Add one line of metrics to a file."""
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from seriatim.training.checkpoint import Progress
 from seriatim.training.curves import draw_curves
 from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, SequenceDataset
 from seriatim.training.embeddings import Embedder
+from seriatim.training.encoder_stage import EncoderStage, train_encoder
 from seriatim.training.examples import Example, Examples, gather_examples
 from seriatim.training.loop import Learner, LossModule, fit, go_on, score_example
 from seriatim.training.records import read_metrics
@@ -47,7 +48,7 @@ def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[st
     """
     _open_run(run, resume=resume)
     fabric = start_fabric(experiment.training)
-    learner, examples = _assemble(experiment, fabric)
+    learner, examples = _assemble(experiment, fabric, run)
     progress = Progress()
     if resume:  # all that can refuse it comes before anything of the run is written anew
         _refuse_changed_data(run, examples)
@@ -82,17 +83,26 @@ def _refuse_changed_data(run: Path, examples: Examples) -> None:
         raise ConfigError(f"Series, labels or splits changed since {run} was started. Put them back, or train anew.")
 
 
-def _assemble(experiment: Experiment, fabric: Fabric) -> tuple[Learner, Examples]:
+def _assemble(experiment: Experiment, fabric: Fabric, run: Path) -> tuple[Learner, Examples]:
     training, task = experiment.training, experiment.task.build()
     data = experiment.data
-    again = training.mode == "end-to-end" or training.embedding_views > 0  # else each image is needed just once
+    # else each image is needed just once
+    again = training.mode == "end-to-end" or training.embedding_views > 0 or experiment.encoder_stage is not None
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     torch.manual_seed(experiment.seed)
     network = experiment.network.build(
         experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
     )
-    embedder = _freeze(network, prepared, experiment, fabric) if training.mode == "two-stage" else None
+    two_stage, learns_first = training.mode == "two-stage", experiment.encoder_stage is not None
+    embedder = _freeze(network, prepared, experiment, fabric) if two_stage and not learns_first else None
     examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
+    if learns_first:
+        head = torch.nn.Linear(network.encoder.embedding_size, task.outputs)
+        train_encoder(
+            EncoderStage(experiment=experiment, task=task, encoder=network.encoder, head=head, prepared=prepared,
+                         fabric=fabric, examples=examples), run,
+        )
+        embedder = _freeze(network, prepared, experiment, fabric) if two_stage else None
     used = examples.of("train")
     task = task.with_class_weights(np.array([example.labels for example in used]))
     if task.center is not None and task.scale is not None:

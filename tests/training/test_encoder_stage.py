@@ -1,0 +1,113 @@
+"""The encoder's own stage: it learns from slices, is kept at its best, goes on after a stop, feeds the next one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seriatim.errors import ConfigError
+from seriatim.experiment import EncoderStageSettings
+from seriatim.trained import load_model
+from seriatim.training import encoder_stage as stage_module
+from seriatim.training import train
+from seriatim.training.encoder_stage import LabelledSlices, draw_epoch
+from tiny_runs import make_experiment, read_rows
+
+STAGE = ("encoder_stage={epochs: 3, batch_size: 8, learning_rate: 0.003}", "training.mode=two-stage")
+
+
+def read_lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory, head_ct: Path) -> Path:
+    folder = tmp_path_factory.mktemp("staged")
+    train(make_experiment(folder, head_ct, *STAGE), folder / "run")
+    return folder / "run"
+
+
+def test_the_encoder_learns_from_slices_and_the_model_holds_what_it_learnt(staged: Path) -> None:
+    lines = read_lines(staged / "encoder_metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    kept = load_file(staged / "encoder.safetensors")
+    model = load_model(staged)
+    assert all(torch.equal(kept[name], value) for name, value in model.network.encoder.state_dict().items())
+    assert not (staged / "encoder_checkpoint.safetensors").exists()
+
+
+def test_a_stop_in_the_middle_of_the_stage_changes_nothing(
+    staged: Path, tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stage_module.validate_encoder
+    calls: list[int] = []
+
+    def stop_in_second(*arguments: object) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    experiment = make_experiment(tmp_path, head_ct, *STAGE)
+    monkeypatch.setattr(stage_module, "validate_encoder", stop_in_second)
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, tmp_path / "run")
+    monkeypatch.setattr(stage_module, "validate_encoder", whole)
+    train(experiment, tmp_path / "run", resume=True)
+    first, second = (load_file(one / "encoder.safetensors") for one in (staged, tmp_path / "run"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert read_lines(staged / "encoder_metrics.jsonl") == read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
+    assert read_rows(staged / "validation.csv") == read_rows(tmp_path / "run" / "validation.csv")
+
+
+def test_the_best_epoch_of_validation_is_kept(tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.6, 0.9, 0.7])
+    states: list[dict[str, torch.Tensor]] = []
+
+    def pretend(stage: stage_module.EncoderStage, _: object) -> dict[str, float]:
+        states.append({name: value.clone() for name, value in stage.encoder.state_dict().items()})
+        return {"auc": next(scores)}
+
+    monkeypatch.setattr(stage_module, "validate_encoder", pretend)
+    train(make_experiment(tmp_path, head_ct, *STAGE), tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "encoder.safetensors")
+    assert all(torch.equal(kept[name], states[1][name]) for name in kept)
+    assert any(not torch.equal(kept[name], states[2][name]) for name in kept)
+
+
+def test_an_epoch_draws_every_positive_and_as_many_negatives_anew() -> None:
+    labels = np.zeros((100, 1), dtype=np.float32)
+    labels[:20] = 1
+    slices = LabelledSlices(examples=(), place=np.zeros((100, 2), dtype=int), labels=labels)
+    drawn = [draw_epoch(slices, EncoderStageSettings(), seed=1, epoch=epoch) for epoch in (1, 2)]
+    for one in drawn:
+        assert len(one) == 40
+        assert set(one[one < 20]) == set(range(20))
+        assert len(set(one)) == 40
+    assert set(drawn[0]) != set(drawn[1])
+    assert (draw_epoch(slices, EncoderStageSettings(), seed=1, epoch=1) == drawn[0]).all()
+    more = draw_epoch(slices, EncoderStageSettings(slices_per_epoch=90, positive_share=0.5), seed=1, epoch=1)
+    assert np.bincount(more[more < 20]).min() == 2
+    assert (more < 20).sum() == 45
+
+
+def test_neighbours_and_augmentation_and_end_to_end_go_with_the_stage(tmp_path: Path, head_ct: Path) -> None:
+    overrides = ("encoder_stage={epochs: 1, slices_per_epoch: 8}", "preprocessing.neighbours=1",
+                 "augmentation={noise: 5.0, rotate_degrees: 10}", "training.epochs=1")
+    train(make_experiment(tmp_path, head_ct, *overrides), tmp_path / "run")
+    learnt = load_file(tmp_path / "run" / "encoder.safetensors")
+    model = load_model(tmp_path / "run").network.encoder.state_dict()
+    assert any(not torch.equal(learnt[name], model[name]) for name in learnt)  # end to end it goes on learning
+
+
+def test_what_the_stage_needs_is_said(tmp_path: Path, head_ct: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs data\.slice_labels"):
+        make_experiment(tmp_path, head_ct, "encoder_stage={}", "data.slice_labels=null", "task.slice_loss_weight=0")
+    with pytest.raises(ConfigError, match=r"needs data\.cache"):
+        make_experiment(tmp_path, head_ct, "encoder_stage={}", "data.cache=false")
