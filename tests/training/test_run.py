@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from seriatim.errors import ConfigError, InputError
+from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.scoring import score
 from seriatim.trained import load_model
 from seriatim.training import train
@@ -424,3 +424,15 @@ def test_prediction_sets_and_a_target_sensitivity_reach_the_tables(tmp_path: Pat
     positives = [float(row["probability_bleed"]) for row in validation if row["bleed"] == "1"]
     assert min(positives) >= model.thresholds["bleed"]
     assert "for a sensitivity of 1 on validation" in (tmp_path / "run" / "card.md").read_text()
+
+
+def test_a_run_starts_from_the_encoder_of_another(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
+    given = f"network.encoder.weights={tiny_run}"
+    train(make_experiment(tmp_path, head_ct, given, "training.mode=two-stage", "seed=5"), tmp_path / "run")
+    first, second = (load_model(one).network.encoder.state_dict() for one in (tiny_run, tmp_path / "run"))
+    assert all(bool((first[name] == second[name]).all()) for name in first)
+    for wrong in ("network.encoder.widths=[8, 17]", "preprocessing.windows_hu=[[40, 80]]"):
+        with pytest.raises(ModelError, match="asks for"):
+            train(make_experiment(tmp_path, head_ct, given, wrong), tmp_path / "other")
+    with pytest.raises(ModelError, match="not a finished run"):
+        train(make_experiment(tmp_path, head_ct, f"network.encoder.weights={head_ct}"), tmp_path / "third")

@@ -30,7 +30,7 @@ class SmallCNNSettings(Settings):
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(16, 32, 64, 64), min_length=1)
     """Channels of each stage; each stage halves the maps; the last width is the embedding size."""
     weights: str | None = None
-    """Path of a state dict of this network, or null to train from scratch."""
+    """Path of a state dict of this network or of a run folder whose encoder to go on from, or null: from scratch."""
 
     @field_validator("weights")
     @classmethod

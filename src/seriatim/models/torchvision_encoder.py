@@ -32,7 +32,8 @@ class TorchvisionSettings(Settings):
     name: str = Field(default="mobilenet_v2", min_length=1)
     """A classification network of torchvision, for example mobilenet_v2, resnet50 or convnext_tiny."""
     weights: str | None = None
-    """Path of a state dict (.pth or .safetensors), "imagenet" to download torchvision's own, or null: random."""
+    """Path of a state dict (.pth or .safetensors) or of a run folder whose encoder to go on from, "imagenet" to
+    download torchvision's own, or null: random."""
     freeze: Freeze = "none"
     """batchnorm: statistics and scales of BatchNorm stay as loaded; all: the whole encoder does."""
 

@@ -15,13 +15,13 @@ import yaml
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
-from seriatim.errors import ConfigError, OutputError
+from seriatim.errors import ConfigError, ModelError, OutputError
 from seriatim.experiment import Experiment
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.io.weights import load_weights
 from seriatim.models.network import SequenceNetwork
 from seriatim.series.geometry import plane_of
-from seriatim.trained import WEIGHTS, Envelope, write_description
+from seriatim.trained import WEIGHTS, Envelope, load_model, write_description
 from seriatim.training.card import write_card
 from seriatim.training.checkpoint import Progress
 from seriatim.training.curves import draw_curves
@@ -93,6 +93,8 @@ def _assemble(experiment: Experiment, fabric: Fabric, run: Path) -> tuple[Learne
     network = experiment.network.build(
         experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
     )
+    if (source := _source_run(experiment)) is not None:
+        _transfer_encoder(network, experiment, source)
     two_stage, learns_first = training.mode == "two-stage", experiment.encoder_stage is not None
     embedder = _freeze(network, prepared, experiment, fabric) if two_stage and not learns_first else None
     examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
@@ -149,9 +151,32 @@ def _freeze(
 def encoder_weights(experiment: Experiment) -> dict[str, torch.Tensor] | None:
     """The pretrained weights the encoder's settings ask for, or None."""
     encoder = experiment.network.encoder
-    if encoder.weights is None:
+    if encoder.weights is None or _source_run(experiment) is not None:
         return None
     return load_weights(encoder.weights, name=encoder.name if encoder.kind == "torchvision" else encoder.kind)
+
+
+def _source_run(experiment: Experiment) -> Path | None:
+    """The run folder whose encoder the settings ask for; None where they ask for a file or nothing."""
+    weights = experiment.network.encoder.weights
+    return Path(weights) if weights is not None and Path(weights).is_dir() else None
+
+
+def _transfer_encoder(network: SequenceNetwork, experiment: Experiment, source: Path) -> None:
+    """Start the encoder where that of another run ended.
+
+    Raises:
+        ModelError: the folder is no finished run, or its encoder is another network or sees other channels.
+    """
+    given = load_model(source)
+    told = [
+        (one.network.encoder.model_dump(mode="json", exclude={"weights", "freeze"}), one.preprocessing.channels)
+        for one in (experiment, given.experiment)
+    ]
+    if told[0] != told[1]:
+        raise ModelError(f"The encoder of {source} is {told[1][0]} with {told[1][1]} channels, and this run asks for "
+                         f"{told[0][0]} with {told[0][1]}. Ask for the same, or give other weights.")
+    network.encoder.load_state_dict(given.network.encoder.state_dict())
 
 
 def _write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
