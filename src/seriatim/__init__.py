@@ -12,25 +12,28 @@ if TYPE_CHECKING:
     from seriatim.errors import SeriatimError
     from seriatim.experiment import Experiment
     from seriatim.explanation import explain
-    from seriatim.io import find_series, read, read_volume
+    from seriatim.io import Limits, find_series, frames_over_time, read, read_volume
     from seriatim.scoring import score
-    from seriatim.series import Inventory, Series, Volume
+    from seriatim.series import Code, Inventory, Series, Volume
     from seriatim.trained import load_model
     from seriatim.training import train
 
 __all__ = [
-    "Experiment", "Inventory", "SeriatimError", "Series", "Volume", "explain", "find_series", "load_model", "read",
-    "read_volume", "score", "train",
+    "Code", "Experiment", "Inventory", "Limits", "SeriatimError", "Series", "Volume", "explain", "find_series",
+    "frames_over_time", "load_model", "read", "read_volume", "score", "train",
 ]  # fmt: skip
 
 _HOMES = {
+    "Code": "series",
     "Experiment": "experiment",
     "Inventory": "series",
+    "Limits": "io",
     "SeriatimError": "errors",
     "Series": "series",
     "Volume": "series",
     "explain": "explanation",
     "find_series": "io",
+    "frames_over_time": "io",
     "load_model": "trained",
     "read": "io",
     "read_volume": "io",

@@ -98,11 +98,13 @@ def _copy(node: Any) -> Any:
 
 
 def _explain(kind: type[Settings], problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"]) or "the file"
+    path = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "the file"
     if problem["type"] == "extra_forbidden":
         return f"{path} is not a setting.{_suggest(kind, problem['loc'])}"
     if problem["type"] == "union_tag_not_found":
         return f"{path} needs a kind. Legal kinds: {', '.join(_legal_kinds(kind, problem['loc']))}."
+    if problem["type"] in ("model_type", "dict_type"):
+        return f"{path} holds a value; it needs a group of settings (key: value)."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     given = problem.get("input")
     shown = "" if isinstance(given, Mapping) or problem["type"] == "missing" else f" (given: {given!r})"

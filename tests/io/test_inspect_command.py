@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from dicom_files import make_stack, random_stack, save_stack
+from rich.console import Console
+
+from seriatim.cli.inventory import describe_findings, describe_series
+from seriatim.io import find_series
+from seriatim.series import Code, Inventory, find
 
 LIGHT = """
 import sys
@@ -55,10 +62,12 @@ def test_exit_codes_and_reasons_are_told_in_full_when_piped(folder: Path, tmp_pa
     save_stack(datasets, folder / "gap")
     result = inspect(folder)
     assert result.returncode == 8
-    assert "are 5 mm apart, expected 2.5 mm" in result.stdout
+    assert "refused, GAP: 1 (gap): Slices 2-3 are 5 mm apart, expected 2.5 mm." in result.stdout
     assert inspect(folder / "gap").returncode == 3
     (tmp_path / "empty").mkdir()
-    assert inspect(tmp_path / "empty").returncode == 3
+    empty = inspect(tmp_path / "empty")
+    assert empty.returncode == 3
+    assert empty.stdout.startswith("no series found, 0 files left out")
     missing = inspect(tmp_path / "nothing")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
@@ -76,3 +85,27 @@ def test_a_4d_series_is_shown_as_films_where_frames_are_asked_for(tmp_path: Path
     rows = [line.split() for line in result.stdout.splitlines() if "slice" in line and " time " in line]
     assert [row[4] for row in rows] == ["3"] * 4
     assert "3 of 3 series usable" in inspect(tmp_path / "cine").stdout
+
+
+@pytest.mark.parametrize(("width", "header"), [(80, "series modality slices spacing mm order usable"), (120, None)])
+def test_nothing_is_cut_off_in_a_terminal(folder: Path, width: int, header: str | None) -> None:
+    name = "a_folder_with_a_name_that_is_far_too_long_for_one_line_of_a_terminal"
+    save_stack(make_stack(random_stack(6), SeriesInstanceUID="1.2.3.5"), folder / name)
+    inventory = find_series(folder)
+    console = Console(width=width, file=StringIO(), legacy_windows=False)
+    console.print(describe_series(inventory, width=width))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert name in "".join(line.split("  ")[0].strip() for line in lines)
+    assert " ".join(lines[1].split()) == (header or "series modality slices size spacing mm order findings usable")
+
+
+def test_what_was_kept_is_told_once_per_code(folder: Path) -> None:
+    (found,) = find_series(folder).series
+    tilted = tuple(
+        replace(found, path=folder / str(number), findings=(find(Code.GANTRY_TILT, f"Sheared by {number} degrees."),))
+        for number in range(1, 8)
+    )
+    assert list(describe_findings(Inventory(root=folder, series=tilted))) == [
+        "kept, GANTRY_TILT: 7 (1, 2, 3, 4, 5 and 2 more): for example: Sheared by 1 degrees."
+    ]

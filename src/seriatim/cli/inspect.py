@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
-    json: Annotated[Path | None, typer.Option(help="Write everything to this JSON file too.")] = None,
+    path: Annotated[Path, typer.Argument(help="A folder to search through, a file or a ZIP.", show_default=False)],
+    json: Annotated[Path | None, typer.Option(help="Write all of it, nothing shortened, to JSON.")] = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Show a 4D series as one series in time per slice, not as volumes.")
     ] = False,
@@ -26,7 +26,7 @@ def run(
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
     ] = None,
 ) -> None:
-    """Show what series lie below a path, one row each, and every file that was left out with its reason.
+    """Show what series lie below a path, what was noticed about them, and which files were left out and why.
 
     Exit code: 0 all series usable, 8 some, 3 none, 2 bad arguments.
 
@@ -34,7 +34,7 @@ def run(
     """
     from rich.console import Console
 
-    from seriatim.cli.inventory import describe_series, describe_skipped, write_json
+    from seriatim.cli.inventory import describe_findings, describe_series, describe_skipped, write_json
     from seriatim.io import find_series
     from seriatim.io.isolation.limits import Limits
     from seriatim.series.findings import parse_actions
@@ -44,8 +44,9 @@ def run(
     if json is not None:
         write_json(inventory, json)
     console = Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty())
-    console.print(describe_series(inventory))
-    for line in describe_skipped(inventory):
+    if inventory.series:
+        console.print(describe_series(inventory, width=console.width))
+    for line in (*describe_findings(inventory), *describe_skipped(inventory)):
         console.print(line, markup=False, highlight=False)
     usable = sum(series.usable for series in inventory.series)
     console.print(_summary(inventory, usable), markup=False, highlight=False)
@@ -55,4 +56,5 @@ def run(
 def _summary(inventory: Inventory, usable: int) -> str:
     total, left = len(inventory.series), len(inventory.skipped)
     files = "file" if left == 1 else "files"
-    return printable(f"{usable} of {total} series usable, {left} {files} left out: {inventory.root}")
+    series = f"{usable} of {total} series usable" if total else "no series found"
+    return printable(f"{series}, {left} {files} left out: {inventory.root}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,52 @@ from seriatim.errors import OutputError, printable
 from seriatim.series import Inventory, Series
 
 COLUMNS = ("series", "modality", "slices", "size", "spacing mm", "order", "findings", "usable")
-SHOWN_FILES = 5
+FOLDED = ("series", "findings")
+WHERE_WIDE = ("size", "findings")
+WIDE = 100  # characters
+SHOWN_NAMES = 5
+DONE = {"refuse": "refused", "repair": "repaired", "keep": "kept"}
 
 
-def describe_series(inventory: Inventory) -> Table:
-    """One row per series."""
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
+def describe_series(inventory: Inventory, *, width: int) -> Table:
+    """One row per series. Nothing is cut off: names fold, and a narrow terminal shows fewer columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    columns = [column for column in COLUMNS if width >= WIDE or column not in WHERE_WIDE]
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column not in FOLDED)
     for series in inventory.series:
-        row = (
-            _name(series, inventory.root),
-            series.modality,
-            str(len(series.instances)),
-            _size(series),
-            _spacing(series),
-            order_of(series),
-            _codes(series),
-            "yes" if series.usable else f"no: {series.reason}",
-        )
-        table.add_row(*(_plain(cell) for cell in row))
+        cells = dict(zip(COLUMNS, _row(series, inventory.root), strict=True))
+        table.add_row(*(_plain(cells[column]) for column in columns))
     return table
+
+
+def _row(series: Series, root: Path) -> tuple[str, ...]:
+    """The cells, in the order of ``COLUMNS``."""
+    return (
+        _name(series, root),
+        series.modality,
+        str(len(series.instances)),
+        _size(series),
+        _spacing(series),
+        order_of(series),
+        _codes(series),
+        "yes" if series.usable else "no",
+    )
+
+
+def describe_findings(inventory: Inventory) -> Iterator[str]:
+    """Why series are refused, each reason in full; then what was repaired or kept, a line for each code."""
+    for done in DONE:
+        groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for series in inventory.series:
+            for finding in series.findings:
+                if finding.action == done:
+                    key = (finding.code, finding.message) if done == "refuse" else (finding.code,)
+                    groups.setdefault(key, []).append((_name(series, inventory.root), finding.message))
+        for (code, *_), told in groups.items():
+            example = "" if len({message for _, message in told}) == 1 else "for example: "
+            names = _count([name for name, _ in told])
+            yield printable(f"{DONE[done]}, {code}: {names}: {example}{told[0][1]}")
 
 
 def describe_skipped(inventory: Inventory) -> Iterator[str]:
@@ -41,8 +68,12 @@ def describe_skipped(inventory: Inventory) -> Iterator[str]:
     ordered = sorted(inventory.skipped, key=lambda one: one.reason)
     for reason, group in groupby(ordered, key=lambda one: one.reason):
         files = [_relative(one.path, inventory.root) for one in group]
-        more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
-        yield printable(f"left out, {reason}: {len(files)} ({', '.join(files[:SHOWN_FILES])}{more})")
+        yield printable(f"left out, {reason}: {_count(files)}")
+
+
+def _count(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{len(names)} ({', '.join(names[:SHOWN_NAMES])}{more})"
 
 
 def order_of(series: Series) -> str:

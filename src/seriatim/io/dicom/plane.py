@@ -72,11 +72,6 @@ class Plane:
         return self.position is not None and self.orientation is not None and self.spacing_mm is not None
 
     @property
-    def origin_ras(self) -> NDArray[np.float64]:
-        """(3,) the centre of the first pixel, RAS+ mm."""
-        return np.asarray(self.position, dtype=np.float64) @ LPS_TO_RAS[:3, :3]
-
-    @property
     def axes_ras(self) -> NDArray[np.float64]:
         """(2,3) unit vectors of increasing column and of increasing row index, RAS+."""
         if self.orientation is None:

@@ -54,7 +54,7 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
     for (name, group), strays in zip(groups, tell_strays(groups), strict=True):
         places = {(plane.path, plane.frame) for plane in group} if dropped else set()
         parts = [copy for copy in dropped if copy.kept in places]
-        message = f"{len(parts)} copies of slices were left out."
+        message = f"Copies of slices that were left out: {len(parts)}."
         extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
         whole = _build_volume(group, name, extra=[*notes, *extra, *strays], path=path)
         series += _build_by_folder(whole, group, notes) or [whole]

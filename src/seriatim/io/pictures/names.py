@@ -37,7 +37,7 @@ def check_names(ordered: Sequence[Path]) -> list[Finding]:
     if gaps:
         missing = sum(round(gap.step_mm / gap.expected_mm) - 1 for gap in gaps)
         message = f"Numbers are missing in {len(gaps)} places of the names ({missing} pictures)."
-        return [find(Code.GAP, message + " Copy the folder again, or keep it if this is meant.", missing=missing)]
+        return [find(Code.GAP, message + " Copy the folder again, or keep it: --on GAP=keep.", missing=missing)]
     return []
 
 

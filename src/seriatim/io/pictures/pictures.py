@@ -82,7 +82,7 @@ def find_stack(paths: Sequence[Path]) -> tuple[Series | None, list[tuple[Path, s
         return None, broken
     findings = _check_heads(list(heads.values()))
     if len(heads) == 1:
-        findings.append(find(Code.NOT_A_SERIES, "A folder with a single picture is no sequence."))
+        findings.append(find(Code.NOT_A_SERIES, "A single picture is no sequence. Give the folder of them all."))
     elif not broken:
         findings += check_names(ordered)
     if broken:

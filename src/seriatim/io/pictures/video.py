@@ -99,7 +99,8 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
         except av.FFmpegError as error:
             broken = type(error).__name__
     if not stamps:
-        raise RefusedFileError(Code.UNREADABLE, f"No frame of the video can be decoded{broken and f' ({broken})'}.")
+        message = f"No frame of the video can be decoded{broken and f' ({broken})'}. Copy it again."
+        raise RefusedFileError(Code.UNREADABLE, message)
     findings = _check_whole(len(stamps), damaged=damaged, lacking=lacking, broken=bool(broken))
     if len(shapes) > 1:
         findings.append(find(Code.MIXED_SIZE, "The size of the frames changes within the video."))

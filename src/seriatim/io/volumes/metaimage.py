@@ -54,7 +54,7 @@ def _keys(head: bytes) -> tuple[dict[str, str], int]:
         line = head[place : end if end >= 0 else len(head)].decode("latin-1")
         key, equals, value = line.partition("=")
         if key.strip().lower() in keys:
-            raise RefusedFileError(Code.BAD_VALUE, "A key of the MetaImage header stands there twice.")
+            raise RefusedFileError(Code.BAD_VALUE, "The MetaImage header has a key twice. Write the file again.")
         if equals:
             keys[key.strip().lower()] = value.strip()
         if end < 0 and LAST_KEY not in keys:
@@ -118,7 +118,8 @@ def _numbers(keys: Mapping[str, str], name: str) -> list[float]:
     try:
         return [float(part) for part in keys.get(name, "").split()]
     except ValueError:
-        raise RefusedFileError(Code.BAD_VALUE, "A number of the MetaImage header is none.") from None
+        message = "A number in the MetaImage header cannot be read. Write the file again."
+        raise RefusedFileError(Code.BAD_VALUE, message) from None
 
 
 def _is_true(keys: Mapping[str, str], name: str, *, default: str = "false") -> bool:

@@ -59,7 +59,7 @@ def _fields(head: bytes) -> dict[str, str]:
             continue
         key = name.strip().lower().replace(" ", "")
         if key in fields:
-            raise RefusedFileError(Code.BAD_VALUE, "A field of the NRRD header stands there twice.")
+            raise RefusedFileError(Code.BAD_VALUE, "The NRRD header has a field twice. Write the file again.")
         fields[key] = value.strip()
     return fields
 
@@ -165,4 +165,5 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split()]
     except ValueError:
-        raise RefusedFileError(Code.BAD_VALUE, "A number of the NRRD header is none.") from None
+        message = "A number in the NRRD header cannot be read. Write the file again."
+        raise RefusedFileError(Code.BAD_VALUE, message) from None
