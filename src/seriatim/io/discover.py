@@ -38,7 +38,7 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
     """Find every series below a folder, or in a file, from headers alone (videos are decoded to count their frames).
 
     Args:
-        path: a folder, searched to the bottom, or one file.
+        path: a folder, searched to the bottom, one file, or a ZIP archive or a folder in one.
         actions: what to do about findings, where not the default: ``{Code.GAP: "keep"}`` keeps series with gaps.
         sequence: what a 4D series becomes: ``volumes``, a series in space for each time, or ``frames``, a series in
             time for each slice (``frames_over_time``).

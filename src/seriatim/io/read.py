@@ -87,7 +87,16 @@ def read(path: Path | str, actions: Mapping[Code, Action] | None = None) -> list
     """Read every usable series below a folder, or in a file; every affine that is returned is exact.
 
     An unevenly spaced series comes as its evenly spaced parts. For the whole sequence use ``find_series`` and
-    ``read_volume``, whose positions are true and whose affine holds the mean step.
+    ``read_volume``, whose positions are true and whose affine holds the mean step. Everything is read at once, in this
+    process; ``find_series`` and ``read_volume`` can use a worker process with limits.
+
+    Args:
+        path: a folder, searched to the bottom, a file, or a ZIP archive or a folder in one.
+        actions: what to do about findings, where not the default: ``{Code.GAP: "keep"}``.
+
+    Returns:
+        The volumes ordered by path and UID: ``array`` (S,H,W), or (S,H,W,3) RGB, ``affine`` index (column, row, slice)
+        -> RAS+ mm, None without geometry.
 
     Raises:
         InputError: none is usable; the message names the reasons.
