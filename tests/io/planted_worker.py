@@ -11,17 +11,18 @@ import time
 import numpy as np
 
 from seriatim.io.isolation import worker
-from seriatim.io.isolation.channel import share_array
+from seriatim.io.isolation.memory import SharedMemory, share_array
 from seriatim.io.read import read_here as read_for_real
+from seriatim.io.values import Allocate
 from seriatim.series.series import Series, Volume
 
 
-def read_here(series: Series) -> Volume:
+def read_here(series: Series, allocate: Allocate, threads: int) -> Volume:
     """Read a series, after what its folder's name asks for: ``bad-segfault`` kills this process, and so on."""
     fault = FAULTS.get(series.path.name.removeprefix("bad-"))
     if fault is not None:
         fault()
-    return read_for_real(series)
+    return read_for_real(series, allocate, threads)
 
 
 def segfault() -> None:
@@ -52,7 +53,7 @@ def answer_endlessly() -> None:
 
 
 def answer_pixels_of_a_wrong_size() -> None:
-    worker.share_array = lambda array: share_array(array[..., :-1])
+    SharedMemory.share = lambda _, array: share_array(array[..., :-1])  # type: ignore[method-assign]
 
 
 def end_quietly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import pytest
 import SimpleITK
 from dicom_files import make_stack, random_stack, save_stack
 from PIL import Image
+from pydicom.uid import RLELossless
 
 from seriatim.errors import DecoderError, InputError
 from seriatim.io import Limits, find_series, read_volume
 from seriatim.io.isolation import isolated
+from seriatim.io.isolation.memory import SharedMemory, map_array, share_array
 from seriatim.io.isolation.wire import to_plain
 from seriatim.io.isolation.worker import volume_kinds
 from seriatim.series import Series
@@ -261,3 +264,79 @@ def test_where_no_worker_can_start_files_are_read_here(
         np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, read_volume(series).array)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "without limits" in caplog.text
+
+
+def save_codes(folder: Path, stored: np.ndarray, **values: object) -> Series:
+    save_stack(make_stack(stored, **values), folder)
+    (series,) = find_series(folder).series
+    return series
+
+
+def check_alike(series: Series) -> None:
+    here, apart = read_volume(series), read_volume(series, limits=LIMITS)
+    assert (here.array.dtype, here.array.shape) == (apart.array.dtype, apart.array.shape)
+    assert here.array.tobytes() == apart.array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"), [(1, -1024, "int16"), (1, -1e6, "int32"), (0.5, 0.25, "float32")]
+)
+def test_every_kind_of_number_is_shared_alike(tmp_path: Path, slope: float, intercept: float, dtype: str) -> None:
+    series = save_codes(tmp_path, random_stack(5, 6, 7), RescaleSlope=slope, RescaleIntercept=intercept)
+    assert read_volume(series).array.dtype == dtype
+    check_alike(series)
+
+
+def test_memory_is_widened_alike_when_a_later_slice_needs_more(tmp_path: Path) -> None:
+    datasets = make_stack(random_stack(5, 6, 7))
+    datasets[2].RescaleIntercept, datasets[3].RescaleSlope = 1_000_000, 0.5
+    save_stack(datasets, tmp_path)
+    (series,) = find_series(tmp_path).series
+    check_alike(series)
+
+
+def test_slices_decoded_in_threads_are_shared_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "default_threads", lambda: 3)
+    datasets = make_stack(random_stack(12, 40, 30))
+    for dataset in datasets:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    save_stack(datasets, tmp_path)
+    (series,) = find_series(tmp_path).series
+    check_alike(series)
+
+
+def test_pixels_that_their_maker_could_still_change_are_copied() -> None:
+    pixels = random_stack(3, 40, 50)
+    with SharedMemory() as memory:
+        slices = memory.allocate(pixels.shape, pixels.dtype)
+        for index, values in enumerate(pixels):
+            slices.put(index, values)
+        descriptor = memory.share(slices.finish())
+    try:
+        held = mmap.mmap(descriptor, pixels.nbytes)  # a worker that keeps a way to write
+        array = map_array(descriptor, dtype=pixels.dtype.str, shape=pixels.shape)
+        held[:] = bytes(len(held))
+        held.close()
+        os.ftruncate(descriptor, 0)
+        np.testing.assert_array_equal(array, pixels)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no sealed memory")
+def test_mapped_pixels_cannot_be_changed_by_their_maker() -> None:
+    pixels = random_stack(3, 40, 50)
+    descriptor = share_array(pixels)
+    try:
+        array = map_array(descriptor, dtype=pixels.dtype.str, shape=pixels.shape)
+        for change in (lambda: os.ftruncate(descriptor, 0), lambda: os.pwrite(descriptor, b"x", 0)):
+            with pytest.raises(PermissionError):
+                change()
+        np.testing.assert_array_equal(array, pixels)
+    finally:
+        os.close(descriptor)
+
+
+def test_memory_that_there_is_no_room_for_is_refused() -> None:
+    with SharedMemory() as memory, pytest.raises(MemoryError):
+        memory.allocate((1 << 24, 1 << 16, 1 << 16), np.dtype(np.int16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from seriatim.errors import InputError, SeriatimError
 from seriatim.io.discover import find_series
 from seriatim.io.even_parts import split_even
 from seriatim.io.isolation.limits import Limits, run
+from seriatim.io.values import Allocate, OwnMemory
 from seriatim.series.findings import Action, Code
 from seriatim.series.series import Series, Volume
 
@@ -38,10 +40,13 @@ def read_volume(series: Series, *, limits: Limits | None = None) -> Volume:
     return run(read_here, limits, series)
 
 
-def read_here(series: Series) -> Volume:
-    """Read a usable series in this process. Raises as ``read_volume`` does."""
+def read_here(series: Series, allocate: Allocate = OwnMemory, threads: int | None = None) -> Volume:
+    """Read a usable series in this process. Raises as ``read_volume`` does.
+
+    ``allocate`` makes the memory of the pixels; ``threads`` decode (None: see ``DecodePool``).
+    """
     try:
-        return _reader_of(series)(series)
+        return _reader_of(series, allocate, threads)(series)
     except (SeriatimError, MemoryError):
         raise
     except Exception as error:
@@ -49,14 +54,15 @@ def read_here(series: Series) -> Volume:
         raise InputError(f"{series.path} cannot be read ({where}). Copy or export it again.") from error
 
 
-def _reader_of(series: Series) -> Callable[[Series], Volume]:
+def _reader_of(series: Series, allocate: Allocate = OwnMemory,
+               threads: int | None = None) -> Callable[[Series], Volume]:
     """The reader of a format, imported when it is needed."""
     if series.axis == "time" and series.format in ("nifti", "metaimage", "nrrd"):
         return _read_over_time
     if series.format == "dicom":
         from seriatim.io.dicom_pixels.read import read_dicom
 
-        return read_dicom
+        return partial(read_dicom, allocate=allocate, threads=threads)
     if series.format == "nifti":
         from seriatim.io.volumes.nifti import read_nifti
 
@@ -68,7 +74,7 @@ def _reader_of(series: Series) -> Callable[[Series], Volume]:
     if series.format == "stack" or series.path.suffix.lower() == ".gif":
         from seriatim.io.pictures.pictures import read_pictures
 
-        return read_pictures
+        return partial(read_pictures, allocate=allocate)
     from seriatim.io.pictures.video import read_clip
 
     return read_clip

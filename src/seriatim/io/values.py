@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,50 +11,86 @@ from numpy.typing import NDArray
 from seriatim.errors import InputError
 
 INTEGERS: tuple[type[np.integer[Any]], ...] = (np.uint8, np.int16, np.int32, np.int64)
-Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+
+
+class SliceMemory(Protocol):
+    """The memory of the slices of one volume."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def lend(self, index: int) -> NDArray[Any]:
+        """The place of a slice, to be filled before another is asked for."""
+
+    def put(self, index: int, pixels: NDArray[Any]) -> None:
+        """Copy pixels to the place of a slice."""
+
+    def finish(self) -> NDArray[Any]:
+        """All slices."""
+
+
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], SliceMemory]
+
+
+class OwnMemory(SliceMemory):
+    """Slices in the memory of this process."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._array = np.empty(shape, dtype)
+
+    def lend(self, index: int) -> NDArray[Any]:
+        return np.asarray(self._array[index])
+
+    def put(self, index: int, pixels: NDArray[Any]) -> None:
+        self._array[index] = pixels
+
+    def finish(self) -> NDArray[Any]:
+        return self._array
 
 
 class SliceWriter:
     """Collects slices (H,W) or (H,W,3) into (S,H,W) or (S,H,W,3).
 
     The result is uint8, int16, int32 or int64 where every value is whole, float32 otherwise. The array starts in the
-    kind the first slice needs and is widened when a later slice needs more. ``allocate`` makes the arrays, for example
-    in memory that is shared with another process.
+    kind the first slice needs and is widened when a later slice needs more. ``allocate`` makes the memory, for example
+    memory that is shared with another process.
     """
 
-    def __init__(self, *, count: int, allocate: Allocate = np.empty) -> None:
+    def __init__(self, *, count: int, allocate: Allocate = OwnMemory) -> None:
         self._count = count
         self._allocate = allocate
-        self._array: NDArray[Any] | None = None
+        self._memory: SliceMemory | None = None
 
     def lend(self, index: int, shape: tuple[int, int]) -> NDArray[np.int16] | None:
         """The place of slice ``index``, to be filled with 16-bit values without a copy; None where it holds no such.
 
         What does not stay within int16 must be given to ``write`` instead.
         """
-        if self._array is None:
-            self._array = self._allocate((self._count, *shape), np.dtype(np.int16))
-        fits = self._array.dtype == np.int16 and self._array.shape[1:] == shape
-        return self._array[index] if fits else None
+        if self._memory is None:
+            self._memory = self._allocate((self._count, *shape), np.dtype(np.int16))
+        fits = self._memory.dtype == np.int16 and self._memory.shape[1:] == shape
+        return self._memory.lend(index) if fits else None
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
         """Put ``pixels`` at slice ``index``. Raises InputError where the shape differs from the first slice's."""
         kind = _kind_of(pixels)
-        if self._array is None:
-            self._array = self._allocate((self._count, *pixels.shape), kind)
-        if pixels.shape != self._array.shape[1:]:
-            raise InputError(f"Slice {index + 1} is {pixels.shape}, the first is {self._array.shape[1:]}.")
-        wide = _wider(self._array.dtype, kind)
-        if wide != self._array.dtype:
-            narrow, self._array = self._array, self._allocate(self._array.shape, wide)
-            self._array[:] = narrow
-        self._array[index] = pixels
+        if self._memory is None:
+            self._memory = self._allocate((self._count, *pixels.shape), kind)
+        if pixels.shape != self._memory.shape[1:]:
+            raise InputError(f"Slice {index + 1} is {pixels.shape}, the first is {self._memory.shape[1:]}.")
+        wide = _wider(self._memory.dtype, kind)
+        if wide != self._memory.dtype:
+            narrow, self._memory = self._memory.finish(), self._allocate(self._memory.shape, wide)
+            for place, values in enumerate(narrow):
+                self._memory.put(place, values)
+        self._memory.put(index, pixels)
 
     def finish(self) -> NDArray[Any]:
         """The whole array."""
-        if self._array is None:
+        if self._memory is None:
             raise InputError("There is no slice to read.")
-        return as_whole(self._array)
+        return as_whole(self._memory.finish())
 
 
 def as_whole(array: NDArray[Any]) -> NDArray[Any]:

@@ -23,15 +23,15 @@ from seriatim.io.dicom_pixels.padding import Range, find_padding, gather_padding
 from seriatim.io.dicom_pixels.plain import PlainLayout, read_plain, rescale_in_place
 from seriatim.io.dicom_pixels.rescale import Rescale, rescale_of
 from seriatim.io.source import check_whole, open_file
-from seriatim.io.values import Allocate, SliceWriter
+from seriatim.io.values import Allocate, OwnMemory, SliceWriter
 from seriatim.series.series import Instance, Series, Volume
 
 
-def read_dicom(series: Series, *, threads: int | None = None, allocate: Allocate = np.empty) -> Volume:
+def read_dicom(series: Series, *, threads: int | None = None, allocate: Allocate = OwnMemory) -> Volume:
     """Decode a DICOM series.
 
     Compressed slices are decoded in ``threads`` threads (None: as many as there are cores, at most four, and no more
-    than OMP_NUM_THREADS); ``allocate`` makes the array of the volume.
+    than OMP_NUM_THREADS); ``allocate`` makes the memory of the volume.
 
     Raises:
         InputError: a file changed since discovery.

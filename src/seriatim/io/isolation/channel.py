@@ -1,31 +1,18 @@
-"""Messages between a process and its worker: JSON with a length before it, and pixels as anonymous shared memory.
-
-Pixels travel as the descriptor of a memory file that has no name: nothing is copied through the pipe, and the system
-frees it when the last process that holds it ends, however it ends.
-"""
+"""Messages between a process and its worker: JSON with a length before it, and the descriptor of a memory file."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import math
-import mmap
 import os
 import socket
-import tempfile
 from time import monotonic
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from seriatim.io.isolation.wire import WireError
 
 HEAD_BYTES = 8
 MAX_MESSAGE_BYTES = 1 << 28
-WRITE_STEP = 1 << 30
-DTYPES = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"})
 
 
 class ClosedError(Exception):
@@ -122,77 +109,3 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise WireError("no message")
     return message
-
-
-def share_array(array: NDArray[Any]) -> int:
-    """The descriptor of a nameless memory file (of a nameless disk file where the system has none) with the pixels.
-
-    Raises:
-        OSError: there is no room.
-    """
-    descriptor = _open_nameless()
-    try:
-        whole = _bytes_of(np.ascontiguousarray(array))
-        for start in range(0, len(whole), WRITE_STEP):
-            _write(descriptor, whole[start : start + WRITE_STEP])
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _bytes_of(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _open_nameless() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("seriatim", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
-def _write(descriptor: int, part: memoryview) -> None:
-    while part:
-        part = part[os.write(descriptor, part) :]
-
-
-def map_array(descriptor: int, *, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The pixels in a memory file that another process made, freed with the array.
-
-    The array may be written to; what is written stays in this process.
-
-    Raises:
-        WireError: the dtype is not one of pixels, or the file does not hold just as many bytes.
-    """
-    if dtype not in DTYPES or not shape or min(shape) < 1:
-        raise WireError(f"no array: {dtype} {shape}")
-    kind = np.dtype(dtype)
-    needed = math.prod(shape) * kind.itemsize
-    sealed = _seal(descriptor)
-    if os.fstat(descriptor).st_size != needed:
-        raise WireError(f"{os.fstat(descriptor).st_size} bytes instead of {needed}")
-    if not sealed:  # it could still be cut short, which would end this process: take a copy
-        array = np.empty(shape, dtype=kind)
-        _read_into(descriptor, array)
-        return array
-    memory = mmap.mmap(descriptor, needed, access=mmap.ACCESS_COPY)
-    return np.frombuffer(memory, dtype=kind).reshape(shape)
-
-
-def _seal(descriptor: int) -> bool:
-    """Fix content and size of a memory file, so that its maker cannot change them; False where that cannot be."""
-    with contextlib.suppress(AttributeError, OSError):
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        return True
-    return False
-
-
-def _read_into(descriptor: int, array: NDArray[Any]) -> None:
-    left, place = _bytes_of(array), 0
-    while left:
-        count = os.preadv(descriptor, [left[:WRITE_STEP]], place)
-        if not count:
-            raise WireError("the pixels end too early")
-        left, place = left[count:], place + count

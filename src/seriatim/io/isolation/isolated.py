@@ -21,8 +21,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from seriatim.io.isolation.channel import Channel, ClosedError, map_array
+from seriatim.io.dicom_pixels.decode_pool import default_threads
+from seriatim.io.isolation.channel import Channel, ClosedError
 from seriatim.io.isolation.limits import IsolatedError, Limits
+from seriatim.io.isolation.memory import map_array
 from seriatim.io.isolation.wire import WireError, from_plain, to_plain
 from seriatim.io.isolation.worker import ERRORS, volume_kinds
 from seriatim.series.findings import Code
@@ -85,7 +87,7 @@ class Worker:
         """
         self.calls += 1
         request = {"call": name, "arguments": arguments, "seconds": seconds + GRACE_SECONDS, "most_bytes": most_bytes,
-                   "folder": _working_folder()}
+                   "folder": _working_folder(), "threads": default_threads()}
         try:
             self._channel.send(request)
             return self._channel.receive(monotonic() + seconds)

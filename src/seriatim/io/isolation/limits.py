@@ -111,7 +111,7 @@ def _count_slices(argument: object) -> float:
 def _expect_bytes(argument: object) -> int:
     if not isinstance(argument, Series):
         return BYTES_PER_FILE_BYTE * _file_bytes(argument)
-    files = _file_bytes(sorted({instance.path for instance in argument.instances}))
+    files = sum(map(_size, {instance.path for instance in argument.instances}))
     whole = max(_promised_bytes(argument), BYTES_PER_PIXEL * count_pixels(argument))
     return whole + BYTES_PER_FILE_BYTE * files
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from seriatim.errors import DecoderError, InputError, SeriatimError
-from seriatim.io.isolation.channel import Channel, ClosedError, share_array
+from seriatim.io.isolation.channel import Channel, ClosedError
 from seriatim.io.isolation.limits import memory_bytes
+from seriatim.io.isolation.memory import SharedMemory
 from seriatim.io.isolation.wire import from_plain, to_plain
 from seriatim.series.series import Volume
 
@@ -95,18 +96,15 @@ def _run(request: dict[str, Any], functions: Functions) -> tuple[dict[str, Any],
     kinds = list(get_type_hints(function).items())
     arguments = [from_plain(kind, plain) for (_, kind), plain in zip(kinds, request["arguments"], strict=False)]
     with _memory_limit(arguments, most=request["most_bytes"]):
-        result = function(*arguments)
-        if not isinstance(result, Volume):
-            return {"result": to_plain(result)}, None
-        return _give_volume(result)
+        if kinds[-1] != ("return", Volume):
+            return {"result": to_plain(function(*arguments))}, None
+        with SharedMemory() as memory:
+            return _give_volume(function(*arguments, memory.allocate, request["threads"]), memory)
 
 
-def _give_volume(volume: Volume) -> tuple[dict[str, Any], int]:
+def _give_volume(volume: Volume, memory: SharedMemory) -> tuple[dict[str, Any], int]:
     said = {name: to_plain(getattr(volume, name)) for name in volume_kinds()}
-    try:
-        descriptor = share_array(volume.array)
-    except OSError as error:
-        raise MemoryError from error
+    descriptor = memory.share(volume.array)
     return {"result": said, "dtype": volume.array.dtype.str, "shape": volume.array.shape}, descriptor
 
 

@@ -31,7 +31,7 @@ from seriatim.io.pictures.png import check_png
 from seriatim.io.pictures.tiff import walk_pages
 from seriatim.io.refused import RefusedFileError, find_or_refuse, refuse_file
 from seriatim.io.source import open_file
-from seriatim.io.values import SliceWriter
+from seriatim.io.values import Allocate, OwnMemory, SliceWriter
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Format, Instance, Series, Volume
 
@@ -192,14 +192,14 @@ def count_pages(path: Path) -> int:
     return max(1, pages + (not whole and pages > 0))
 
 
-def read_pictures(series: Series) -> Volume:
+def read_pictures(series: Series, allocate: Allocate = OwnMemory) -> Volume:
     """The pixels of a stack, grey (S,H,W) where all three colours are equal everywhere, else (S,H,W,3).
 
     Raises:
         DecoderError: a picture is truncated or damaged.
         InputError: a picture changed size since discovery.
     """
-    writer = SliceWriter(count=len(series.instances))
+    writer = SliceWriter(count=len(series.instances), allocate=allocate)
     pictures = list(_decode(series))
     colour = any(picture.ndim == 3 for picture in pictures)
     for index, picture in enumerate(pictures):
