@@ -207,6 +207,8 @@ def _common_folder(planes: Sequence[Plane], root: Path) -> Path:
     names = {os.path.dirname(plane.path) for plane in planes}  # noqa: PTH120 - Path.parent is slow for many files
     folders = [Path(name) for name in names]
     folder = folders[0]
+    if len(folders) == 1:
+        return folder
     while folder != root and not all(one.is_relative_to(folder) for one in folders):
         folder = folder.parent
     return folder

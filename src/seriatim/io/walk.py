@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
 from seriatim.errors import InputError
+from seriatim.io.ahead import map_ahead
 from seriatim.io.archive.archive import STARTS, archive_above, is_neutral, list_members
 from seriatim.io.source import NOT_REGULAR, exists, read_head
 from seriatim.series.series import Skipped
@@ -80,15 +81,16 @@ def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
 def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
     """What each file at or below ``root`` is, the members of ZIP archives included; and what was not entered.
 
-    Files are opened one by one, as the first is iterated; the second is complete when the first has come to its end.
+    Files are opened as the first is iterated, some of them ahead; the second is complete when the first has come to its
+    end.
     """
     files, skipped = find_files(root)
     return _identify_each(root, files, skipped), skipped
 
 
 def _identify_each(root: Path, files: list[Path], skipped: list[Skipped]) -> Iterator[Found]:
-    for path in files:
-        waiting = [identify(path, named=len(files) == 1 and path == root)]
+    for first in map_ahead(partial(identify, named=files == [root]), files):
+        waiting = [first]
         while waiting:
             one = waiting.pop()
             if one.kind != "archive":

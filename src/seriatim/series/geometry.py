@@ -41,8 +41,14 @@ def unit(vector: ArrayLike) -> Matrix:
 
 def slice_normal(column_axis: ArrayLike, row_axis: ArrayLike) -> Matrix:
     """The unit normal (3,) of a plane spanned by two in-plane directions, turned by the direction rule. RAS+."""
-    normal = unit(np.cross(unit(column_axis), unit(row_axis)))
+    normal = unit(_cross(unit(column_axis), unit(row_axis)))
     return normal * direction_sign(normal)
+
+
+def _cross(first: Matrix, second: Matrix) -> Matrix:
+    """The vector product, as np.cross gives it, which takes ten times as long for one pair of vectors."""
+    (a, b, c), (d, e, f) = first.tolist(), second.tolist()
+    return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
 
 
 def direction_sign(normal: ArrayLike) -> float:
