@@ -68,7 +68,7 @@ def describe_skipped(inventory: Inventory) -> Iterator[str]:
     ordered = sorted(inventory.skipped, key=lambda one: one.reason)
     for reason, group in groupby(ordered, key=lambda one: one.reason):
         files = [_relative(one.path, inventory.root) for one in group]
-        yield printable(f"left out, {reason}: {_count(files)}")
+        yield printable(f"left out, {reason.rstrip('.')}: {_count(files)}")
 
 
 def _count(names: Sequence[str]) -> str:

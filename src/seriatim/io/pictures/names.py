@@ -36,7 +36,7 @@ def check_names(ordered: Sequence[Path]) -> list[Finding]:
     gaps = find_gaps(sorted(runs[0])) if len(runs) == 1 else []
     if gaps:
         missing = sum(round(gap.step_mm / gap.expected_mm) - 1 for gap in gaps)
-        message = f"Numbers are missing in {len(gaps)} places of the names ({missing} pictures)."
+        message = f"Numbers that are missing in the names: {missing}, holes: {len(gaps)}."
         return [find(Code.GAP, message + " Copy the folder again, or keep it: --on GAP=keep.", missing=missing)]
     return []
 

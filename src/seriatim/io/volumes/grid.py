@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.errors import InputError
 from seriatim.io.content import make_uid
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.geometry import affine_normal, positions_along_normal, spacing_of, tilt_degrees, unit
@@ -62,6 +63,18 @@ def series_of_grid(grid: Grid) -> list[Series]:
         if grid.slices > 1 and (tilt := tilt_degrees(affine)) > MIN_TILT_DEGREES:
             problems.append(find(Code.GANTRY_TILT, f"Slices are sheared by {tilt:.3g} degrees.", degrees=tilt))
     return [_series(grid, affine, tuple(problems), (volume, order, positions)) for volume in range(grid.volumes)]
+
+
+def stored_place(series: Series, size: tuple[int, int, int, int]) -> tuple[int, list[int]]:
+    """Which volume of the file a series is, and its stored slices in the order of its instances.
+
+    ``size`` is what the header says now: columns, rows, slices, volumes. Raises InputError where it changed.
+    """
+    columns, rows, slices, volumes = size
+    frames = [instance.frame or 0 for instance in series.instances]
+    if (rows, columns) != (series.rows, series.columns) or max(frames) >= slices * volumes:
+        raise InputError(f"{series.path} changed since it was discovered. Run find_series again.")
+    return frames[0] // slices, [frame % slices for frame in frames]
 
 
 def _check_scale(affine: NDArray[np.float64]) -> list[Finding]:

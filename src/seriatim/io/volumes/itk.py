@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.errors import InputError
 from seriatim.io.archive.archive import stamp_of
 from seriatim.io.content import digest_files
 from seriatim.io.refused import find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.io.values import as_whole
-from seriatim.io.volumes.grid import Grid, series_of_grid
+from seriatim.io.volumes.grid import Grid, series_of_grid, stored_place
 from seriatim.io.volumes.metaimage import read_meta_header
 from seriatim.io.volumes.nrrd import read_nrrd_header
 from seriatim.io.volumes.stored import Stored, check_stored, count_held, read_stored
@@ -56,12 +55,8 @@ def read_itk(series: Series) -> Volume:
         DecoderError: the file is truncated or damaged.
     """
     stored = read_header(series.path)
-    columns, rows, slices, volumes = stored.size
-    frames = [instance.frame or 0 for instance in series.instances]
-    if (rows, columns) != (series.rows, series.columns) or max(frames) >= slices * volumes:
-        raise InputError(f"{series.path} changed since it was discovered. Run find_series again.")
-    volume = _read_volume(series.path, stored, frames[0] // slices)
-    array = volume[[frame % slices for frame in frames]]
+    volume, order = stored_place(series, stored.size)
+    array = _read_volume(series.path, stored, volume)[order]
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return Volume(array=as_whole(native), affine=series.affine, positions=series.positions, series=series)
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.errors import DecoderError, InputError
+from seriatim.errors import DecoderError
 from seriatim.io.archive.archive import stamp_of
 from seriatim.io.content import digest_files
 from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import check_whole, exists, open_file, read_bytes, size_of
 from seriatim.io.values import as_whole
-from seriatim.io.volumes.grid import Grid, series_of_grid
+from seriatim.io.volumes.grid import Grid, series_of_grid, stored_place
 from seriatim.io.volumes.gzipped import GZIP, GzipError, unpack
 from seriatim.io.volumes.nifti_header import DATATYPES, HEADER_BYTES, MAX_VOXELS, VECTOR_INTENTS, Header, parse_header
 from seriatim.series.findings import Code, Finding, find
@@ -61,17 +61,12 @@ def read_nifti(series: Series) -> Volume:
         DecoderError: the file is truncated or damaged.
     """
     header = read_header(series.path)
-    columns, rows, slices, volumes = header.size
-    frames = [instance.frame or 0 for instance in series.instances]
-    if (rows, columns) != (series.rows, series.columns) or max(frames) >= slices * volumes:
-        raise InputError(f"{series.path} changed since it was discovered. Run find_series again.")
-    volume = frames[0] // slices
+    volume, order = stored_place(series, header.size)
     try:
         stored = _read_voxels(body_of(series.path, header), header, volume)
     except OSError as error:
         raise DecoderError(f"{series.path} cannot be read: {error}. Copy it again.") from error
-    order = [frame % slices for frame in frames]
-    if order != list(range(slices)):
+    if order != list(range(len(stored))):
         stored = stored[order]
     return Volume(array=_to_real_world(stored, header), affine=series.affine, positions=series.positions, series=series)
 
