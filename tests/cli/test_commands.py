@@ -154,6 +154,11 @@ def test_exit_codes_of_the_real_process(tmp_path: Path, case: Path, tiny_run: Pa
     assert "\x1b" not in some.stdout + some.stderr  # no bar and no colour where there is no terminal
 
 
+def test_the_package_runs_as_a_module() -> None:
+    shown = subprocess.run([sys.executable, "-m", "seriatim", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("seriatim ")
+
+
 def test_a_changed_model_is_refused(tmp_path: Path, case: Path, tiny_run: Path, seriatim_command: CommandLine) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
