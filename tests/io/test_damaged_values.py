@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as itk  # noqa: N813
 from dicom_files import make_stack, random_stack, save, save_stack
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless, RLELossless
+from zip_files import craft
 
 from seriatim.errors import DecoderError, SeriatimError
+from seriatim.io.dicom.header import read_planes
+from seriatim.io.dicom_pixels.rle import count_excess
 from seriatim.io.discover import find_series
 from seriatim.io.read import read_volume
 from seriatim.series.findings import Code
@@ -182,3 +187,83 @@ def test_voxels_of_metres_are_told(tmp_path: Path) -> None:
     image.SetSpacing((500.0, 500.0, 2500.0))
     itk.WriteImage(image, str(tmp_path / "head.nii"))
     assert _codes(tmp_path) == {"BAD_VALUE": "keep"}
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns"])
+def test_an_rle_frame_that_holds_more_than_the_header_says_is_refused(tmp_path: Path, keyword: str) -> None:
+    folder = save_stack(make_stack(random_stack()), tmp_path)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        setattr(dataset, keyword, getattr(dataset, keyword) - 1)
+        dataset.save_as(path)
+    with pytest.raises(DecoderError, match="a segment of an RLE frame holds"):
+        read_volume(_only(folder))
+
+
+@pytest.mark.parametrize("last", [b"\x05\1\2\3\4\5\0", b"\xfb\0", b"\xfb\0\0\0\0",
+                                  b"\x05\1\2\3\4\5\6\0\0"])
+def test_padding_of_an_rle_segment_is_no_excess(last: bytes) -> None:
+    frame = struct.pack("<16L", 1, 64, *[0] * 14) + last
+    assert count_excess(frame, 6) == 0
+    assert count_excess(frame, 4) > 0
+
+
+def test_a_slice_thickness_that_is_no_number_is_like_itself(tmp_path: Path) -> None:
+    path = save(make_stack(random_stack())[0], tmp_path / "a.dcm")
+    data = path.read_bytes()
+    place = data.index(b"\x20\0\x0d\0UI")
+    path.write_bytes(data[:place] + b"\x18\0\x50\0DS\4\0nan " + data[place:])
+    assert read_planes(path) == read_planes(path)
+    assert read_planes(path)[0].traits["SliceThickness"] == "nan"
+
+
+def test_colours_that_dicom_does_not_know_are_told(tmp_path: Path) -> None:
+    datasets = make_stack(random_stack())
+    for dataset in datasets:
+        dataset.PhotometricInterpretation = "CT"
+    assert _codes(save_stack(datasets, tmp_path)) == {"BAD_VALUE": "keep"}
+
+
+def test_an_archive_that_lists_fewer_members_than_it_counts_is_not_read(tmp_path: Path) -> None:
+    data = bytearray(craft([(b"a.dcm", b"x" * 40, {}), (b"b.dcm", b"y" * 40, {})]))
+    second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)
+    end = data.index(b"PK\5\6")
+    data[end + 12 : end + 16] = (end - second).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(data)
+    (skipped,) = find_series(tmp_path).skipped
+    assert "list of members is damaged" in skipped.reason
+
+
+def test_a_webp_picture_with_bytes_added_is_told(tmp_path: Path) -> None:
+    for index in range(3):
+        picture = np.random.default_rng(index).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{index}.webp", lossless=True)
+    assert "BAD_VALUE" not in _codes(tmp_path)
+    path = tmp_path / "1.webp"
+    data = path.read_bytes()
+    path.write_bytes(data[:60] + b"added" + data[60:])
+    assert _codes(tmp_path)["BAD_VALUE"] == "keep"
+
+
+def test_a_tiff_file_whose_last_pages_are_linked_by_nothing_is_told(tmp_path: Path) -> None:
+    first, *rest = (Image.fromarray(page) for page in random_stack(4).astype(np.uint8))
+    path = tmp_path / "a.tiff"
+    first.save(path, save_all=True, append_images=rest)
+    assert "BAD_VALUE" not in _codes(tmp_path)
+    data = bytearray(path.read_bytes())
+    place = int.from_bytes(data[4:8], "little")
+    for _ in range(2):  # the link of the second page
+        link = place + 2 + 12 * int.from_bytes(data[place : place + 2], "little")
+        place = int.from_bytes(data[link : link + 4], "little")
+    data[link : link + 4] = bytes(4)
+    path.write_bytes(data)
+    assert _codes(tmp_path)["BAD_VALUE"] == "keep"
+
+
+def test_an_archive_with_members_that_lists_none_is_not_read(tmp_path: Path) -> None:
+    data = bytearray(craft([(b"a.dcm", b"x" * 40, {})]))
+    data[-22 + 8 : -22 + 16] = bytes(8)
+    (tmp_path / "a.zip").write_bytes(data)
+    (skipped,) = find_series(tmp_path).skipped
+    assert "list of members is damaged" in skipped.reason

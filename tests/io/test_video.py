@@ -101,6 +101,23 @@ def test_a_clip_that_was_filmed_sideways_stands_upright(
     assert (turned.series.rows, turned.series.columns) == turned.array.shape[1:]
 
 
+@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (0, 0, 0, 1), (1, 1, -1, 1)])
+def test_a_clip_that_asks_to_be_mirrored_or_stretched_is_told(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    array = np.zeros((4, 64, 96), np.uint8) + (np.arange(96) * 2)[None, None].astype(np.uint8)
+    path = write(tmp_path / "a.mp4", array, codec=codec_or_skip("libx264"))
+    (plain,) = read(path)
+    raw = bytearray(path.read_bytes())
+    place = raw.index(b"tkhd") + 4 + 40
+    for offset, value in zip((0, 4, 12, 16), matrix, strict=True):
+        raw[place + offset : place + offset + 4] = (value * 65536).to_bytes(4, "big", signed=True)
+    path.write_bytes(raw)
+    (volume,) = read(path)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    (finding,) = [one for one in volume.series.findings if one.code == "BAD_VALUE"]
+    assert "mirrored" in finding.message
+    assert finding.action == "keep"
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
 @pytest.mark.parametrize("part", [0.4, 0.8, 0.97])
 def test_a_clip_that_is_cut_short_is_refused(tmp_path: Path, name: str, part: float) -> None:

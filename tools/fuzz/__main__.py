@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import tools.fuzz.more_cases  # noqa: F401 - it registers its cases
 from tools.fuzz.cases import CASES, make_case
 from tools.fuzz.engine import Engine
 from tools.fuzz.mutation import Mutation, loads
@@ -21,7 +22,7 @@ COLUMNS = ("right", "refused", "noted", "told elsewhere", "undetectable", "FAIL"
 def main() -> int:
     """Run, replay or list."""
     arguments = _parse()
-    engine = Engine()
+    engine = Engine(isolated=arguments.isolated)
     try:
         if arguments.replay:
             return _replay(engine, arguments.replay)
@@ -36,6 +37,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first seed; the same seed makes the same mutants")
     parser.add_argument("--case", action="append", choices=sorted(CASES), help="only this case; may be repeated")
     parser.add_argument("--replay", help="CASE:SEED, or a file with recipes, one per line")
+    parser.add_argument("--isolated", action="store_true", help="read in the worker processes of the package")
     parser.add_argument("--failures", type=Path, help="write the recipes of failures to this file")
     return parser.parse_args()
 

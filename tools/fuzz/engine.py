@@ -35,7 +35,9 @@ class Child:
 class Engine:
     """Checks mutations one after the other in a child that is started again when it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, isolated: bool = False) -> None:
+        """``isolated``: read through the worker processes of the package, as its commands do."""
+        self._way = "isolated" if isolated else "here"
         self._child: Child | None = None
         self._known: set[str] = set()
 
@@ -73,8 +75,9 @@ class Engine:
         answers, theirs = os.pipe()
         quiet = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "tools.fuzz.child", str(theirs)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, **quiet}, cwd=ROOT, text=True,
+            [sys.executable, "-m", "tools.fuzz.child", str(theirs), self._way], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, **quiet},
+            cwd=ROOT, text=True,
         )
         os.close(theirs)
         self._child = Child(process=process, answers=answers)

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tools.fuzz.both_ways import compare_pixels, compare_planes
 from tools.fuzz.undetectable import why_undetectable
 
 from seriatim.errors import SeriatimError
 from seriatim.io.discover import find_series
+from seriatim.io.isolation.limits import Limits
 from seriatim.io.read import read_volume
 from seriatim.series.series import Series, Volume
 
+IN_SILENCE = "changed in silence"
 TOLERATED_PIXELS, TOLERATED_STEP = 0.3, 0.1
 """In-plane shift, and distance from a regular grid, below which docs/findings.md promises no finding."""
 
@@ -40,9 +43,15 @@ class Verdict:
     detail: str = ""
 
 
-def read_outcome(folder: Path) -> Outcome:
-    """Read all that is usable; errors of this package are refusals, all others are the caller's."""
-    inventory = find_series(folder)
+def read_outcome(folder: Path, limits: Limits | None = None) -> Outcome:
+    """Read all that is usable; errors of this package are refusals, all others are the caller's.
+
+    Raises:
+        DisagreeError: the quick and the slow ways of reading DICOM differ (only without limits, as these are the same).
+    """
+    if limits is None:
+        compare_planes(folder)
+    inventory = find_series(folder, limits=limits)
     volumes = []
     told = Counter(skipped.reason for skipped in inventory.skipped)
     for series in inventory.series:
@@ -51,9 +60,11 @@ def read_outcome(folder: Path) -> Outcome:
             told["a series is refused"] += 1
             continue
         try:
-            volumes.append(read_volume(series))
+            volumes.append(read_volume(series, limits=limits))
         except SeriatimError:
             told["pixels are refused"] += 1
+    if limits is None:
+        compare_pixels(volumes)
     return Outcome(volumes=volumes, told=told)
 
 
@@ -62,14 +73,14 @@ def judge(truth: Outcome, outcome: Outcome, case: str, parts: set[str]) -> Verdi
     lost = list(truth.volumes)
     changed: list[Volume] = []
     for volume in outcome.volumes:
-        same = next((one for one in truth.volumes if not differences(one, volume)), None)
+        same = next((one for one in (*lost, *truth.volumes) if not differences(one, volume)), None)
         if same is None:
             changed.append(volume)
         else:  # a copy of a whole file is a series as right as the first
             lost = [one for one in lost if one is not same]
     told = bool(outcome.told - truth.told)
     if not changed:
-        return _judge_lost(lost, told=told)
+        return _judge_lost(lost, told=told, reason=why_undetectable(case, parts, frozenset({"lost"})))
     what = frozenset(part for volume in changed for part in _nearest(lost or truth.volumes, volume))
     if all(_own_codes(volume.series) - truth.codes for volume in changed):
         return Verdict(name="noted", detail=", ".join(sorted(what)))
@@ -77,7 +88,7 @@ def judge(truth: Outcome, outcome: Outcome, case: str, parts: set[str]) -> Verdi
         return Verdict(name="told elsewhere", detail=", ".join(sorted(what)))
     if reason := why_undetectable(case, parts, what):
         return Verdict(name="undetectable", detail=reason)
-    return Verdict(name="FAIL", detail=f"changed in silence: {', '.join(sorted(what))}")
+    return Verdict(name="FAIL", detail=f"{IN_SILENCE}: {', '.join(sorted(what))}")
 
 
 def differences(truth: Volume, volume: Volume) -> frozenset[str]:
@@ -98,10 +109,12 @@ def differences(truth: Volume, volume: Volume) -> frozenset[str]:
     return frozenset(found)
 
 
-def _judge_lost(lost: list[Volume], *, told: bool) -> Verdict:
+def _judge_lost(lost: list[Volume], *, told: bool, reason: str) -> Verdict:
     if not lost:
         return Verdict(name="right")
-    return Verdict(name="refused") if told else Verdict(name="FAIL", detail="a volume is lost in silence")
+    if told:
+        return Verdict(name="refused")
+    return Verdict(name="undetectable", detail=reason) if reason else Verdict(name="FAIL", detail="a volume is lost")
 
 
 def _own_codes(series: Series) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tools.fuzz import bytes_mutations, dicom_mutations, grid_mutations
+from tools.fuzz import bytes_mutations, dicom_mutations, grid_mutations, zip_mutations
 from tools.fuzz.cases import Case
 from tools.fuzz.mutation import Mutation
 
@@ -18,6 +18,8 @@ def propose(case: Case, seed: int) -> Mutation:
     if structured and any(data[128:132] == b"DICM" for data in case.files.values()):
         change = rng.choice(dicom_mutations.STRUCTURED)
         kind, where, splices = change(rng, dicom_mutations.pick_target(rng, case.files))
+    elif structured and case.name.startswith("zip"):
+        kind, where, splices = zip_mutations.change_archive(rng, case.files)
     elif structured and case.name.startswith("nifti"):
         kind, where, splices = grid_mutations.change_field(rng, case.files)
     elif structured and case.name in ("nrrd", "nrrd_gz", "nhdr", "mha", "mha_z", "mhd"):

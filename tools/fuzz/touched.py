@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tools.fuzz.elements import PIXELS, fragments
 from tools.fuzz.grid_mutations import NIFTI_FIELDS
@@ -21,7 +22,7 @@ def touched(mutation: Mutation, files: Files) -> set[str]:
         if splice.delete or splice.file_from:
             found.add("file")
             continue
-        parts = set(_parts(splice, files[splice.file]))
+        parts = {part for one in _changed(splice, files[splice.file]) for part in _parts(one, files[splice.file])}
         if splice.drop != len(splice.insert) // 2 and parts & {VALUES, STREAM, "fragments", "head", "nifti header"}:
             parts.add("length")
         found |= parts
@@ -30,6 +31,17 @@ def touched(mutation: Mutation, files: Files) -> set[str]:
     if (mutation.kind, mutation.where) == ("fragments", "swap"):
         return {WHOLE_FRAMES if part == "fragments" else part for part in found}
     return found
+
+
+def _changed(splice: Splice, data: bytes) -> Iterator[Splice]:
+    """The splice itself; where it moves nothing, each stretch of bytes that it really changes."""
+    new = bytes.fromhex(splice.insert)
+    if splice.layer or splice.drop != len(new):
+        yield splice
+        return
+    differing = [at for at, byte in enumerate(new) if data[splice.at + at : splice.at + at + 1] != bytes([byte])]
+    for at in differing:
+        yield replace(splice, at=splice.at + at, drop=1, insert=new[at : at + 1].hex())
 
 
 def _parts(splice: Splice, data: bytes) -> Iterator[str]:
@@ -44,7 +56,8 @@ def _parts(splice: Splice, data: bytes) -> Iterator[str]:
     elif name.endswith((".gz", ".png", ".zraw", ".zip")):
         yield PACKED  # they hold a checksum
     elif name.endswith(tuple(VALUES_FROM)):
-        yield VALUES if splice.at >= VALUES_FROM[name[-4:]] else "head"
+        first = VALUES_FROM[name[-4:]]
+        yield from (["head"] if splice.at < first else []) + ([VALUES] if stop > first else [])
     elif name.endswith((".mp4", ".avi", ".mkv")):
         yield STREAM
     else:

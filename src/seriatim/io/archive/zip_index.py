@@ -20,7 +20,7 @@ UNCHECKED_BYTES = 1 << 26
 UNIX = (3, 19)
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
 METHODS = {9: "deflate64", 6: "implode", 1: "shrink", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}
-END, END64, LOCATOR, MEMBER = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2"
+END, END64, LOCATOR, MEMBER, LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
 END_LAYOUT, END64_LAYOUT = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 LOCATOR_LAYOUT, MEMBER_LAYOUT = struct.Struct("<4sLQL"), struct.Struct("<4s4B4H3L5H2L")
 DAMAGED = "UNREADABLE: the archive's list of members is damaged. Copy the archive again."
@@ -60,6 +60,11 @@ def read_entries(file: BinaryIO) -> list[Entry]:
         raise ArchiveError(f"TOO_LARGE: the archive lists more than {MAX_MEMBERS} members. Unpack it first.")
     file.seek(start)
     entries = _set_limits(list(_parse(file.read(length), shift)), start)
+    if (len(entries) - count) % (1 << 16):  # old tools count no further
+        raise ArchiveError(DAMAGED)
+    file.seek(0)
+    if not entries and file.read(4) == LOCAL:
+        raise ArchiveError(DAMAGED)
     total = sum(entry.size for entry in entries if not refuse(entry))
     if total > MAX_TOTAL_BYTES:
         raise ArchiveError(f"TOO_LARGE: the archive unpacks to {total >> 30} GiB. Unpack it first.")

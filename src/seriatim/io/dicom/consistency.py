@@ -14,6 +14,9 @@ from seriatim.series.findings import Code, Finding, find
 STORED_KEYWORDS = ("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
                    "RescaleSlope", "RescaleIntercept")
 """The attributes that this module needs; a reader of headers must not leave them out."""
+COLOURS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "YBR_FULL",
+                     "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB"})
+"""The defined terms of PhotometricInterpretation, retired ones included (PS3.3 C.7.6.3.1.2)."""
 ABSOLUTE = frozenset({"CT", "PT"})
 """Modalities whose values mean nothing without a rescale (PS3.3 C.8.2.1 and C.8.9.1)."""
 
@@ -39,7 +42,11 @@ def check_colours(dataset: Any) -> list[Finding]:
     if samples not in (1, 3) or (grey and samples != 1) or (photometric.startswith(("RGB", "YBR")) and samples != 3):
         message = f"{samples} samples per pixel do not fit the colours that PhotometricInterpretation names."
         return [find(Code.BAD_VALUE, message)]
-    return [_note(f"{' and '.join(missing)} is missing: what the values mean is assumed.")] if missing else []
+    if missing:
+        return [_note(f"{' and '.join(missing)} is missing: what the values mean is assumed.")]
+    if photometric.upper() not in COLOURS:
+        return [_note("PhotometricInterpretation is none that DICOM knows: what the values mean is assumed.")]
+    return []
 
 
 def check_stored(planes: Sequence[Plane]) -> list[Finding]:

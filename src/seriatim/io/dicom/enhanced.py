@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -119,8 +120,9 @@ def _other_dimensions(dataset: Any) -> list[int]:
 
 
 def as_trait(text: str) -> Trait:
-    """A number where the text is one, rounded so that noise in the last digits does not tell volumes apart."""
+    """A finite number where the text is one, rounded so that noise in the last digits does not tell volumes apart."""
     try:
-        return round(float(text), 4)
+        number = round(float(text), 4)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text  # "nan" as a number would not even be like itself

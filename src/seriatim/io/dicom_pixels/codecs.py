@@ -23,6 +23,7 @@ from seriatim.io.dicom.values import get_integer, get_text
 from seriatim.io.dicom_pixels import decoder_plugins
 from seriatim.io.dicom_pixels.codestream import read_codestream
 from seriatim.io.dicom_pixels.encapsulated import encapsulate_one
+from seriatim.io.dicom_pixels.rle import RLE, count_excess
 from seriatim.io.dicom_pixels.video import VIDEO_SYNTAXES, check_video_decoder
 from seriatim.io.source import real_file
 from seriatim.series.findings import Code, Finding, find
@@ -84,6 +85,7 @@ def decode_frame(encoded: bytes, pixels: Mapping[str, Any], syntax: str) -> Pixe
     """
     name = UID(syntax).name
     _check_codestream(encoded, pixels)
+    _check_rle(encoded, pixels, syntax)
     problems: list[str] = []
     for label, decode in _known_decoders(syntax).items():
         try:
@@ -155,6 +157,16 @@ def _check_codestream(encoded: bytes, pixels: Mapping[str, Any]) -> None:
     if stream.precision > pixels["bits_allocated"]:
         raise DecoderError(f"a frame is coded with {stream.precision} bits, the header has room for "
                            f"{pixels['bits_allocated']}.")
+
+
+def _check_rle(encoded: bytes, pixels: Mapping[str, Any], syntax: str) -> None:
+    """Refuse an RLE frame that holds more than the header speaks of: rows or columns were lost there, or fewer bits."""
+    if syntax != RLE:
+        return
+    size = pixels["rows"] * pixels["columns"]
+    if excess := count_excess(encoded, size):
+        raise DecoderError(f"a segment of an RLE frame holds {excess} bytes more than the {size} of "
+                           f"{pixels['columns']} x {pixels['rows']} pixels")
 
 
 def _extend_sign(array: Pixels, pixels: Mapping[str, Any]) -> Pixels:

@@ -33,9 +33,10 @@ def kind_of(image: Image.Image) -> str:
 
 
 def longer_than_told(file: BinaryIO) -> bool:
-    """Whether a BMP file is longer than its header says (0 says nothing)."""
-    file.seek(2)
-    told = int.from_bytes(file.read(4), "little")
+    """Whether a BMP or WebP file is longer than its header says (0 says nothing)."""
+    file.seek(0)
+    head = file.read(8)
+    told = int.from_bytes(head[2:6], "little") if head.startswith(b"BM") else int.from_bytes(head[4:8], "little") + 8
     return 0 < told < size_of(file)
 
 

@@ -53,6 +53,8 @@ Frame = tuple[Path, int | None, float]
 """The file, the page in it (None where it has one), and the position."""
 DEFAULT_GIF_SECONDS = 0.1
 """What viewers show for a GIF frame of duration 0."""
+UNUSED_BYTES = 64
+"""No padding at the end of a TIFF file is longer."""
 MAX_PIXELS = 1 << 28
 BROKEN = (OSError, EOFError, UnidentifiedImageError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
           AttributeError, RuntimeError, struct.error, Image.DecompressionBombError)
@@ -96,7 +98,7 @@ def _open_head(path: Path) -> Head | str:
     """What the header of a picture says, or why it cannot be used."""
     try:
         with open_file(path) as file, Image.open(file) as image:
-            odd = image.format == "BMP" and longer_than_told(file)
+            odd = image.format in ("BMP", "WEBP") and longer_than_told(file)
             return refuse_picture(image) or replace(_head_of(image), longer=odd)
     except BROKEN as error:
         return f"unreadable picture: {type(error).__name__}"
@@ -162,11 +164,15 @@ def _find_pages(path: Path) -> Series:
 
 def _check_tiff(path: Path, found: int) -> list[Finding]:
     with open_file(path) as file:
-        pages, whole = walk_pages(file)
-    if whole and pages == found:
-        return []
-    message = f"The TIFF file is damaged after page {min(pages, found)}: what follows is lost. Copy it again."
-    return [find(Code.TRUNCATED, message, pages=min(pages, found))]
+        pages = walk_pages(file)
+    if not pages.whole or pages.count != found:
+        whole = min(pages.count, found)
+        message = f"The TIFF file is damaged after page {whole}: what follows is lost. Copy it again."
+        return [find(Code.TRUNCATED, message, pages=whole)]
+    if pages.unused > UNUSED_BYTES:
+        message = f"{pages.unused} bytes at the end of the TIFF file belong to no page: pages may be lost. Compare it."
+        return [replace(find(Code.BAD_VALUE, message, bytes=pages.unused), action="keep")]
+    return []
 
 
 def _check_gif(path: Path, found: int) -> list[Finding]:
@@ -186,10 +192,10 @@ def count_pages(path: Path) -> int:
     """The pages of a TIFF, one more where a link between them is broken; at least 1."""
     try:
         with open_file(path) as file:
-            pages, whole = walk_pages(file)
+            pages = walk_pages(file)
     except OSError:
         return 1
-    return max(1, pages + (not whole and pages > 0))
+    return max(1, pages.count + (not pages.whole and pages.count > 0))
 
 
 def read_pictures(series: Series, allocate: Allocate = OwnMemory) -> Volume:

@@ -13,6 +13,7 @@ from seriatim.errors import DecoderError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.pictures.media_length import missing_bytes
 from seriatim.io.pictures.pictures import drop_equal_colours
+from seriatim.io.pictures.turned import quarter_turns
 from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
@@ -70,7 +71,7 @@ def read_clip(series: Series) -> Volume:
         with open_file(series.path) as file, av.open(file, options=NO_OTHER_FILES) as container:
             for frame in container.decode(_choose_stream(container)[0]):
                 if count < len(array):
-                    array[count] = np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
+                    array[count] = np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(frame) or 0)
                 count += 1
     except (av.FFmpegError, ValueError) as error:
         raise DecoderError(f"{series.path} cannot be decoded: {error}. Copy it again.") from error
@@ -84,7 +85,7 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
     av = importlib.import_module("av")
     stamps: list[float | None] = []
     shapes: set[tuple[int, int]] = set()
-    damaged, broken = 0, ""
+    damaged, askew, broken = 0, False, ""
     with open_file(path) as file:
         lacking = missing_bytes(file)
         file.seek(0)
@@ -95,6 +96,7 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
                 for frame in container.decode(stream):
                     shapes.add(_shown_size(frame))
                     damaged += bool(frame.is_corrupt)
+                    askew = askew or quarter_turns(frame) is None
                     stamps.append(None if frame.pts is None else float(frame.pts * frame.time_base))
         except av.FFmpegError as error:
             broken = type(error).__name__
@@ -104,6 +106,9 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
     findings = _check_whole(len(stamps), damaged=damaged, lacking=lacking, broken=bool(broken))
     if len(shapes) > 1:
         findings.append(find(Code.MIXED_SIZE, "The size of the frames changes within the video."))
+    if askew:
+        message = "The file asks to show its frames mirrored, stretched or askew: they are read as they are stored."
+        findings.append(Finding(code=Code.BAD_VALUE, message=message, action="keep"))
     if others:
         message = f"The file holds {others + 1} videos: the first is read."
         findings.append(Finding(code=Code.BAD_VALUE, message=message, action="keep"))
@@ -136,12 +141,7 @@ def _check_whole(count: int, *, damaged: int, lacking: int, broken: bool) -> lis
 
 
 def _shown_size(frame: Any) -> tuple[int, int]:
-    return (frame.height, frame.width) if _quarter_turns(frame) % 2 else (frame.width, frame.height)
-
-
-def _quarter_turns(frame: Any) -> int:
-    """How often the picture is to be turned by 90 degrees, counterclockwise, to be upright."""
-    return round(float(frame.rotation) / 90) % 4
+    return (frame.height, frame.width) if (quarter_turns(frame) or 0) % 2 else (frame.width, frame.height)
 
 
 def _times(stamps: list[Any], rate: float, findings: list[Finding]) -> list[float]:
