@@ -75,6 +75,7 @@ RULES = (
     _rule(VALUES, "positions, pixels", "times and pixels of a GIF file, each as legal as any other", ("gif",)),
     _rule(f"{STREAM}, length, head", "pixels", "bytes lost in a JPEG scan: its decoders resynchronise and do not tell",
           ("jpeg", "avi", "us_jpeg")),
+    _rule(STREAM, "positions", "a legal frame rate of a clip: no checksum protects it", ("avi", "mp4", "mkv")),
     _rule("FrameTime, FrameTimeVector", "positions", "legal times of the only file of a clip",
           ("us_", "video_", "palette")),
     _rule("Modality", "modality", "a legal modality of the only file of a series", ONE_FILE),
