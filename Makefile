@@ -37,7 +37,8 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python tools/bench/score_stages.py
+	$(ONE_THREAD) $(BIN)/python tools/bench/reading.py --rounds 5 --slices 90
+	$(ONE_THREAD) $(BIN)/python tools/bench/score_stages.py
 
 # damaged files: right, refused or told, never changed in silence (docs/findings.md). COUNT mutants from SEED on
 fuzz: install

@@ -22,6 +22,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from seriatim.errors import DecoderError
 from seriatim.io import find_series, read, read_volume
+from seriatim.io.dicom_pixels import decoder_plugins
 from seriatim.io.dicom_pixels.codecs import decode_frame, describe_pixels, find_decoders
 from seriatim.io.dicom_pixels.read import read_dicom
 
@@ -333,3 +334,24 @@ def test_threads_and_one_thread_give_the_same_volume(tmp_path: Path) -> None:
     for threads in (1, 4):
         with pytest.raises(DecoderError, match=damaged.name):
             read_dicom(series, threads=threads)
+
+
+@pytest.mark.parametrize("syntax", [LOSSLESS_JPEG, SV1, JPEG_LS, J2K, HTJ2K])
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (12, np.uint16), (16, np.uint16)])
+def test_grey_frames_are_the_same_with_and_without_pydicom(
+    monkeypatch: pytest.MonkeyPatch, syntax: str, bits: int, dtype: type
+) -> None:
+    pytest.importorskip("imagecodecs")
+    frame = np.random.default_rng(bits).integers(0, 1 << bits, (33, 20)).astype(dtype)
+    encoded = encode(frame, syntax)
+    for allocated, stored, sign in ((16, bits, 0), (16, 16, 0), (16, bits, 1), (8 if bits == 8 else 16, bits, 0)):
+        pixels = {"rows": 33, "columns": 20, "samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2",
+                  "bits_allocated": allocated, "bits_stored": stored, "number_of_frames": 1,
+                  "pixel_representation": sign, "planar_configuration": 0, "pixel_keyword": "PixelData"}
+        direct = decode_frame(encoded, pixels, syntax)
+        with monkeypatch.context() as patched:
+            patched.setattr(decoder_plugins, "decode_grey", lambda *_: None)
+            usual = decode_frame(encoded, pixels, syntax)
+        assert direct.dtype == usual.dtype
+        np.testing.assert_array_equal(direct, usual)
+        assert sign or np.array_equal(direct, frame)

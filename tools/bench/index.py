@@ -1,29 +1,27 @@
-"""Indexing DICOM headers: find_series as a whole against loops over headers alone, interleaved in one run.
+"""Indexing DICOM headers: find_series as a whole against loops over headers alone, interleaved (reading.py index).
 
-usage: index.py [--files 10000] [--per-series 300] [--rounds 7]
 Makes files with a CT header of about 90 elements and 512 x 512 pixels that take no room (holes) in a temporary folder.
 Times are of the processor (user and system), which other work on the machine disturbs least. Machines are noisy: quote
-the ratios, not the seconds. Other shapes are measured too: one series of all files, series of
-two slices, and the memory that the inventory takes.
+the ratios, not the seconds. Other shapes are measured too: one series of all files, series of two slices, storage that
+makes each file wait, and the memory that the inventory takes.
 """
 
-import argparse
 import gc
 import os
 import statistics
-import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time, sleep
+from unittest import mock
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from seriatim.io import find_series
+from seriatim.io import ahead, find_series, walk
 from seriatim.io.dicom.header import TAGS, read_planes
 from seriatim.io.source import read_head
 from seriatim.io.walk import HEAD_BYTES
@@ -34,21 +32,33 @@ PIXEL_BYTES = 512 * 512 * 2
 ROOT = "1.2.826.0.1.3680043.8.498"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--per-series", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=7)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        plain = make_files(Path(folder) / "plain", args.files, args.per_series)
-        check_equal(plain)
-        compare(plain, args.files, args.rounds)
-        measure_memory(plain, args.files)
-        for name, per_series in (("one series", args.files), ("series of 2 slices", 2)):
-            shape = make_files(Path(folder) / str(per_series), args.files, per_series)
-            seconds = statistics.median(timed(lambda shape=shape: find_series(shape)) for _ in range(3))
-            print(f"{name:40} {seconds / args.files * 1e6:8.1f} us/file")
+WAIT_SECONDS = 1e-3
+
+
+def bench(folder: Path, files: int, rounds: int) -> None:
+    """Series of 300 files, then the other shapes."""
+    plain = make_files(folder / "plain", files, 300)
+    check_equal(plain)
+    compare(plain, files, rounds)
+    measure_waiting(plain, files)
+    measure_memory(plain, files)
+    for name, per_series in (("one series", files), ("series of 2 slices", 2)):
+        shape = make_files(folder / str(per_series), files, per_series)
+        seconds = statistics.median(timed(lambda shape=shape: find_series(shape)) for _ in range(3))
+        print(f"{name:40} {seconds / files * 1e6:8.1f} us/file")
+
+
+def measure_waiting(folder: Path, files: int) -> None:
+    """Storage that makes each file wait, as network folders do, by the clock: with reading ahead and without."""
+    def read_waiting(path: Path, count: int) -> tuple[bytes, int]:
+        sleep(WAIT_SECONDS)
+        return read_head(path, count)
+
+    for name, slow in (("1 ms wait per file, read ahead", ahead.SLOW_SECONDS), ("the same, one by one", 1e9)):
+        with mock.patch.object(walk, "read_head", read_waiting), mock.patch.object(ahead, "SLOW_SECONDS", slow):
+            started = perf_counter()
+            find_series(folder)
+        print(f"{name:40} {(perf_counter() - started) / files * 1e6:8.1f} us/file")
 
 
 def compare(folder: Path, files: int, rounds: int) -> None:
@@ -170,7 +180,3 @@ def make_header() -> Dataset:
         block.add_new(0x10 + index, "LO", f"private value {index}")
     dataset.private_block(0x29, "BENCH", create=True).add_new(0x20, "OB", bytes(400))
     return dataset
-
-
-if __name__ == "__main__":
-    main()

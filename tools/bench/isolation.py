@@ -1,14 +1,9 @@
-"""What reading in a worker process costs: one large CT, and many tiny series, interleaved with reading in this process.
+"""What reading in a worker process costs, interleaved with reading in this process (reading.py isolated)."""
 
-usage: isolation.py [--rounds 7] [--slices 300] [--series 200]
-Machines are noisy: quote the ratios, not the seconds.
-"""
-
-import argparse
+import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from time import perf_counter
 
@@ -17,22 +12,21 @@ import reading
 from seriatim.io import Limits, find_series, read_volume
 from seriatim.series import Series
 
+MANY = 200
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--series", type=int, default=200)
-    args = parser.parse_args()
+
+def bench(folder: Path, slices: int, rounds: int) -> None:
+    """One large CT, uncompressed and compressed, and many tiny series."""
     print(f"start of a worker: {time_start() * 1000:.0f} ms")
-    with tempfile.TemporaryDirectory() as folder:
-        reading.write_series(Path(folder), reading.make_stack(args.slices))
-        compare(f"one series of {args.slices} x 512 x 512", list(find_series(folder).series), rounds=args.rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        reading.SIZE = 32
-        reading.write_series(Path(folder), reading.make_stack(8))
-        compare(f"{args.series} series of 8 x 32 x 32", list(find_series(folder).series) * args.series,
-                rounds=args.rounds)
+    stack = reading.make_stack(slices)
+    reading.write_series(folder / "raw", stack)
+    reading.write_series(folder / "jls", stack[: slices // 3], reading.SYNTAXES["JPEG-LS"])
+    for name, count in (("raw", slices), ("jls", slices // 3)):
+        found = list(find_series(folder / name).series)
+        compare(f"one series of {count} x 512 x 512, {name}", found, rounds=rounds)
+    reading.SIZE = 32
+    reading.write_series(folder / "tiny", reading.make_stack(8))
+    compare(f"{MANY} series of 8 x 32 x 32", list(find_series(folder / "tiny").series) * MANY, rounds=rounds)
 
 
 def compare(name: str, series: list[Series], *, rounds: int) -> None:
@@ -46,7 +40,8 @@ def compare(name: str, series: list[Series], *, rounds: int) -> None:
             measured.append(perf_counter() - start)
     here, apart = (statistics.median(times[isolated][1:]) for isolated in (False, True))
     per_series = (apart - here) / len(series) * 1000
-    print(f"{name}: {here:.3f} s here, {apart:.3f} s in a worker, {apart / here:.2f} x, {per_series:.1f} ms more each")
+    print(f"{name}: {here:.3f} s here, {apart:.3f} s in a worker, {apart / here:.2f} x, {per_series:.1f} ms more each, "
+          f"load {os.getloadavg()[0]:.1f}")
 
 
 def time_start() -> float:
@@ -57,7 +52,3 @@ def time_start() -> float:
         subprocess.run([sys.executable, "-c", "import seriatim.io.isolation.worker"], check=True)
         times.append(perf_counter() - start)
     return statistics.median(times)
-
-
-if __name__ == "__main__":
-    main()

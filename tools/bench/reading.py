@@ -1,6 +1,6 @@
 """Reading against peers, interleaved in one run on synthetic CT: ratios of medians, after the outputs were compared.
 
-usage: reading.py [raw|compressed|nifti|memory] ... [--rounds 7] [--slices 300]
+usage: reading.py [raw|compressed|nifti|index|memory|isolated] ... [--rounds 7] [--slices 300]
 Without a name all are run. Machines are noisy: quote the ratios, not the seconds. A missing peer is left out.
 """
 
@@ -90,7 +90,22 @@ def bench_memory(folder: Path, slices: int, _: int) -> None:
             print(f"  {place:4} {name:24} {ratio:6.2f} x the int16 volume")
 
 
-PARTS = {"raw": bench_raw, "compressed": bench_compressed, "nifti": bench_nifti, "memory": bench_memory}
+def bench_index(folder: Path, slices: int, rounds: int) -> None:
+    """Headers of 20 times as many files as there are slices."""
+    import index
+
+    index.bench(folder, 20 * slices, rounds)
+
+
+def bench_isolated(folder: Path, slices: int, rounds: int) -> None:
+    """Reading in a worker process."""
+    import isolation
+
+    isolation.bench(folder, slices, rounds)
+
+
+PARTS = {"raw": bench_raw, "compressed": bench_compressed, "nifti": bench_nifti, "index": bench_index,
+         "memory": bench_memory, "isolated": bench_isolated}
 
 
 def compare(readers: dict[str, Reader], path: Path, *, rounds: int) -> None:

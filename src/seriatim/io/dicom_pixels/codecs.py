@@ -33,6 +33,7 @@ Decode = Callable[[bytes, Mapping[str, Any]], Pixels]
 
 PYDICOM_ORDER = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
 ITK_SYNTAXES = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+GREY_FIRST = "decode_imagecodecs"
 INSTALL = 'Install one: pip install "seriatim[codecs]".'
 
 
@@ -115,7 +116,7 @@ def decode_with_itk(path: Path, *, slope: float, intercept: float) -> Pixels:
 def find_decoders(syntax: str) -> Mapping[str, Decode]:
     """The installed decoders of a compressed transfer syntax, in the order in which they are tried."""
     decoders = {}
-    for label, function, syntaxes in (("imagecodecs", "decode_imagecodecs", decoder_plugins.IMAGECODECS),
+    for label, function, syntaxes in (("imagecodecs", GREY_FIRST, decoder_plugins.IMAGECODECS),
                                       ("pillow", "decode_pillow_colour", decoder_plugins.JPEG_COLOUR)):
         if syntax in syntaxes and (label == "pillow" or decoder_plugins.has_imagecodecs(syntax)):
             decoders[label] = _make_decoder(syntax, function)
@@ -136,7 +137,14 @@ def _make_decoder(syntax: str, function: str) -> Decode:
         syntax, function = str(JPEGLosslessSV1), "decode_jpegxl"
     decoder = Decoder(UID(syntax))
     decoder.add_plugin("seriatim", (decoder_plugins.__name__, function))
-    return functools.partial(_run, decoder, "seriatim")
+    run = functools.partial(_run, decoder, "seriatim")
+    return functools.partial(_run_grey, run, decoder_plugins.IMAGECODECS[syntax]) if function == GREY_FIRST else run
+
+
+def _run_grey(run: Decode, codec: str, encoded: bytes, pixels: Mapping[str, Any]) -> Pixels:
+    """Plain grey frames without pydicom, which copies them and checks what was checked before."""
+    array = decoder_plugins.decode_grey(encoded, pixels, codec)
+    return run(encoded, pixels) if array is None else array
 
 
 def _run(decoder: Decoder, label: str, encoded: bytes, pixels: Mapping[str, Any]) -> Pixels:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import UID
 
@@ -40,6 +42,18 @@ def has_imagecodecs(syntax: str) -> bool:
 def decode_imagecodecs(src: bytes, runner: Any) -> bytes:
     """The samples as they were coded, whatever colours they are: no colour is converted, but JPEG 2000's own."""
     return _decode(src, runner, IMAGECODECS[str(runner.transfer_syntax)])
+
+
+def decode_grey(src: bytes, pixels: Mapping[str, Any], codec: str) -> NDArray[Any] | None:
+    """The samples of an unsigned grey frame, which are its pixels; None where pydicom may have something to restore."""
+    stream = read_codestream(src)
+    unsigned_grey = pixels["samples_per_pixel"] == 1 and pixels["pixel_representation"] == 0
+    allocated = pixels["bits_allocated"]
+    if not unsigned_grey or stream is None or stream.precision > pixels["bits_stored"] or allocated not in (8, 16) \
+            or (stream.precision > 8) != (allocated == 16):
+        return None
+    array = np.asarray(getattr(importlib.import_module("imagecodecs"), f"{codec}_decode")(src))
+    return array if array.dtype == f"u{allocated // 8}" else None
 
 
 def decode_jpegxl(src: bytes, runner: Any) -> bytes:
