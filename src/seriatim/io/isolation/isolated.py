@@ -19,14 +19,14 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar
 
 from seriatim.io.dicom_pixels.decode_pool import default_threads
 from seriatim.io.isolation.channel import Channel, ClosedError
 from seriatim.io.isolation.limits import IsolatedError, Limits
 from seriatim.io.isolation.memory import map_array
 from seriatim.io.isolation.wire import WireError, from_plain, to_plain
-from seriatim.io.isolation.worker import ERRORS, volume_kinds
+from seriatim.io.isolation.worker import ERRORS, kinds_of, volume_kinds
 from seriatim.series.findings import Code
 from seriatim.series.series import Series, Volume
 
@@ -215,7 +215,7 @@ def _read_reply(function: Callable[..., Any], arguments: tuple[Any, ...], reply:
     try:
         if "error" in reply:
             raise ERRORS[reply["error"]](str(reply["text"]))
-        gives = get_type_hints(function)["return"]
+        gives = kinds_of(function)["return"]
         if gives is Volume:
             return _read_volume(arguments[0], reply, descriptor)
         return from_plain(gives, reply["result"])

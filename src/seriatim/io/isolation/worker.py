@@ -7,6 +7,7 @@ with. It ends with its parent, and knows neither torch nor the models. Started b
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import os
 import resource
@@ -93,7 +94,7 @@ def _run(request: dict[str, Any], functions: Functions) -> tuple[dict[str, Any],
     function = _find(request["call"], functions)
     if request["folder"]:
         os.chdir(request["folder"])  # a relative path means what it means to the parent at this call
-    kinds = list(get_type_hints(function).items())
+    kinds = list(kinds_of(function).items())
     arguments = [from_plain(kind, plain) for (_, kind), plain in zip(kinds, request["arguments"], strict=False)]
     with _memory_limit(arguments, most=request["most_bytes"]):
         if kinds[-1] != ("return", Volume):
@@ -113,9 +114,15 @@ def _find(name: str, functions: Functions) -> Callable[..., Any]:
     return function
 
 
+@functools.cache
+def kinds_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The types of what a function (or a class) takes and, under ``return``, gives."""
+    return get_type_hints(function)
+
+
 def volume_kinds() -> dict[str, Any]:
     """The fields of a volume that travel as JSON, with their types: not the pixels, nor the series, which is known."""
-    return {name: kind for name, kind in get_type_hints(Volume).items() if name not in ("array", "series")}
+    return {name: kind for name, kind in kinds_of(Volume).items() if name not in ("array", "series")}
 
 
 def _describe(error: Exception) -> dict[str, Any]:
