@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import make_slice, save
+from PIL import Image
 from pydicom.encaps import encapsulate
 
 from seriatim.errors import DecoderError
@@ -92,3 +93,11 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     check_decoder.cache_clear()
     assert series.reason.startswith("DECODER_MISSING")
     assert "seriatim[video]" in series.reason
+
+
+def test_a_stream_that_is_no_video_is_refused(tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.fromarray(np.full((ROWS, COLUMNS, 3), 99, dtype=np.uint8)).save(picture, "JPEG")
+    save_video(tmp_path / "one.dcm", picture.getvalue() * COUNT, "1.2.840.10008.1.2.4.100")
+    with pytest.raises(DecoderError, match="the stream is mjpeg"):
+        read_volume(find_series(tmp_path).series[0])

@@ -23,6 +23,8 @@ VIDEO_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{number}{fragmentable}" for number in range(100, 109) for fragmentable in ("", ".1")
 )
 INSTALL = 'Install it: pip install "seriatim[video]".'
+CODECS = ("mpeg1video", "mpeg2video", "h264", "hevc")
+"""A JPEG would pass for a video, too."""
 CLOSED = {"protocol_whitelist": "none"}
 """A playlist inside a stream could name other files, or addresses: nothing but the stream is opened."""
 
@@ -67,6 +69,8 @@ class VideoFrames:
         shown = 0
         try:
             with av.open(BytesIO(self._stream), options=CLOSED) as container:
+                if (codec := container.streams.video[0].codec_context.name) not in CODECS:
+                    raise DecoderError(f"the stream is {codec}, which no video inside DICOM is.")
                 for picture in container.decode(video=0):
                     shown += 1
                     self._check(picture, shown)
