@@ -381,6 +381,22 @@ def test_a_dose_grid_is_scaled_and_placed_by_its_offsets(tmp_path: Path) -> None
     np.testing.assert_allclose(volume.positions, [3, 7, 11])
 
 
+@pytest.mark.parametrize(("offsets", "orientation", "positions"), [
+    ([3, 7, 11], (1, 0, 0, 0, 1, 0), [3, 7, 11]), ([3, -1, -5], (1, 0, 0, 0, -1, 0), [-5, -1, 3]),
+    ([0, 4, 8], (1, 0, 0, 0, -1, 0), [-5, -1, 3]), ([-3, 1, 5], (1, 0, 0, 0, 1, 0), None),
+])
+def test_offsets_of_a_dose_grid_count_from_its_first_plane_or_are_places_in_the_patient(
+        tmp_path: Path, offsets: list[float], orientation: tuple[float, ...], positions: list[float] | None) -> None:
+    stored = random_stack(3)
+    values = {"Modality": "RTDOSE", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2", "NumberOfFrames": 3}
+    dose = make_slice(stored, (1, 2, 3), GridFrameOffsetVector=offsets, DoseGridScaling=0.001,
+                      ImageOrientationPatient=list(orientation), **values)
+    (series,) = find_series(save(dose, tmp_path / "dose.dcm")).series
+    assert series.usable == (positions is not None)
+    if positions is not None:
+        np.testing.assert_allclose(series.positions, positions)
+
+
 def test_what_is_no_image_is_left_out_with_its_kind(tmp_path: Path) -> None:
     save(make_slice(random_stack(1)[0], (0, 0, 0), SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"), tmp_path / "seg.dcm")
     (tmp_path / "empty.dcm").touch()

@@ -43,6 +43,14 @@ def test_a_reformat_is_left_out_and_can_be_kept(tmp_path: Path, image_type: str)
     np.testing.assert_array_equal(kept.array, stored.astype(int) - 1024)
 
 
+def test_slices_that_are_called_original_and_a_reformat_are_read_and_told(tmp_path: Path) -> None:
+    save_stack(make_stack(random_stack(5), ImageType="ORIGINAL\\PRIMARY\\MPR"), tmp_path)
+    series = only(tmp_path)
+    assert series.usable
+    assert codes(series) == {"DERIVED"}
+    assert not only(tmp_path, DERIVED="refuse").usable
+
+
 @pytest.mark.parametrize("image_type", [
     "DERIVED\\SECONDARY\\AXIAL", "DERIVED\\PRIMARY", "ORIGINAL\\PRIMARY\\M\\ND\\MPRAGE",
     "DERIVED\\PRIMARY\\DIFFUSION\\ADC", "DERIVED\\PRIMARY\\M\\ND\\NORM\\DIS3D",

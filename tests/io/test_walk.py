@@ -126,3 +126,14 @@ def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     (series,) = find_series(tmp_path).series
     assert len(read_volume(series).array) == 4
     assert stat.S_ISREG(series.instances[0].path.stat().st_mode)
+
+
+@pytest.mark.parametrize(("name", "head", "word"), [
+    ("brain.mgz", b"\x1f\x8b\x08\0", "FreeSurfer"), ("t1.mnc", b"\x89HDF\r\n", "MINC"),
+    ("scan.PAR", b"# === DATA DESCRIPTION FILE ===", "PAR/REC"), ("scan.REC", b"\0" * 64, "PAR/REC"),
+    ("a+orig.BRIK.gz", b"\x1f\x8b\x08\0", "AFNI"), ("pet.v", b"MATRIX72v\0", "ECAT"), ("x.npy", b"\x93NUMPY", "array"),
+])
+def test_formats_that_are_not_read_are_named_with_what_to_do(tmp_path: Path, name: str, head: bytes, word: str) -> None:
+    (tmp_path / name).write_bytes(head)
+    (left,) = find_series(tmp_path).skipped
+    assert word in left.reason

@@ -13,6 +13,7 @@ from typing import Literal
 from seriatim.errors import InputError
 from seriatim.io.ahead import map_ahead
 from seriatim.io.archive.archive import STARTS, archive_above, is_neutral, list_members
+from seriatim.io.foreign import name_foreign
 from seriatim.io.source import NOT_REGULAR, exists, read_head
 from seriatim.series.series import Skipped
 
@@ -196,6 +197,12 @@ def _identify_head(path: Path, head: bytes) -> tuple[Kind | None, str]:
     for ending, headers in BODIES.items():
         if name.endswith(ending) and any(exists(path.with_suffix(header)) for header in headers):
             return None, "pixel data of the header file beside it"
+    if foreign := name_foreign(name, head):
+        return None, foreign
+    return _identify_packed(name, head)
+
+
+def _identify_packed(name: str, head: bytes) -> tuple[Kind | None, str]:
     if head.startswith(STARTS):
         return "archive", ""
     for start, archive in ARCHIVES.items():

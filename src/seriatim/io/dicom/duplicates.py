@@ -19,6 +19,9 @@ from seriatim.io.isolation.limits import Limits, run
 from seriatim.io.source import open_file, read_bytes
 from seriatim.series.findings import Code, Finding, find
 
+KINDS = frozenset({Code.DERIVED, Code.NOT_A_SERIES})
+"""What is refused for its kind is not damaged."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
@@ -91,4 +94,4 @@ def have_same_values(paths: list[Path], frames: list[int]) -> bool:
 
 
 def _is_damaged(plane: Plane) -> bool:
-    return any(finding.action == "refuse" for finding in plane.findings)
+    return any(finding.action == "refuse" and finding.code not in KINDS for finding in plane.findings)

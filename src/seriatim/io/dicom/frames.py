@@ -29,6 +29,8 @@ CLIP_VECTORS = ("EnergyWindowVector", "DetectorVector", "RRIntervalVector")
 VOLUMETRIC = frozenset({"CT", "MR", "PT"})
 SECONDS_PER_UNTIMED_FRAME = 1.0
 MAX_FRAMES = 100_000
+SAME_MM = 1e-2
+MIN_AXIAL_COSINE = 0.9999
 
 
 def expand_frames(plane: Plane, dataset: Any) -> list[Plane]:
@@ -72,14 +74,21 @@ def _untimed(plane: Plane) -> Finding:
 
 
 def _place_dose(plane: Plane, dataset: Any, count: int) -> list[Plane]:
-    """RT Dose: planes at the grid frame offsets along the normal (PS3.3 C.8.8.3.2)."""
+    """RT Dose: planes at offsets along the normal from 0, or at their z in the patient (PS3.3 C.8.8.3.2)."""
     try:
         offsets = get_numbers(dataset, "GridFrameOffsetVector", count)
     except BadValueError as error:
         return _broken(plane, count, str(error))
     if offsets is None or not plane.placed:
         return _broken(plane, count, "The dose grid has no GridFrameOffsetVector or no position.")
-    return _place_along(plane, [offset - offsets[0] for offset in offsets])
+    normal_z = float(np.cross(*np.asarray(plane.orientation).reshape(2, 3))[2])
+    first_z = (plane.position or (0.0, 0.0, 0.0))[2]
+    if offsets[0] == 0:
+        return _place_along(plane, offsets)
+    if abs(offsets[0] - first_z) > SAME_MM or abs(normal_z) < MIN_AXIAL_COSINE:
+        reason = f"GridFrameOffsetVector starts at {offsets[0]:g}: neither 0 nor the z of the first plane ({first_z:g})."
+        return _broken(plane, count, reason)
+    return _place_along(plane, [(offset - offsets[0]) * np.sign(normal_z) for offset in offsets])
 
 
 def _place_nuclear(plane: Plane, dataset: Any, count: int) -> list[Plane]:

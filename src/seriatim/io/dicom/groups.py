@@ -116,8 +116,9 @@ def _name(group: PlaneGroup) -> PlaneGroup:
     digest = first.series_uid.encode() or _digest(sorted({plane.path for plane in group.planes}))
     study_uid = first.study_uid or make_uid(digest, "study")
     series_uid = first.series_uid or make_uid(digest, "series")
+    verb = "is" if len(missing) == 1 else "are"
     how = "" if first.series_uid else " and the files of a folder are taken for one series"
-    message = f"{' and '.join(missing)} is missing: it is made from the content{how}. Export the series with its UIDs."
+    message = f"{' and '.join(missing)} {verb} missing: made from the content{how}. Export the series with its UIDs."
     note = replace(find(Code.BAD_VALUE, message), action="keep")
     planes = [replace(plane, study_uid=study_uid, series_uid=series_uid) for plane in group.planes]
     return PlaneGroup(planes=planes, name=group.name, notes=(*group.notes, note), nameless=not first.series_uid)

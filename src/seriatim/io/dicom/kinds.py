@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydicom.uid import UID
@@ -53,6 +54,8 @@ CAPTURE_PHRASES = (" SCREEN SAVE ", " SCREENSAVE ", " SCREENSHOT ", " SCREEN CAP
 REFORMAT_PHRASES = (" MPR ", " MPVR ", " REFORMATTED ", " MIP ", " MINIP ", " MNIP ", " 3DMIP ", " VRT ", " SSD ",
                     " CPR ", " CURVED ", " PROJECTION IMAGE ", " VOLUME RENDERING ", " VOLUME RENDERED ",
                     " SURFACE RENDERING ", " SURFACE RENDERED ", " MAX IP ", " MIN IP ")
+PLANAR_PHRASES = frozenset({" MPR ", " MPVR ", " REFORMATTED "})
+"""Reformats that are slices of the anatomy, no projections of it."""
 REFORMAT_TECHNIQUES = frozenset({"MAX_IP", "MIN_IP", "VOLUME_RENDER", "SURFACE_RENDER", "MPR", "CURVED_MPR"})
 UID_TEXT = re.compile(r"[0-9.]{1,64}")
 
@@ -121,6 +124,15 @@ def role_of(dataset: Any) -> Role:
     return ""
 
 
+def _is_called_original(dataset: Any) -> bool:
+    """True where ImageType says ORIGINAL, PRIMARY and MPR, as some scanners call oblique slices; not of projections."""
+    words = _words(get_text(dataset, "ImageType"))
+    found = [phrase for phrase in REFORMAT_PHRASES if phrase in words]
+    technique = get_text(dataset, "VolumeBasedCalculationTechnique").upper()
+    return (words.startswith(" ORIGINAL | PRIMARY ") and set(found) <= PLANAR_PHRASES
+            and technique not in REFORMAT_TECHNIQUES)
+
+
 def _words(image_type: str) -> str:
     """The words of all values with a space at either side of each; ``|`` ends a value."""
     return " " + re.sub(r"[\s_/+-]+", " ", image_type.upper().replace("\\", " | ")) + " "
@@ -138,6 +150,10 @@ def _check_role(dataset: Any) -> list[Finding]:
         modality = get_text(dataset, "Modality").upper()  # one of a closed list
         message = f"A screen capture, a dose screen or a text page of a {modality} study is no slice of it."
         return [find(Code.NOT_A_SERIES, message)]
+    if role == "derived" and _is_called_original(dataset):
+        message = ("ImageType calls the slices a reformat and original at once: they are read as slices of their own, "
+                   "and may be averages of others.")
+        return [replace(find(Code.DERIVED, message), action="keep")]
     if role == "derived":
         message = ("A reformat or a projection that was computed from another series (ImageType). Use the series it "
                    "was made from, or keep it: --on DERIVED=keep.")

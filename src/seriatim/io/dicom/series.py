@@ -17,7 +17,8 @@ from seriatim.io.dicom.coverage import tell_coverage
 from seriatim.io.dicom.duplicates import drop_copies, drop_same_pixels
 from seriatim.io.dicom.kinds import VOLUMETRIC
 from seriatim.io.dicom.plane import Plane, along, origins_of
-from seriatim.io.dicom.split import Group, count_repeats, split_volumes
+from seriatim.io.dicom.runs import Group
+from seriatim.io.dicom.split import count_repeats, split_volumes
 from seriatim.io.dicom.strays import tell_strays
 from seriatim.io.isolation.limits import Limits
 from seriatim.series.findings import KEEPABLE, Action, Code, Finding, find

@@ -15,9 +15,8 @@ from functools import lru_cache
 import numpy as np
 
 from seriatim.io.dicom.plane import Plane, Trait, along, origins_of
-from seriatim.series.spacing import find_gaps
-
-Group = tuple[str, list[Plane]]
+from seriatim.io.dicom.runs import Group, find_stretches, lie_between, make_one_grid, split_runs
+from seriatim.series.spacing import find_gaps, is_even
 
 MIN_SLICES = 3
 """A group of fewer slices is not split off by a trait alone."""
@@ -134,22 +133,58 @@ def _split_soft(planes: list[Plane]) -> list[Group]:
 
 def _may_split(planes: Sequence[Plane], trait: str) -> bool:
     sizes = Counter([plane.traits.get(trait, "") for plane in planes])
-    return len(sizes) == 1 or min(sizes.values()) >= MIN_SLICES
+    return len(sizes) == 1 or (min(sizes.values()) >= MIN_SLICES and not _fill_holes(planes, trait))
+
+
+def _fill_holes(planes: Sequence[Plane], trait: str) -> bool:
+    """True where the parts of a trait are one stack together: an echo time that wavers from slice to slice."""
+    if not planes[0].placed:
+        return False
+    values = [plane.traits.get(trait, "") for plane in planes]
+    known = list(dict.fromkeys(values))
+    places = np.array(_places(planes), dtype=np.float64)
+    positions = along(origins_of(planes), planes[0].normal_ras)
+    first = dict(zip(places[::-1], positions[::-1], strict=True))
+    return make_one_grid(np.array([first[place] for place in places]), [known.index(value) for value in values])
 
 
 def split_repeats(planes: list[Plane]) -> list[Group] | None:
     """Split planes that repeat positions into volumes that do not; None where nothing tells the repeats apart."""
     if not count_repeats(planes):
-        return _split_apart(planes)
+        return _split_between(planes) or _split_apart(planes)
     places = len(set(_places(planes)))
     for trait in REPEAT_TRAITS:
         parts = _split_by(planes, trait)
-        if len(parts) < 2 or min(len(set(_places(part))) for _, part in parts) * 2 < places:
+        if len(parts) < 2 or not _are_mostly_whole([len(set(_places(part))) for _, part in parts], places):
             continue
         split = [(name, split_repeats(part)) for name, part in parts]
         if all(inner is not None for _, inner in split):
             return [(_join(name, inner_name), part) for name, inner in split for inner_name, part in inner or ()]
-    return _split_runs(planes) or _split_stretches(planes)
+    return split_runs(planes, _places(planes)) or _split_stretches(planes)
+
+
+def _are_mostly_whole(sizes: Sequence[int], places: int) -> bool:
+    """True where no part lacks over half of the places, or one does (a scan that was stopped) and all others are whole."""
+    short = sum(size * 2 < places for size in sizes)
+    return not short or (short == 1 and len(sizes) > 2 and sorted(sizes)[1] == places)
+
+
+def _split_between(planes: list[Plane]) -> list[Group] | None:
+    """Split even stacks that lie between one another's slices, as two phases of one stretch do."""
+    positions = along(origins_of(planes), planes[0].normal_ras)
+    if is_even(np.sort(positions)):
+        return None
+    for trait in REPEAT_TRAITS:
+        values = [plane.traits.get(trait, "") for plane in planes]
+        known = list(dict.fromkeys(values))
+        if 1 < len(known) <= len(planes) // MIN_SLICES and lie_between(
+                planes, positions, [known.index(value) for value in values]):
+            return _split_by(planes, trait)
+    stretches = find_stretches(planes, positions)
+    if not lie_between(planes, positions, stretches):
+        return None
+    return [(f"t {stretch + 1}", [plane for plane, own in zip(planes, stretches, strict=True) if own == stretch])
+            for stretch in sorted(set(stretches))]
 
 
 def _split_apart(planes: list[Plane]) -> list[Group]:
@@ -186,27 +221,6 @@ def _is_stretch(planes: list[Plane]) -> bool:
     return not find_gaps(np.sort(along(origins_of(planes), planes[0].normal_ras)))
 
 
-def _split_runs(planes: list[Plane]) -> list[Group] | None:
-    """Split by consistent runs of instance numbers: volume after volume, or position after position.
-
-    The number says only which repeat a plane belongs to; where a plane lies in its volume, its position says.
-    """
-    if len({(plane.number, plane.frame) for plane in planes}) < len(planes):
-        return None
-    ordered = sorted(planes, key=lambda plane: (plane.number, plane.frame or 0))
-    keys = dict(zip([id(plane) for plane in planes], _places(planes), strict=True))
-    places, count = len(set(keys.values())), len(planes)
-    if count % places or places == 1:
-        return None
-    repeats = count // places
-    by_volume = [ordered[start : start + places] for start in range(0, count, places)]
-    by_place = [ordered[start::repeats] for start in range(repeats)]
-    for candidate in (by_volume, by_place):
-        if all(len({keys[id(plane)] for plane in part}) == places for part in candidate):
-            return [(f"t {index + 1}", part) for index, part in enumerate(candidate)]
-    return None
-
-
 def _split_by(planes: Sequence[Plane], trait: str) -> list[Group]:
     if len({plane.traits.get(trait, "") for plane in planes}) < 2:
         return [("", list(planes))]
@@ -221,6 +235,8 @@ def _order(value: Hashable) -> tuple[bool, float, str]:
 
 def _label(trait: str, value: Trait | Hashable, index: int) -> str:
     label = LABELS.get(trait, "t")
+    if trait in SHOWN_BY_VALUE and value == "":
+        return f"no {label}"
     if trait in SHOWN_BY_VALUE and (isinstance(value, float) or SHOWN_TEXT.fullmatch(str(value))):
         return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
     return f"{label} {index + 1}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from seriatim.io.dicom.kinds import VOLUMETRIC
 from seriatim.io.dicom.plane import Plane
-from seriatim.io.dicom.split import ORIENTATION_TOLERANCE, Group
+from seriatim.io.dicom.runs import Group
+from seriatim.io.dicom.split import ORIENTATION_TOLERANCE
 from seriatim.series.findings import Action, Code, Finding, find
 
 MIN_SLICES = 3

@@ -29,6 +29,7 @@ MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
 VECTOR_INTENTS = {*range(1004, 1011), 1001}
 """Matrices, displacements, vectors, point sets, triangles, quaternions and parameters: no images."""
+CIFTI_INTENTS = range(3000, 3100)
 MAX_VOXELS = 1 << 34
 MAX_DISAGREEMENT_MM = 1.0
 MAX_QUATERN = 1.001
@@ -109,6 +110,9 @@ def _make(order: str, *, dim: tuple[int, ...], pixdim: tuple[float, ...], scale:
     datatype, intent, units, first_voxel = kinds
     if not 1 <= dim[0] <= 7 or any(size < 1 for size in dim[1 : dim[0] + 1]):
         raise RefusedFileError(Code.BAD_VALUE, f"The header says {dim[0]} axes with the sizes {list(dim[1:])}.")
+    if intent in CIFTI_INTENTS:
+        message = "CIFTI holds values of brain places that are listed, no grid of voxels. Give the NIfTI volume."
+        raise RefusedFileError(Code.UNSUPPORTED, message)
     size = (*dim[1 : dim[0] + 1], 1, 1, 1, 1)
     others = int(np.prod(dim[4 : dim[0] + 1], dtype=object)) if dim[0] > 3 else 1
     offset, slope, intercept = scale
