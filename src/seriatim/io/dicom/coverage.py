@@ -16,7 +16,6 @@ from seriatim.series.series import Series
 
 GAP_PART = 0.7
 """A step over n instance numbers is a gap where it is at least 1 + (n - 1) times this part of the step beside it."""
-MIN_SLICES = 3
 SAME_PLACE_PART = 0.1
 SPACING_TOLERANCE = 0.02
 MAX_MISSING_PART = 1.0
@@ -63,7 +62,7 @@ def _tell(series: Series, family: _Family, largest: NDArray[np.float64]) -> Seri
         return series
     planes = [family.planes[instance.path, instance.frame] for instance in series.instances]
     told = _check_headers(planes, series.positions, family)
-    if MIN_SLICES <= count < len(largest) and _contains(largest, series.positions):
+    if count < len(largest) and _contains(largest, series.positions):
         message = (f"There are {count} slices; another volume of the same series and grid has {len(largest)}. Some may "
                    "be missing.")
         told.append(find(Code.SHORT_COVERAGE, message, slices=count, expected=len(largest)))

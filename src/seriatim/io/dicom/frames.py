@@ -86,7 +86,7 @@ def _place_dose(plane: Plane, dataset: Any, count: int) -> list[Plane]:
     if offsets[0] == 0:
         return _place_along(plane, offsets)
     if abs(offsets[0] - first_z) > SAME_MM or abs(normal_z) < MIN_AXIAL_COSINE:
-        reason = f"GridFrameOffsetVector starts at {offsets[0]:g}: neither 0 nor the z of the first plane ({first_z:g})."
+        reason = f"GridFrameOffsetVector starts at {offsets[0]:g}: neither 0 nor {first_z:g}, the z of its plane."
         return _broken(plane, count, reason)
     return _place_along(plane, [(offset - offsets[0]) * np.sign(normal_z) for offset in offsets])
 

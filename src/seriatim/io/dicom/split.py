@@ -164,7 +164,7 @@ def split_repeats(planes: list[Plane]) -> list[Group] | None:
 
 
 def _are_mostly_whole(sizes: Sequence[int], places: int) -> bool:
-    """True where no part lacks over half of the places, or one does (a scan that was stopped) and all others are whole."""
+    """True where no part lacks over half of the places, or one does (a scan that was stopped) beside whole ones."""
     short = sum(size * 2 < places for size in sizes)
     return not short or (short == 1 and len(sizes) > 2 and sorted(sizes)[1] == places)
 
