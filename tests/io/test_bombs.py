@@ -198,3 +198,93 @@ def test_pictures_that_promise_too_much(tmp_path: Path, ending: str, make: objec
         (tmp_path / f"{index}.{ending}").write_bytes(make(65000, 65000))
     inventory = find_series(tmp_path, limits=Limits())
     assert reasons(inventory)
+
+
+def spliced(extra: bytes, *, sparse: int = 0, path: Path) -> None:
+    """A DICOM slice with bytes before its pixel data; ``sparse``: the size it claims on disk, in zeros."""
+    plain = io.BytesIO()
+    make_slice(random_stack(1, 4, 4)[0], (0, 0, 0)).save_as(plain, enforce_file_format=True)
+    raw = plain.getvalue()
+    place = raw.rindex(b"\xe0\x7f\x10\x00")
+    path.write_bytes(raw[:place] + extra + raw[place:])
+    if sparse:
+        os.truncate(path, sparse)
+
+
+HUGE, UNDEFINED = 0xF0000000, 0xFFFFFFFF
+ITEM_OF_ONE = b"\xfe\xff\x00\xe0\x08\0\0\0" + b"\x08\x00\x10\x00SH\0\0"
+HEADER_BOMBS = {
+    "an element that is read": (struct.pack("<HH2sHL", 0x5200, 0x9230, b"UN", 0, HUGE), HUGE + 4096),
+    "one without a length": (struct.pack("<HH2sHL", 0x5201, 0x1010, b"OB", 0, UNDEFINED), HUGE),
+    "many items": (struct.pack("<HH2sHL", 0x5200, 0x9230, b"SQ", 0, 16 * 600_000) + ITEM_OF_ONE * 600_000, 0),
+    "items in items": (struct.pack("<HH2sHL", 0x5201, 0x1010, b"UN", 0, UNDEFINED)
+                       + b"\xfe\xff\x00\xe0\xff\xff\xff\xff" * 200_000, 0),
+}
+
+
+@pytest.mark.parametrize("bomb", HEADER_BOMBS)
+def test_a_header_that_never_ends_costs_one_row(tmp_path: Path, bomb: str) -> None:
+    """Without a bound: 4 GB of memory, 20 s, or minutes."""
+    save_stack(make_stack(random_stack(4), SeriesInstanceUID="1.2.9"), tmp_path / "whole")
+    extra, sparse = HEADER_BOMBS[bomb]
+    spliced(extra, sparse=sparse, path=tmp_path / "bomb.dcm")
+    with little_memory():
+        inventory = find_series(tmp_path)
+    assert [series.usable for series in inventory.series] == [True]
+    (skipped,) = inventory.skipped
+    assert skipped.reason.startswith("TOO_LARGE: the header")
+
+
+def test_more_pixel_data_than_the_header_says_is_not_read(tmp_path: Path) -> None:
+    path = save(make_slice(random_stack(1, 4, 4)[0], (0, 0, 0)), tmp_path / "a.dcm")
+    raw = path.read_bytes()
+    place = raw.rindex(b"\xe0\x7f\x10\x00") + 8
+    path.write_bytes(raw[:place] + struct.pack("<L", HUGE) + raw[place + 4 :])
+    os.truncate(path, place + 4 + HUGE)
+    with little_memory():
+        assert "BAD_VALUE" in reasons(find_series(tmp_path))
+
+
+def test_a_sparse_file_without_a_uid_is_named_without_its_terabytes(tmp_path: Path) -> None:
+    dataset = make_slice(random_stack(1, 4, 4)[0], (0, 0, 0))
+    path = save(dataset, tmp_path / "a.dcm")
+    raw = path.read_bytes()
+    place = raw.index(b"\x08\x00\x18\x00UI")
+    path.write_bytes(raw[:place] + raw[place + 8 + struct.unpack("<H", raw[place + 6 : place + 8])[0] :])
+    os.truncate(path, 1 << 40)
+    with pytest.MonkeyPatch.context() as patch, little_memory():
+        patch.setattr("seriatim.io.content.HASHED_BYTES", 1 << 20)
+        (series,) = find_series(tmp_path).series
+    assert series.instances[0].sop_instance_uid.startswith("2.25.")
+
+
+def test_two_copies_of_many_frames_are_each_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file was digested anew for each of its frames: two copies of a clip took minutes."""
+    import seriatim.io.dicom.duplicates as duplicates
+
+    opened = []
+    monkeypatch.setattr(duplicates, "open_inflated", lambda file, real=duplicates.open_inflated: (
+        opened.append(file.name), real(file))[1])
+    clip = make_slice(random_stack(30), None, NumberOfFrames=30, Modality="US",
+                      SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1")
+    for name in ("a.dcm", "b.dcm"):
+        save(clip, tmp_path / name)
+    (series,) = find_series(tmp_path).series
+    assert len(series.instances) == 30
+    assert len(opened) == 2
+
+
+def test_a_picture_that_vanishes_while_its_stack_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other folders are found all the same."""
+    import seriatim.io.pictures.pictures as pictures
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for index in range(3):
+            Image.fromarray(np.full((4, 4), index, dtype=np.uint8)).save(tmp_path / folder / f"{index}.png")
+    real = pictures.digest_files
+    monkeypatch.setattr(pictures, "digest_files", lambda paths: (
+        (tmp_path / "a" / "1.png").unlink(missing_ok=True), real(paths))[1])
+    inventory = find_series(tmp_path)
+    assert [series.path.name for series in inventory.series] == ["b"]
+    assert {one.path.name for one in inventory.skipped} == {"0.png", "1.png", "2.png"}

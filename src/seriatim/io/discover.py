@@ -194,6 +194,9 @@ def _find_stacks(paths: Sequence[Path], taken: set[Path], limits: Limits | None)
             stack, broken = run(find_stack, limits, pictures)
         except IsolatedError as error:
             stack, broken = None, [(path, str(error)) for path in pictures]
+        except OSError as error:  # one vanished between two looks at it
+            reason = f"cannot be opened: {error.strerror or type(error).__name__}"
+            stack, broken = None, [(path, reason) for path in pictures]
         series += [stack] if stack else []
         skipped += [Skipped(path=path, reason=reason) for path, reason in broken]
     return series, skipped

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
 from seriatim.errors import SeriatimError
+from seriatim.io.archive.archive import Stamp, stamp_of
+from seriatim.io.content import digest_files, digest_part
+from seriatim.io.dicom.bounded import BoundedFile
+from seriatim.io.dicom.extent import find_extent
 from seriatim.io.dicom.inflate import open_inflated
 from seriatim.io.dicom.plane import Plane
 from seriatim.io.dicom.values import reading
 from seriatim.io.dicom_pixels.read import read_picture
 from seriatim.io.isolation.limits import Limits, run
-from seriatim.io.source import open_file, read_bytes
+from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
 
 KINDS = frozenset({Code.DERIVED, Code.NOT_A_SERIES})
 """What is refused for its kind is not damaged."""
+SIZE_TAGS = ["SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated"]
+"""What the length of pixel data follows from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +70,24 @@ def drop_same_pixels(planes: Sequence[Plane]) -> tuple[list[Plane], list[Finding
 
 def pixel_digest(path: Path) -> bytes:
     """A digest of the stored pixel data of a file; of the whole file where it cannot be parsed."""
+    return _digest_pixels(path, stamp_of(path))
+
+
+@lru_cache
+def _digest_pixels(path: Path, stamp: Stamp) -> bytes:  # noqa: ARG001 - part of the cache key
+    """Kept, since each frame of a file asks for it; read in parts, since a file may be huge."""
     try:
-        with reading(), open_file(path) as file:
-            dataset = pydicom.dcmread(open_inflated(file), force=True, specific_tags=["PixelData"])
-        return hashlib.sha256(dataset.PixelData).digest()
-    except Exception:  # noqa: BLE001 - a file that cannot be parsed is only equal to itself
-        return hashlib.sha256(read_bytes(path)).digest()
+        with reading(), open_file(path) as raw:
+            file = open_inflated(raw)
+            dataset = pydicom.dcmread(BoundedFile(file), force=True, stop_before_pixels=True, specific_tags=SIZE_TAGS)
+            extent = find_extent(file, dataset)
+            if extent is not None:
+                digest = hashlib.sha256()
+                digest_part(file, extent.start, extent.end, digest)
+                return digest.digest()
+    except Exception:  # noqa: BLE001, S110 - a file that cannot be parsed is only equal to itself
+        pass
+    return digest_files([path])
 
 
 def _have_same_pixels(plane: Plane, other: Plane, limits: Limits | None) -> bool:

@@ -102,11 +102,12 @@ def _check_excess(file: BinaryIO, extent: Extent, start: int) -> list[Finding]:
     """BAD_VALUE where uncompressed data goes on after what the header promises, with more than padding."""
     if extent.encapsulated or extent.end - extent.start <= extent.needed + 1:
         return []
-    file.seek(extent.start + extent.needed)
-    more = file.read(extent.end - extent.start - extent.needed)
-    file.seek(start)
-    if not any(more):
-        return []
+    if extent.end - extent.start - extent.needed <= MAX_TRAILER:  # else more than padding, whatever it holds
+        file.seek(extent.start + extent.needed)
+        more = file.read(extent.end - file.tell())
+        file.seek(start)
+        if not any(more):
+            return []
     held = extent.end - extent.start
     message = f"A file holds {held} bytes of pixel data, the header speaks of {extent.needed}: one of them is wrong."
     return [find(Code.BAD_VALUE, message, held=held)]

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.datadict import tag_for_keyword
 
+from seriatim.io.content import digest_file
+from seriatim.io.dicom.bounded import BoundedFile, check_items
 from seriatim.io.dicom.checks import CHECKED_KEYWORDS, check_storage
 from seriatim.io.dicom.consistency import STORED_KEYWORDS, check_colours, stored_of
 from seriatim.io.dicom.enhanced import as_trait
@@ -29,7 +31,7 @@ from seriatim.io.dicom.values import (
     reading,
 )
 from seriatim.io.dicom_pixels.codecs import check_decoder
-from seriatim.io.source import open_file, read_bytes
+from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
 
 MAX_PIXELS_PER_FILE = 1 << 33
@@ -75,7 +77,9 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def _read_header(file: BinaryIO) -> Any:
-    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=True)
+    dataset = pydicom.dcmread(BoundedFile(file), stop_before_pixels=True, specific_tags=TAGS, force=True)
+    check_items(dataset)
+    return dataset
 
 
 def _check_values(dataset: Any) -> list[Finding]:
@@ -170,5 +174,6 @@ def _private_trait(dataset: Any, tag: int) -> Trait:
 
 
 def _content_uid(path: Path) -> str:
-    digest = hashlib.sha256(read_bytes(path)).digest()
+    with open_file(path) as file:
+        digest = digest_file(file)
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.filereader import _read_file_meta_info, read_preamble
 
 from seriatim.io.archive.zip_index import MAX_RATIO, UNCHECKED_BYTES
+from seriatim.io.dicom.bounded import BoundedFile
 from seriatim.io.dicom.extent import DEFLATED, expected_bytes
 from seriatim.io.dicom.values import BadValueError
 from seriatim.io.source import size_of
@@ -97,8 +98,9 @@ def _meta_end(file: BinaryIO) -> int:
     if end and DEFLATED.encode() not in head[:end]:
         return 0
     file.seek(0)  # rare, or unusual: as pydicom reads it
-    read_preamble(file, force=True)
-    meta = _read_file_meta_info(file)
+    bounded: Any = BoundedFile(file)
+    read_preamble(bounded, force=True)
+    meta = _read_file_meta_info(bounded)
     return file.tell() if str(meta.get("TransferSyntaxUID", "")) == DEFLATED else 0
 
 
