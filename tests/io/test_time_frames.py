@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom_files import item, make_enhanced, make_stack, random_stack, save, save_stack
+from dicom_files import item, make_enhanced, make_slice, make_stack, random_stack, save, save_stack
 from pydicom.uid import generate_uid
 
 from seriatim.io import find_series, frames_over_time, read_volume
@@ -141,3 +141,16 @@ def test_a_film_that_lacks_a_volume_is_refused(tmp_path: Path, damage: str) -> N
     for clip in (series for series in kept if series.axis == "time"):
         assert clip.usable
         np.testing.assert_allclose(clip.positions, [0, 0.08])
+
+
+def test_several_pictures_of_one_place_say_how_to_read_them_as_a_film(tmp_path: Path) -> None:
+    slices = [
+        make_slice(pixels, (0, 0, 5), TriggerTime=40.0 * index, InstanceNumber=index + 1)
+        for index, pixels in enumerate(random_stack(6))
+    ]
+    save_stack(slices, tmp_path)
+    found = find_series(tmp_path).series
+    assert len(found) == 6
+    assert all("One slice location, 6 times" in str(one.findings[0]) and one.usable for one in found)
+    (film,) = find_series(tmp_path, sequence="frames").series
+    assert len(film.instances) == 6

@@ -59,7 +59,23 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
         extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
         whole = _build_volume(group, name, extra=[*notes, *extra, *strays], path=path)
         series += _build_by_folder(whole, group, notes) or [whole]
-    return tell_coverage(series, kept)
+    return _tell_film(tell_coverage(series, kept))
+
+
+def _tell_film(series: list[Series]) -> list[Series]:
+    """Several pictures of one place are a film to most who have them, and it is told how to read them so."""
+    places = {tuple(one.affine.ravel().round(3)) for one in series if one.affine is not None}
+    if len(series) < 2 or len(places) != 1 or any(len(one.instances) != 1 or one.affine is None for one in series):
+        return series
+    message = (f"One slice location, {len(series)} times, each a sequence of length 1. To read them as one film: "
+               "--frames, or data.sequence: frames.")
+    return [
+        replace(one, findings=tuple(
+            replace(finding, message=message)
+            if finding.code is Code.NOT_A_SERIES and finding.action == "keep" else finding for finding in one.findings
+        ))
+        for one in series
+    ]
 
 
 def refuse_planes(planes: Sequence[Plane], *, path: Path, reason: str) -> Series:
