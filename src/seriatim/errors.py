@@ -30,6 +30,18 @@ class OutputError(SeriatimError):
     """A result cannot be written where it was asked for."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, fit for a table or a log: of another library's error the kind alone.
+
+    The words of other libraries repeat what they met: a value of a header, a patient's name, a path.
+    """
+    if isinstance(error, SeriatimError) and str(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "MemoryError: it does not fit memory. Use a machine with more of it."
+    return f"{type(error).__name__}: it cannot be read or computed. Copy or export it again."
+
+
 def printable(text: str) -> str:
     r"""The text with what a terminal or a table would obey and not show written out: a file's name may hold ``\x1b``.
 

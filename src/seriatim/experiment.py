@@ -26,7 +26,7 @@ class ReadingSettings(Settings):
     seconds: float = Field(default=60.0, gt=0)
     """Time for one series or file, beside that for its slices; then TIMEOUT."""
     seconds_per_slice: float = Field(default=1.0, ge=0)
-    """More time for each slice (each megapixel of larger ones), or each megabyte of a volume file or video."""
+    """More time for each slice (megapixel of larger ones), or (10 min at most) megabyte of a volume file or video."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Most memory of the worker in GiB, then TOO_LARGE; null: four fifths of the machine's."""
 

@@ -109,7 +109,7 @@ def test_a_bad_series_is_a_row_and_the_rest_is_explained(
     by_status = {row["status"]: row for row in rows}
     assert set(by_status) == {"explained", "refused", "failed"}
     assert by_status["refused"]["reason"].startswith("GAP: ")
-    assert by_status["failed"]["reason"] == "RuntimeError: lost"
+    assert by_status["failed"]["reason"] == "RuntimeError: it cannot be read or computed. Copy or export it again."
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
 
 

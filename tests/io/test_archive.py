@@ -17,7 +17,7 @@ from dicom_files import make_slice, make_stack, random_stack, save_stack
 from zip_files import craft, pack, pack_members
 
 from seriatim.errors import InputError
-from seriatim.io import find_series, read, read_volume
+from seriatim.io import find_series, read, read_volume, walk
 from seriatim.io.archive.archive import list_members
 from seriatim.io.archive.zip_index import MAX_MEMBERS
 from seriatim.io.source import open_file, real_file
@@ -186,6 +186,22 @@ def test_a_million_empty_members_are_refused_at_once(tmp_path: Path) -> None:
     (row,) = find_series(tmp_path).skipped
     assert perf_counter() - started < 5
     assert str(MAX_MEMBERS) in row.reason
+
+
+@pytest.mark.parametrize("bound", ["MAX_NESTED", "MAX_NESTED_MEMBERS"])
+def test_the_archives_in_an_archive_have_a_bound_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(walk, bound, {"MAX_NESTED": 2, "MAX_NESTED_MEMBERS": 5}[bound])
+    inner = pack_members(tmp_path / "inner.zip", [(f"{index}.txt", b"") for index in range(3)]).read_bytes()
+    (tmp_path / "inner.zip").unlink()
+    members = [*((f"{index}.zip", inner) for index in range(4)), ("last.dcm", dicom_bytes())]
+    pack_members(tmp_path / "outer.zip", members)
+    found = find_series(tmp_path)
+    told = [one.path.name for one in found.skipped if "TOO_LARGE" in one.reason]
+    assert told == ["2.zip", "3.zip"]
+    assert sum(one.path.suffix == ".txt" for one in found.skipped) == 6
+    assert len(found.series[0].instances) == 1
 
 
 def test_damaged_archives_raise_nothing_but_rows(tmp_path: Path) -> None:

@@ -340,3 +340,12 @@ def test_mapped_pixels_cannot_be_changed_by_their_maker() -> None:
 def test_memory_that_there_is_no_room_for_is_refused() -> None:
     with SharedMemory() as memory, pytest.raises(MemoryError):
         memory.allocate((1 << 24, 1 << 16, 1 << 16), np.dtype(np.int16))
+
+
+def test_a_file_that_claims_a_huge_size_gets_no_more_than_ten_minutes(tmp_path: Path) -> None:
+    sparse = tmp_path / "a.nii.gz"
+    sparse.touch()
+    os.truncate(sparse, 50 << 20)
+    assert LIMITS.seconds_for([sparse]) == 60 + 50
+    os.truncate(sparse, 100 << 30)
+    assert LIMITS.seconds_for([sparse]) == LIMITS.seconds_for([[sparse, sparse]]) == 60 + 600

@@ -212,13 +212,13 @@ def test_whatever_goes_wrong_inside_a_series_stays_there(
 
     def read(series: object, **options: object) -> object:
         if series.series_uid == bad:
-            raise RuntimeError("the decoder\nlost its way")
+            raise RuntimeError("the decoder\nlost its way at PatientName Doe^Jane")
         return original(series, **options)
 
     monkeypatch.setattr(engine, "read_volume", read)
     found = score_into(tmp_path, head_ct, tiny_run)
     assert found[bad]["status"] == "failed"
-    assert found[bad]["reason"] == "RuntimeError: the decoder lost its way"
+    assert found[bad]["reason"] == "RuntimeError: it cannot be read or computed. Copy or export it again."
     expected = {row["series_uid"]: row for row in without(read_rows(tiny_scores / "scores.csv"), "path", "seconds")}
     assert {uid: row for uid, row in found.items() if uid != bad} == {
         uid: row for uid, row in expected.items() if uid != bad

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seriatim.errors import ModelError, OutputError, SeriatimError
+from seriatim.errors import ModelError, OutputError, reason_of
 from seriatim.explanation.display import SliceView, fit_heat, show_slices
 from seriatim.explanation.explanation import Explanation, Unit
 from seriatim.explanation.figure import draw_explanation
@@ -170,7 +170,7 @@ def _explain_into(folder: Path, name: str, series: Series, model: Model, *, top:
         raise  # the folder is at fault, and every series would fail alike
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
+        return reason_of(error)
     return ""
 
 

@@ -50,8 +50,7 @@ def read_here(series: Series, allocate: Allocate = OwnMemory, threads: int | Non
     except (SeriatimError, MemoryError):
         raise
     except Exception as error:
-        where = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(f"{series.path} cannot be read ({where}). Copy or export it again.") from error
+        raise InputError(f"{series.path} cannot be read ({type(error).__name__}). Copy or export it again.") from error
 
 
 def _reader_of(series: Series, allocate: Allocate = OwnMemory,

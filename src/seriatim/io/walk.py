@@ -20,6 +20,10 @@ from seriatim.series.series import Skipped
 Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video", "archive"]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+MAX_NESTED, MAX_NESTED_MEMBERS = 1000, 200_000
+"""Archives in one archive, and the members of all these together, before the next of them is not opened."""
+NESTED = (f"TOO_LARGE: an archive holds more than {MAX_NESTED} archives, or these more than {MAX_NESTED_MEMBERS} "
+          "members. Unpack it first.")
 HEAD_BYTES = 1 << 13
 """Most DICOM headers end before: then the file is not opened again."""
 RAW_DICOM_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
@@ -91,15 +95,30 @@ def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
 
 def _identify_each(root: Path, files: list[Path], skipped: list[Skipped]) -> Iterator[Found]:
     for first in map_ahead(partial(identify, named=files == [root]), files):
-        waiting = [first]
-        while waiting:
-            one = waiting.pop()
-            if one.kind != "archive":
-                yield one
-                continue
-            members, left = _find_members(one.path, one.path)
-            skipped += left
-            waiting += [identify(path) for path in reversed(members)]
+        if first.kind == "archive":
+            yield from _identify_members(first.path, skipped)
+        else:
+            yield first
+
+
+def _identify_members(outer: Path, skipped: list[Skipped]) -> Iterator[Found]:
+    """What each member of an archive, and of the archives in it, is; all these together have a bound."""
+    nested = listed = 0
+    waiting = [outer]
+    while waiting:
+        path = waiting.pop()
+        one = identify(path) if path != outer else None
+        if one is not None and one.kind != "archive":
+            yield one
+            continue
+        nested += one is not None
+        if nested > MAX_NESTED or listed > MAX_NESTED_MEMBERS:
+            skipped.append(Skipped(path=path, reason=NESTED))
+            continue
+        members, left = _find_members(path, path)
+        skipped += left
+        listed += (len(members) + len(left)) * (one is not None)
+        waiting += reversed(members)
 
 
 def _find_members(root: Path, archive: Path | None) -> tuple[list[Path], list[Skipped]]:

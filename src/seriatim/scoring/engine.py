@@ -7,7 +7,7 @@ from time import perf_counter
 
 import torch
 
-from seriatim.errors import SeriatimError
+from seriatim.errors import reason_of
 from seriatim.io import read_volume
 from seriatim.series import Prediction, Series
 from seriatim.series.prediction import Status
@@ -28,8 +28,7 @@ def score_one(series: Series, model: Model) -> Prediction:
         scores = score_series(model.network, model.task, model.prepare(volume))
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        reason = str(error) if isinstance(error, SeriatimError) else f"{type(error).__name__}: {error}"
-        return _unscored(series, "failed", reason or type(error).__name__, seconds=perf_counter() - started)
+        return _unscored(series, "failed", reason_of(error), seconds=perf_counter() - started)
     seconds = perf_counter() - started
     if not bool(torch.isfinite(scores.probabilities).all()):
         return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)

@@ -18,7 +18,7 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1
 
-from seriatim.errors import DecoderError
+from seriatim.errors import DecoderError, SeriatimError
 from seriatim.io.dicom.values import get_integer, get_text
 from seriatim.io.dicom_pixels import decoder_plugins
 from seriatim.io.dicom_pixels.codestream import read_codestream
@@ -95,7 +95,7 @@ def decode_frame(encoded: bytes, pixels: Mapping[str, Any], syntax: str) -> Pixe
         except (MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - decoders raise anything (a panic in Rust is no Exception)
-            problems.append(f"{label}: {error}")
+            problems.append(f"{label}: {error if isinstance(error, SeriatimError) else type(error).__name__}")
         else:
             return array
     if not problems:

@@ -159,7 +159,7 @@ class DicomFile:
         except MemoryError:
             raise
         except Exception as error:
-            raise DecoderError(f"{self._path.name} cannot be decoded: {error}. {AGAIN}") from error
+            raise DecoderError(f"{self._path.name} cannot be decoded ({type(error).__name__}). {AGAIN}") from error
         return np.asarray(array)
 
     @cached_property

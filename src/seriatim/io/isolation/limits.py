@@ -22,6 +22,8 @@ SHARE_OF_MEMORY = 0.8
 MAX_FRAME_PIXELS, MAX_PIXELS = 1 << 28, 1 << 33
 """16,384 x 16,384, and 2,048 slices of 2,048 x 2,048."""
 MEGAPIXEL = MEGABYTE = 1 << 20
+MOST_SECONDS_FOR_SIZE = 600.0
+"""A sparse file may claim any size: for what a file claims a call gets no more than this, whatever ``Limits`` say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,8 @@ class Limits:
 
     ``isolated``: False reads in the calling process, without limits. ``seconds`` for one series, and
     ``seconds_per_slice`` more for each slice (each megapixel, where slices are larger; each megabyte of a volume file
-    or video that is looked at). ``memory_gb``: most memory of the worker in GiB; None: four fifths of the machine's.
-    Below that, a series gets what its header promises, many times over.
+    or video that is looked at, there at most ten minutes). ``memory_gb``: most memory of the worker in GiB; None: four
+    fifths of the machine's. Below that, a series gets what its header promises, many times over.
     """
 
     isolated: bool = True
@@ -52,7 +54,9 @@ class Limits:
 
     def seconds_for(self, arguments: Sequence[object]) -> float:
         """The time that a call may take."""
-        return self.seconds + self.seconds_per_slice * sum(map(_count_slices, arguments))
+        for_slices = self.seconds_per_slice * sum(map(_count_slices, arguments))
+        for_size = self.seconds_per_slice * sum(map(_file_bytes, arguments)) / MEGABYTE
+        return self.seconds + for_slices + min(for_size, MOST_SECONDS_FOR_SIZE)
 
 
 class IsolatedError(DecoderError):
@@ -105,7 +109,7 @@ def count_pixels(series: Series) -> int:
 def _count_slices(argument: object) -> float:
     if isinstance(argument, Series):
         return len(argument.instances) * max(1.0, argument.rows * argument.columns / MEGAPIXEL)
-    return _file_bytes(argument) / MEGABYTE
+    return 0.0
 
 
 def _expect_bytes(argument: object) -> int:

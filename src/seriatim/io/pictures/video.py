@@ -74,7 +74,7 @@ def read_clip(series: Series) -> Volume:
                     array[count] = np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(frame) or 0)
                 count += 1
     except (av.FFmpegError, ValueError) as error:
-        raise DecoderError(f"{series.path} cannot be decoded: {error}. Copy it again.") from error
+        raise DecoderError(f"{series.path} cannot be decoded ({type(error).__name__}). Copy it again.") from error
     if count != len(array):
         raise DecoderError(f"{series.path}: {count} frames decoded, {len(array)} were found. Run find_series again.")
     return Volume(array=_grey(array), affine=None, positions=series.positions, series=series)
