@@ -45,6 +45,8 @@ def _rule(parts: str, what: str, reason: str, cases: tuple[str, ...] = ("",)) ->
 RULES = (
     _rule(VALUES, "pixels", "values of uncompressed pixels: each is as legal as any other"),
     _rule(STREAM, "pixels", "bits of a compressed stream without a checksum, which still decodes whole"),
+    _rule(f"{STREAM}, {VALUES}, length", "pixels",
+          "deflated DICOM has no checksum: a byte more or less may still inflate to the same length", ("ct_deflated",)),
     _rule("Offset, CenterOfRotation, ElementSpacing, TransformMatrix, space origin, space directions, spacings, space",
           "affine, positions", "a legal place or spacing of a file that says it only once", ONE_FILE),
     _rule("TransformMatrix, space, space directions", "affine, positions, pixels",
