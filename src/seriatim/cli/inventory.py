@@ -56,7 +56,7 @@ def describe_findings(inventory: Inventory) -> Iterator[str]:
             for finding in series.findings:
                 if finding.action == done:
                     key = (finding.code, finding.message) if done == "refuse" else (finding.code,)
-                    groups.setdefault(key, []).append((_name(series, inventory.root), finding.message))
+                    groups.setdefault(key, []).append((_name(series, inventory.root), finding.full_message))
         for (code, *_), told in groups.items():
             example = "" if len({message for _, message in told}) == 1 else "for example: "
             names = _count([name for name, _ in told])
@@ -128,7 +128,7 @@ def _describe(series: Series) -> dict[str, Any]:
             {
                 "code": str(finding.code),
                 "action": finding.action,
-                "message": finding.message,
+                "message": finding.full_message,
                 "numbers": dict(finding.numbers),
             }
             for finding in series.findings

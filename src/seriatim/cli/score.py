@@ -12,7 +12,7 @@ from seriatim.cli.progress import SeriesBar
 
 
 def run(
-    path: Annotated[Path, typer.Argument(help="A folder to search through, or a file.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="A folder to search through, a file or a ZIP.", show_default=False)],
     model: Annotated[Path, typer.Option(help="The run folder of a trained model.", show_default=False)],
     output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -22,6 +22,8 @@ def run(
     ] = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
+
+    A 4D series is read as volumes or as frames over time, as the model was trained (`data.sequence`).
 
     Exit code: 0 all series scored, 8 some, 3 none, 2 bad arguments.
 

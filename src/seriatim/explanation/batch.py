@@ -48,7 +48,7 @@ def explain(
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
 
     Args:
-        path: a folder (searched through) or a file.
+        path: a folder (searched through), a file, or a ZIP archive or a folder in one.
         model: the run folder of a trained model, or what ``load_model`` made of it.
         output: the folder for pictures and tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.

@@ -15,6 +15,7 @@ from seriatim.io.ahead import map_ahead
 from seriatim.io.archive.archive import STARTS, archive_above, is_neutral, list_members
 from seriatim.io.foreign import name_foreign
 from seriatim.io.source import NOT_REGULAR, exists, read_head
+from seriatim.series.findings import Code
 from seriatim.series.series import Skipped
 
 Kind = Literal["dicom", "nifti", "itk", "picture", "tiff", "gif", "video", "archive"]
@@ -45,7 +46,7 @@ ASN1_SEQUENCE = b"\x30"
 ENVELOPES = (b"\x2a\x86\x48\x86\xf7\x0d\x01\x07", b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01")
 """The object identifiers 1.2.840.113549.1.7 and 1.2.840.113549.1.9.16.1 of CMS content types (RFC 5652)."""
 ENVELOPE_BYTES = 32
-SECURE = "ENCRYPTED: a secure DICOM file (PS3.10 section 7.4) or another CMS envelope. Decrypt it first."
+SECURE = f"{Code.ENCRYPTED}: a secure DICOM file (PS3.10 section 7.4) or another CMS envelope. Decrypt it first."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ def score(
     """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
 
     Args:
-        path: a folder (searched through) or a file.
+        path: a folder (searched through), a file, or a ZIP archive or a folder in one.
         model: the run folder of a trained model, or what ``load_model`` made of it.
         output: the folder for the tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -74,12 +75,27 @@ KEEPABLE = frozenset(
 """Codes of series whose order and values hold in spite of the finding. The others leave nothing that could be kept."""
 REPAIRABLE = frozenset({Code.DUPLICATE_SLICE})
 
+REPAIRS: Mapping[Code, str] = {
+    Code.GAP: "Copy or export the series again, or keep it: --on GAP=keep.",
+    Code.MIXED_SIZE: "Export the series again.",
+    Code.MISSING_GEOMETRY: "Export the series with its geometry, or keep it: --on MISSING_GEOMETRY=keep.",
+    Code.BAD_VALUE: "Export the series again, or correct the header.",
+    Code.TRUNCATED: "Copy or export it again.",
+    Code.UNREADABLE: "Copy it again.",
+    Code.NOT_A_SERIES: "Give the folder of the whole series, or keep it: --on NOT_A_SERIES=keep.",
+    Code.TOO_LARGE: "Export it in parts.",
+    Code.UNSUPPORTED: "Convert or export it in another form.",
+}
+"""What to do about a refusal whose message says only what was seen."""
+TWO_SENTENCES = re.compile(r"\. [A-Z]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One observation about a series.
 
-    ``message`` is one sentence with its numbers and the repair; ``action`` is what was done about it.
+    ``message`` says what was seen, with its numbers, and in a second sentence the repair, where it is another than that
+    of its code; ``action`` is what was done about it.
     """
 
     code: Code
@@ -87,8 +103,16 @@ class Finding:
     numbers: Mapping[str, float] = field(default_factory=dict)
     action: Action = "keep"
 
+    @property
+    def full_message(self) -> str:
+        """The message, and what to do about it where it refuses the series."""
+        repair = REPAIRS.get(self.code, "") if self.action == "refuse" else ""
+        if not repair or TWO_SENTENCES.search(self.message):
+            return self.message
+        return f"{self.message}{'' if self.message.endswith(('.', ')')) else '.'} {repair}"
+
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return f"{self.code}: {self.full_message}"
 
 
 def parse_actions(texts: Iterable[str]) -> dict[Code, Action]:

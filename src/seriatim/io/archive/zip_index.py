@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from seriatim.series.findings import Code
+
 MAX_MEMBERS = 200_000
 MAX_DIRECTORY_BYTES = 1 << 26
 MAX_TOTAL_BYTES = 1 << 40
@@ -76,7 +78,7 @@ def refuse(entry: Entry) -> str:
     if stat.S_IFMT(entry.mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "a link or device inside an archive: not followed"
     if entry.flags & 0x2041 or entry.method == 99:
-        return "ENCRYPTED: a member of the archive is encrypted. Unpack it with its password first."
+        return f"{Code.ENCRYPTED}: a member of the archive is encrypted. Unpack it with its password first."
     if entry.offset + 30 + len(entry.name) + entry.packed > entry.limit:
         return "UNREADABLE: the member overlaps another one or the end of the archive. Pack the archive again."
     if entry.method == STORED and entry.size != entry.packed:
