@@ -3,7 +3,13 @@
 A message tells what, where, the value, and the repair, in one sentence or two, and never a patient's name or ID.
 """
 
+from __future__ import annotations
+
+import os
+import re
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 
 
 class SeriatimError(Exception):
@@ -30,16 +36,26 @@ class OutputError(SeriatimError):
     """A result cannot be written where it was asked for."""
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException, *, files: Iterable[Path] = ()) -> str:
     """Why something failed, fit for a table or a log: of another library's error the kind alone.
 
-    The words of other libraries repeat what they met: a value of a header, a patient's name, a path.
+    The words of other libraries repeat what they met: a value of a header, a patient's name, a path. ``files`` are
+    those it is about: their paths, which may name a patient too, stand in the table's path column and nowhere else.
     """
     if isinstance(error, SeriatimError) and str(error):
-        return str(error)
+        return _leave_out(files, str(error))
     if isinstance(error, MemoryError):
         return "MemoryError: it does not fit memory. Use a machine with more of it."
     return f"{type(error).__name__}: it cannot be read or computed. Copy or export it again."
+
+
+def _leave_out(files: Iterable[Path], text: str) -> str:
+    """The text with "The file" for the paths of ``files``, and for a name that it begins with."""
+    for path in sorted(set(files), key=lambda one: len(str(one)), reverse=True):
+        for shown in (str(path.absolute()), str(path)):
+            text = text.replace(shown, "The file") if os.sep in shown else text
+        text = re.sub(rf"^((?:[A-Z_]+: )?){re.escape(path.name)}(?=[ :])", r"\1The file", text)
+    return text
 
 
 def printable(text: str) -> str:

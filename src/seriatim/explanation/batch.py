@@ -170,7 +170,7 @@ def _explain_into(folder: Path, name: str, series: Series, model: Model, *, top:
         raise  # the folder is at fault, and every series would fail alike
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return reason_of(error)
+        return reason_of(error, files=series.files)
     return ""
 
 

@@ -28,7 +28,8 @@ def score_one(series: Series, model: Model) -> Prediction:
         scores = score_series(model.network, model.task, model.prepare(volume))
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return _unscored(series, "failed", reason_of(error), seconds=perf_counter() - started)
+        reason = reason_of(error, files=series.files)
+        return _unscored(series, "failed", reason, seconds=perf_counter() - started)
     seconds = perf_counter() - started
     if not bool(torch.isfinite(scores.probabilities).all()):
         return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)

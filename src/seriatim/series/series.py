@@ -77,6 +77,11 @@ class Series:
         return not any(finding.action == "refuse" for finding in self.findings)
 
     @property
+    def files(self) -> set[Path]:
+        """The files of its slices, and the folder or file it was found in."""
+        return {self.path, *(instance.path for instance in self.instances)}
+
+    @property
     def positions(self) -> NDArray[np.float64]:
         """(S,) mm along the slice normal, or seconds."""
         return np.array([instance.position for instance in self.instances], dtype=np.float64)
