@@ -26,8 +26,8 @@ def run(
     from rich.console import Console
 
     from seriatim.cli.evaluate import summarise, tabulate
-    from seriatim.crossval import cross_validate
     from seriatim.experiment import Experiment
+    from seriatim.studies import cross_validate
 
     experiment = Experiment.read(config, set_ or ())
     result = cross_validate(experiment, output, jobs=jobs, report=_tell)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from seriatim.crossval import cross_validate
 from seriatim.errors import ConfigError, InputError
 from seriatim.experiment import Experiment
+from seriatim.studies import cross_validate
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
 ONE_EPOCH = ("training.epochs=1", "data.folds=3")

@@ -1,0 +1,7 @@
+"""The experiment: everything that a run is told, as data read from one YAML."""
+
+from seriatim.experiment.data import DataSettings, ReadingSettings
+from seriatim.experiment.experiment import Experiment
+from seriatim.experiment.stages import EncoderStageSettings, TrainingSettings
+
+__all__ = ["DataSettings", "EncoderStageSettings", "Experiment", "ReadingSettings", "TrainingSettings"]

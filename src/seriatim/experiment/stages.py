@@ -1,0 +1,68 @@
+"""How a network learns: a block for each stage of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from seriatim.settings import Settings
+
+
+class EncoderStageSettings(Settings):
+    """How the encoder learns from labelled slices, one by one, before the run itself (optional)."""
+
+    epochs: int = Field(default=5, ge=1)
+    """Epochs; the encoder of the best on validation's slices is kept."""
+    batch_size: int = Field(default=16, ge=1)
+    """Slices per step."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """AdamW's learning rate, falling along a cosine to 0."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """AdamW's decay of weights."""
+    slices_per_epoch: int | None = Field(default=None, ge=2)
+    """Slices of an epoch; null: as many as show every positive slice once."""
+    positive_share: float = Field(default=0.5, gt=0, lt=1)
+    """The share of positive slices among them; the negative ones are drawn anew for every epoch."""
+
+
+class TrainingSettings(Settings):
+    """How the network learns."""
+
+    mode: Literal["end-to-end", "two-stage"] = "end-to-end"
+    """End to end, or with the encoder frozen and its embeddings computed once."""
+    embedding_store: Path | None = None
+    """A folder where two-stage embeddings are kept for later runs, found by content: any run may share it."""
+    embedding_views: int = Field(default=0, ge=0)
+    """Two-stage: embed every training series so many times more, each time with other random `augmentation`."""
+    epochs: int = Field(default=20, ge=1)
+    """Epochs at most; `patience` may end the run sooner."""
+    batch_size: int = Field(default=4, ge=1)
+    """Series per step and process."""
+    accumulate: int = Field(default=1, ge=1)
+    """Steps whose gradients are added before the weights move."""
+    max_slices: int = Field(default=64, ge=1)
+    """Longer series are sampled in training: one random slice from each of this many equal stretches, in order."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """AdamW's learning rate after the warm-up."""
+    encoder_rate: float = Field(default=1.0, ge=0)
+    """The encoder's learning rate as a multiple of `learning_rate`."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """AdamW's decay of weights; biases and norms have none."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """The share of all steps in which the learning rate rises."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate goes on after the warm-up: down to 0 along a cosine, or constant."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm where theirs is larger."""
+    patience: int = Field(default=10, ge=1)
+    """Stop after this many epochs without a better validation score."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes an accelerator where there is one."""
+    devices: int = Field(default=1, ge=1)
+    """Processes (one per device), by DDP where there is more than one."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """The number format of training, in the names of Lightning Fabric."""
+    workers: int = Field(default=0, ge=0)
+    """Loader processes; 0 loads in the training process."""
