@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,26 +21,13 @@ from seriatim.io import Limits
 from seriatim.io.tables.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
-from seriatim.series.geometry import plane_of
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
+from seriatim.trained.envelope import Envelope
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 1
-UNKNOWN_MODALITY = "OT"
-"""DICOM's "other", and what files without a modality (NIfTI, pictures, video) are read as."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
-    """What the model saw in training. Another modality, plane or axis is refused at scoring; ranges are noted."""
-
-    modalities: tuple[str, ...]
-    planes: tuple[str, ...]
-    axis: str
-    slices: tuple[int, int]
-    slice_spacing_mm: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,28 +49,12 @@ class Model:
         """Why this model must not score a series; "" where it may."""
         if not series.usable:
             return series.reason
-        modality = refuse_modality(series, self.experiment.preprocessing.modalities or self.envelope.modalities)
-        if modality:
-            return modality
-        plane = plane_of(series.affine) if series.affine is not None else ""
-        if plane and self.envelope.planes and plane not in self.envelope.planes:
-            return f"PLANE: the slices are {plane}, the model was trained on {' and '.join(self.envelope.planes)} ones."
-        if len(series.instances) < 2 <= self.envelope.slices[0]:
-            return f"NOT_A_SERIES: one single slice; the model was trained on {self.envelope.slices[0]} or more."
-        if series.axis != self.envelope.axis:
-            return f"AXIS: the series runs in {series.axis}, the model reads series in {self.envelope.axis}."
-        return ""
+        return self.envelope.refuse(series, modalities=self.experiment.preprocessing.modalities)
 
     def note(self, series: Series) -> tuple[str, ...]:
         """The codes of what was noticed: the series' findings, and where it lies outside of the training's ranges."""
         codes = [str(finding.code) for finding in series.findings]
-        low, high = self.envelope.slices
-        if not low <= len(series.instances) <= high:
-            codes.append("OUTSIDE_TRAINED_SLICES")
-        spacing = self.envelope.slice_spacing_mm
-        if spacing and series.spacing_mm and not 0.99 * spacing[0] <= series.spacing_mm[2] <= 1.01 * spacing[1]:
-            codes.append("OUTSIDE_TRAINED_SPACING")
-        return tuple(dict.fromkeys(codes))
+        return tuple(dict.fromkeys([*codes, *self.envelope.note(series)]))
 
     @property
     def limits(self) -> Limits:
@@ -148,7 +119,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         )
     try:
         experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
-        envelope = _envelope(description["envelope"])
+        envelope = Envelope.from_dict(description["envelope"])
         thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
         task = _read_fitted(experiment.task.build(), description)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -169,13 +140,6 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         digest=digest,
         path=folder,
     )
-
-
-def refuse_modality(series: Series, allowed: Sequence[str]) -> str:
-    """Why a series is of the wrong modality; "" where it is not, or where the training files did not tell theirs."""
-    if series.format != "dicom" or not allowed or UNKNOWN_MODALITY in allowed or series.modality in allowed:
-        return ""
-    return f"MODALITY: the series is {series.modality or 'of no modality'}, the model is for {', '.join(allowed)}."
 
 
 def read_splits(run: Path) -> dict[str, str]:
@@ -237,17 +201,6 @@ def _read_fitted(task: DiagnosisTask, description: Mapping[str, Any]) -> Diagnos
     return replace(
         task, calibration=Calibration.from_dict(calibration) if calibration else None,
         conformal=Conformal.from_dict(conformal, unbounded=unbounded) if conformal else None,
-    )
-
-
-def _envelope(content: Mapping[str, Any]) -> Envelope:
-    spacing = content["slice_spacing_mm"]
-    return Envelope(
-        modalities=tuple(content["modalities"]),
-        planes=tuple(content.get("planes", ())),
-        axis=str(content["axis"]),
-        slices=(int(content["slices"][0]), int(content["slices"][1])),
-        slice_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
     )
 
 

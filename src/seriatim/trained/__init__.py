@@ -1,0 +1,26 @@
+"""A trained model on disk: what training writes and everything else reads."""
+
+from seriatim.trained.envelope import Envelope, refuse_modality
+from seriatim.trained.model import (
+    DESCRIPTION,
+    WEIGHTS,
+    Model,
+    choose_device,
+    load_model,
+    read_splits,
+    split_of_run,
+    write_description,
+)
+
+__all__ = [
+    "DESCRIPTION",
+    "WEIGHTS",
+    "Envelope",
+    "Model",
+    "choose_device",
+    "load_model",
+    "read_splits",
+    "refuse_modality",
+    "split_of_run",
+    "write_description",
+]
