@@ -12,7 +12,7 @@ from seriatim.experiment.data import DataSettings
 from seriatim.experiment.stages import EncoderStageSettings, TrainingSettings
 from seriatim.models import NetworkSettings
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
-from seriatim.tasks import TaskSettings
+from seriatim.tasks import TaskSettings, ViewSettings
 from seriatim.transforms import AugmentationSettings, PreprocessingSettings
 
 
@@ -31,6 +31,7 @@ class Experiment(Settings):
     encoder_stage: EncoderStageSettings | None = None
     """Train the encoder on slice labels first; then it stays frozen (`training.mode: two-stage`) or learns on."""
     training: TrainingSettings = TrainingSettings()
+    test_time: ViewSettings = ViewSettings()
 
     @model_validator(mode="after")
     def _check_together(self) -> Experiment:

@@ -23,7 +23,7 @@ from seriatim.io.isolation.limits import Limits
 from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series, Volume
 from seriatim.series.findings import Action
-from seriatim.tasks.predict import SeriesScores, embed_series, score_embeddings
+from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
 from seriatim.trained import Model, load_model
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,10 @@ def explain_volume(volume: Volume, model: Model, *, top: int = 6) -> Explanation
     if not 1 <= top <= 8:
         raise ValueError(f"top must be 1 to 8, not {top}")
     series, slices = volume.series, model.prepare(volume)
-    embeddings = embed_series(model.network, slices).clone()
-    scores = score_embeddings(model.network, model.task, embeddings)
+    test_time = model.experiment.test_time
+    views = [one.clone() for one in embed_views(model.network, slices, test_time)]
+    scores = score_embeddings(model.network, model.task, *views, reverse_order=test_time.reverse_order)
+    embeddings = views[0]  # gradients are those of the slices as they are
     chosen = int(scores.probabilities.argmax())
     attention = scores.attention.numpy()
     shown = tuple(int(index) for index in np.argsort(rank_by_attention(attention))[:top])

@@ -125,6 +125,7 @@ def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dic
             "slice_labels": list(task.slice_labels or task.labels),
         },
         "thresholds": dict(model.thresholds),
+        "test_time": model.experiment.test_time.model_dump(),
         "counts": counts,
         "seconds": round(seconds, 3),
         "device": str(next(model.network.parameters()).device),

@@ -11,7 +11,7 @@ from seriatim.errors import reason_of
 from seriatim.io import read_volume
 from seriatim.series import Prediction, Series
 from seriatim.series.prediction import Status
-from seriatim.tasks.predict import SeriesScores, score_series
+from seriatim.tasks.predict import SeriesScores
 from seriatim.trained import Model
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def score_one(series: Series, model: Model) -> Prediction:
         return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
         volume = read_volume(series, limits=model.limits)
-        scores = score_series(model.network, model.task, model.prepare(volume))
+        scores = model.score(model.prepare(volume))
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = reason_of(error, files=series.files)

@@ -3,7 +3,8 @@
 from typing import TypeAlias
 
 from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
+from seriatim.tasks.views import ViewSettings
 
 TaskSettings: TypeAlias = DiagnosisSettings
 
-__all__ = ["DiagnosisSettings", "DiagnosisTask", "TaskSettings"]
+__all__ = ["DiagnosisSettings", "DiagnosisTask", "TaskSettings", "ViewSettings"]

@@ -222,9 +222,8 @@ class DiagnosisTask:
             return logits.double()
         return logits.double().softmax(dim=-1) if self.settings.target == "multiclass" else logits.double().sigmoid()
 
-    def answer(self, logits: Tensor) -> Tensor:
-        """The probabilities (..., K) of a series, calibrated where the task is."""
-        probabilities = self.probabilities(logits)
+    def calibrate(self, probabilities: Tensor) -> Tensor:
+        """The probabilities (..., K) of series, bent where the task is calibrated; slices are never calibrated."""
         if self.calibration is None:
             return probabilities
         return torch.from_numpy(self.calibration.apply(probabilities.cpu().numpy()))

@@ -10,19 +10,21 @@ from torch import Tensor
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks.diagnosis import DiagnosisTask
+from seriatim.tasks.views import PLAIN, ViewSettings, mirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesScores:
     """The network's answer for one series, on the CPU in float64.
 
-    ``probabilities`` (K,), ``attention`` (S,), ``slice_probabilities`` (S,K), ``logits`` (K,).
+    ``probabilities`` (K,), ``attention`` (S,), ``slice_probabilities`` (S,K); ``uncalibrated`` (K,) are the
+    probabilities before the task's calibration.
     """
 
     probabilities: Tensor
     attention: Tensor
     slice_probabilities: Tensor
-    logits: Tensor
+    uncalibrated: Tensor
 
 
 def embed_series(network: SequenceNetwork, slices: Tensor) -> Tensor:
@@ -32,7 +34,15 @@ def embed_series(network: SequenceNetwork, slices: Tensor) -> Tensor:
         return encode_in_chunks(network.encoder, slices.to(device))
 
 
-def score_series(network: SequenceNetwork, task: DiagnosisTask, slices: Tensor) -> SeriesScores:
+def embed_views(network: SequenceNetwork, slices: Tensor, test_time: ViewSettings) -> tuple[Tensor, ...]:
+    """The embeddings (S,E) of the slices as they are, and then mirrored where ``test_time`` asks for it."""
+    seen = (slices, mirror(slices)) if test_time.flip_left_right else (slices,)
+    return tuple(embed_series(network, one) for one in seen)
+
+
+def score_series(
+    network: SequenceNetwork, task: DiagnosisTask, slices: Tensor, test_time: ViewSettings = PLAIN
+) -> SeriesScores:
     """(S,C,H,W) -> scores; bit-identical on one machine whatever was scored before or beside it.
 
     Raises:
@@ -40,19 +50,33 @@ def score_series(network: SequenceNetwork, task: DiagnosisTask, slices: Tensor) 
     """
     if network.training:
         raise ValueError("The network is in training mode; call network.eval() before scoring.")
-    return score_embeddings(network, task, embed_series(network, slices))
+    views = embed_views(network, slices, test_time)
+    return score_embeddings(network, task, *views, reverse_order=test_time.reverse_order)
 
 
-def score_embeddings(network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor) -> SeriesScores:
-    """(S,E) -> scores, the sequence model reading this one series alone."""
+def score_embeddings(
+    network: SequenceNetwork, task: DiagnosisTask, *views: Tensor, reverse_order: bool = False
+) -> SeriesScores:
+    """Embeddings (S,E) of one series, once or in several views -> the mean of the views' answers.
+
+    The sequence model reads one view of this one series at a time; with ``reverse_order`` each also from last to first,
+    and what it then says of slices is put back into their order. Probabilities are averaged, then calibrated.
+    """
+    found = [_read(network, task, view) for view in views]
+    if reverse_order:
+        turned = [_read(network, task, torch.flip(view, dims=(0,))) for view in views]
+        found += [(answer, attention.flip(0), slices.flip(0)) for answer, attention, slices in turned]
+    answer, attention, slices = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+    return SeriesScores(
+        probabilities=task.calibrate(answer), attention=attention, slice_probabilities=slices, uncalibrated=answer
+    )
+
+
+def _read(network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities (K,) before calibration, attention (S,) and slice probabilities (S,K) of one view."""
     device = next(network.parameters()).device
     mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=device)
     with torch.inference_mode():
         output = network.read(embeddings[None].to(device), mask)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
-    return SeriesScores(
-        probabilities=task.answer(logits),
-        attention=output.attention[0].double().cpu(),
-        slice_probabilities=task.slice_probabilities(slice_logits),
-        logits=logits,
-    )
+    return task.probabilities(logits), output.attention[0].double().cpu(), task.slice_probabilities(slice_logits)

@@ -24,6 +24,7 @@ from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
+from seriatim.tasks.predict import SeriesScores, score_series
 from seriatim.trained.envelope import Envelope
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -72,6 +73,10 @@ class Model:
         """A volume as the network sees it: (S,C,H,W) in [0,1]."""
         preprocessing = self.experiment.preprocessing
         return preprocessing.finish(preprocessing.prepare(volume))
+
+    def score(self, slices: Tensor) -> SeriesScores:
+        """What it says of one series (S,C,H,W), averaged over the views of its ``test_time``."""
+        return score_series(self.network, self.task, slices, self.experiment.test_time)
 
 
 def write_description(

@@ -20,12 +20,14 @@ from seriatim.io.tables.outputs import make_folder
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series
 from seriatim.tasks.predict import embed_series
+from seriatim.tasks.views import mirror
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import series_key
 from seriatim.transforms import Augment
 
 FORMAT = "1"
 """Part of every key: raised whenever embeddings of the same input would come out otherwise."""
+MIRRORED = "mirrored"
 logger = logging.getLogger(__name__)
 
 
@@ -67,20 +69,29 @@ class Embedder:
         self._network, self._prepared, self._experiment, self._augment = network, prepared, experiment, augment
         folder = experiment.training.embedding_store
         self._store = EmbeddingStore(folder, recipe=make_recipe(experiment, network)) if folder else None
-        self._kept: dict[tuple[str, int], Tensor] = {}
+        self._kept: dict[tuple[str, int | str], Tensor] = {}
 
     def embed(self, series: Series, view: int = 0) -> Tensor:
         """(S,E). View 0 is the series as it is, each other view changes it by a seed of its own."""
-        key = (series_key(series), view)
+        key: tuple[str, int | str] = (series_key(series), view)
         if key not in self._kept:
             self._kept[key] = self._fetch(series, view)
         return self._kept[key]
 
+    def embed_mirrored(self, series: Series) -> Tensor:
+        """(S,E) of the series as it is, with left and right exchanged: a view of test-time augmentation."""
+        key: tuple[str, int | str] = (series_key(series), MIRRORED)
+        if key not in self._kept:
+            self._kept[key] = self._keep(series, MIRRORED, lambda: mirror(self._prepared.slices(series)))
+        return self._kept[key]
+
     def _fetch(self, series: Series, view: int) -> Tensor:
         name = f"{self._experiment.seed} {view} {self._experiment.augmentation.model_dump_json()}" if view else ""
+        return self._keep(series, name, lambda: self._slices(series, name))
 
+    def _keep(self, series: Series, name: str, slices: Callable[[], Tensor]) -> Tensor:
         def compute() -> Tensor:
-            return embed_series(self._network, self._slices(series, name)).clone()
+            return embed_series(self._network, slices()).clone()
 
         return compute() if self._store is None else self._store.fetch(series, name, compute)
 

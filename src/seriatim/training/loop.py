@@ -185,9 +185,13 @@ def validate(learner: Learner) -> dict[str, float]:
 def score_example(learner: Learner, example: Example) -> SeriesScores:
     """Score one example with the present weights, from its cached embeddings where there are any."""
     learner.network.eval()
+    test_time = learner.experiment.test_time
     if learner.embedder is not None:
-        return score_embeddings(learner.network, learner.task, learner.embedder.embed(example.series))
-    return score_series(learner.network, learner.task, learner.prepared.slices(example.series))
+        views = [learner.embedder.embed(example.series)]
+        if test_time.flip_left_right:
+            views.append(learner.embedder.embed_mirrored(example.series))
+        return score_embeddings(learner.network, learner.task, *views, reverse_order=test_time.reverse_order)
+    return score_series(learner.network, learner.task, learner.prepared.slices(example.series), test_time)
 
 
 def share(plan: list[list[Any]], *, rank: int, world: int) -> list[list[Any]]:

@@ -210,10 +210,10 @@ def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
 def _write_end(run: Path, *, learner: Learner, examples: Examples, best_epoch: int) -> dict[str, float]:
     """Score validation with the kept weights as scoring will, calibrate and choose thresholds, describe the model."""
     validation = learner.validation
-    logits = torch.stack([score_example(learner, example).logits for example in validation])
+    given = torch.stack([score_example(learner, example).uncalibrated for example in validation])
     labels = np.array([example.labels for example in validation])
-    task = learner.task.with_calibration(learner.task.probabilities(logits).numpy(), labels)
-    probabilities = task.answer(logits).numpy()
+    task = learner.task.with_calibration(given.numpy(), labels)
+    probabilities = task.calibrate(given).numpy()
     task = task.with_conformal(probabilities, labels)
     metrics, thresholds = task.metrics(probabilities, labels), task.thresholds(probabilities, labels)
     prefix = "value" if learner.experiment.task.target == "regression" else "probability"
