@@ -36,8 +36,8 @@ class Pair:
 
     @property
     def trained_on(self) -> bool:
-        """Whether the model learned from the series, or was chosen by it."""
-        return self.score.get("split", "").lower() in ("train", "val")
+        """Whether the model learned from the series, with its label or perhaps without, or was chosen by it."""
+        return self.score.get("split", "").lower() in ("train", "val", "unlabelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,12 @@ class DataSettings(Settings):
     """Make so many folds (0, 1, ...) by patient and alike in labels, where the manifest has no column of folds."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """The share of training patients that validates, where the manifest does not say which."""
+    patients_per_class: int | None = Field(default=None, ge=2)
+    """Use the labels of so many training patients of each class alone, those that validate among them (multilabel: of
+    each positive label, and of none; regression: of all), to see how much labels bring. The other training patients
+    become the split `unlabelled`."""
+    patients_draw: int = Field(default=0, ge=0)
+    """Which draw of these patients; the patients of a smaller number are always among those of a larger one."""
     findings: dict[Code, Action] = Field(default_factory=dict)
     """What to do on a finding, where it differs from the default: for example {GAP: keep}."""
     sequence: SequenceKind = "volumes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from seriatim.series import Series
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import refuse_modality
+from seriatim.training.few_shot import name_groups
 from seriatim.training.split import Split, assign_folds, assign_splits, prove_split
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     data = experiment.data
     cases = read_manifest(data.manifest, patient=data.patient)
     labels = _encode_labels(cases, task, manifest=data.manifest)
-    splits = assign_splits(cases, data, strata=_strata(labels, experiment), seed=experiment.seed)
+    splits = _split(cases, labels, experiment)
     columns = experiment.task.slice_labels or experiment.task.labels
     slice_labels = read_slice_labels(data.slice_labels, labels=columns) if data.slice_labels else SliceLabels()
     used: list[Example] = []
@@ -93,14 +94,15 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     for case, split, label in zip(cases, splits, labels, strict=True):
         try:
             series = _pick(case, experiment)
-            if split != "test":
+            if split in ("train", "val"):
                 check(series)
         except InputError as error:
             logger.warning("left out of training: %s", error)
             left_out.append(LeftOut(case=case, split=split, reason=str(error)))
             continue
         per_slice = _label_slices(series, case, slice_labels, task)
-        used.append(Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice))
+        example = Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice)
+        used.append(_without_labels(example) if split == "unlabelled" else example)
     _refuse_twins(used)
     _require_enough(used, left_out)
     _require_one_axis(used)
@@ -138,6 +140,11 @@ def held_out_series(experiment: Experiment) -> list[Series]:
     return [example.series for example in examples.of("test")]
 
 
+def _split(cases: Sequence[Case], labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[Split]:
+    strata, groups = _strata(labels, experiment), name_groups(labels, experiment)
+    return assign_splits(cases, experiment.data, strata=strata, groups=groups, seed=experiment.seed)
+
+
 def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[str]:
     """What splits and folds are alike in: the labels; nothing where these are numbers."""
     return ["" if experiment.task.target == "regression" else str(label) for label in labels]
@@ -168,6 +175,11 @@ def _pick(case: Case, experiment: Experiment) -> Series:
     if refusal:
         raise InputError(refusal)
     return usable[0]
+
+
+def _without_labels(example: Example) -> Example:
+    unknown = (IGNORE,) * len(example.labels)
+    return replace(example, labels=unknown, slice_labels=np.full_like(example.slice_labels, IGNORE))
 
 
 def _label_slices(series: Series, case: Case, table: SliceLabels, task: DiagnosisTask) -> NDArray[np.float32]:

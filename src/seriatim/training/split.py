@@ -12,8 +12,10 @@ import numpy as np
 from seriatim.errors import ConfigError
 from seriatim.experiment import DataSettings
 from seriatim.io.tables.manifest import Case
+from seriatim.training.few_shot import Groups, draw_labelled
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "unlabelled"]
+"""``unlabelled``: a training patient whose labels are not used (``data.patients_per_class``)."""
 NAMES: Mapping[str, Split] = {
     "train": "train",
     "training": "train",
@@ -24,10 +26,13 @@ NAMES: Mapping[str, Split] = {
 }
 
 
-def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[str], seed: int) -> list[Split]:
+def assign_splits(
+    cases: Sequence[Case], data: DataSettings, *, strata: Sequence[str], seed: int, groups: Groups = ()
+) -> list[Split]:
     """The split of every case: from `fold`, from the split column, or drawn; validation is drawn where none is given.
 
-    ``strata`` is the label text of each case; the draw keeps its shares and moves whole patients.
+    ``strata`` is the label text of each case; the draw keeps its shares and moves whole patients. ``groups`` are needed
+    with ``data.patients_per_class``: see ``draw_labelled``.
 
     Raises:
         ConfigError: a split or fold is unknown or empty, or a patient stands in two splits.
@@ -37,6 +42,8 @@ def assign_splits(cases: Sequence[Case], data: DataSettings, *, strata: Sequence
     else:
         splits = _from_column(cases, data)
     refuse_overlap(cases, splits)
+    if data.patients_per_class is not None:
+        splits = draw_labelled(cases, splits, data, groups=groups, seed=seed)
     if "val" not in splits:
         splits = _draw_validation(cases, splits, strata=strata, fraction=data.validation_fraction, seed=seed)
         refuse_overlap(cases, splits)
@@ -63,7 +70,8 @@ def refuse_overlap(cases: Sequence[Case], splits: Sequence[str]) -> None:
 
 def prove_split(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, Any]:
     """Counts and a digest of the patients of each split, and how many patients stand in two (0, or it was refused)."""
-    patients: dict[str, set[str]] = {name: set() for name in ("train", "val", "test")}
+    names = ("train", "val", "test", *(("unlabelled",) if "unlabelled" in splits else ()))
+    patients: dict[str, set[str]] = {name: set() for name in names}
     for case, split in zip(cases, splits, strict=True):
         patients[split].add(case.patient)
     total = len(set().union(*patients.values()))
