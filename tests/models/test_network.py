@@ -4,39 +4,10 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-
-from seriatim.models import NetworkSettings, SequenceNetwork, SequenceOutput
-
-TEMPORALS = [
-    {"kind": "lstm", "hidden": 6},
-    {"kind": "gru", "hidden": 5, "layers": 2, "bidirectional": False},
-    {"kind": "lstm", "hidden": 4, "project": 7},
-    {"kind": "none"},
-]
-POOLINGS = ["attention", "mean", "max", "last"]
+from tiny_networks import POOLINGS, TEMPORALS, build, make_mask, run
 
 
-def build(temporal=None, pooling="attention", *, outputs=2, encoder=None, seed=0, **more) -> SequenceNetwork:
-    content = {
-        "encoder": encoder or {"kind": "small_cnn", "widths": [4, 8]},
-        "temporal": temporal or TEMPORALS[0],
-        "pooling": {"kind": pooling},
-        **more,
-    }
-    torch.manual_seed(seed)
-    return NetworkSettings.model_validate(content).build(in_channels=1, outputs=outputs)
-
-
-def make_mask(counts: list[int], *, padding: int = 0) -> torch.Tensor:
-    return torch.arange(max(counts) + padding)[None] < torch.tensor(counts)[:, None]
-
-
-def run(network: SequenceNetwork, slices: torch.Tensor, mask: torch.Tensor) -> SequenceOutput:
-    with torch.no_grad():
-        return network(slices, mask)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     temporal=st.sampled_from(TEMPORALS),
     pooling=st.sampled_from(POOLINGS),
@@ -216,12 +187,19 @@ def learn_order(temporal: dict, pooling: str) -> float:
     return float((called == labels.bool()).float().mean())
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", ["attention", "mean", "max", "last"])
 def test_the_lstm_reads_the_order(pooling):
     assert learn_order({"kind": "lstm", "hidden": 16}, pooling) > 0.95
 
 
-@pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.parametrize("pooling", ["mean", {"kind": "slice_scores"}])
+def test_the_transformer_reads_the_order_by_its_positions(pooling):
+    transformer = {"kind": "transformer", "size": 16, "layers": 1, "feedforward": 16, "dropout": 0.0}
+    assert learn_order(transformer, pooling) > 0.9
+    assert learn_order({**transformer, "position": "none"}, pooling) < 0.65
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention", {"kind": "slice_scores"}])
 def test_pooling_alone_cannot_read_the_order(pooling):
     assert learn_order({"kind": "none"}, pooling) < 0.65
 

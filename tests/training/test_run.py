@@ -194,6 +194,8 @@ def test_loader_processes_change_nothing(tmp_path: Path, head_ct: Path) -> None:
         ["network.temporal={kind: none}", "network.pooling={kind: mean}"],
         ["network.temporal={kind: none}", "network.pooling={kind: max}", "preprocessing.neighbours=1"],
         ["network.temporal={kind: lstm, hidden: 8, bidirectional: false}", "network.pooling={kind: last}"],
+        ["network.temporal={kind: transformer, size: 8, heads: 2}", "network.pooling={kind: slice_scores}"],
+        ["network.pooling={kind: attention, per_class: true}", "training.mode=two-stage"],
         ["network.temporal={kind: lstm, hidden: 8, project: 6, dropout: 0.1}", "network.checkpoint_chunk=5"],
         ["network.encoder={kind: torchvision, name: squeezenet1_1}", "preprocessing.size=40"],
         ["training.mode=two-stage", "training.max_slices=7"],

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from seriatim.experiment.data import DataSettings
 from seriatim.experiment.stages import EncoderStageSettings, TrainingSettings
-from seriatim.models import NetworkSettings
+from seriatim.models import NetworkSettings, SliceScoresSettings
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings, ViewSettings
 from seriatim.transforms import AugmentationSettings, PreprocessingSettings
@@ -56,6 +56,13 @@ class Experiment(Settings):
             )
         if self.training.mode != "two-stage" and (views or self.training.embedding_store):
             raise ValueError("training.embedding_store and embedding_views are for training.mode two-stage")
+        return self
+
+    @model_validator(mode="after")
+    def _check_pooling(self) -> Experiment:
+        pooling, yes_no = self.network.pooling, self.task.target in ("binary", "multilabel")
+        if isinstance(pooling, SliceScoresSettings) and pooling.how == "linear_softmax" and not yes_no:
+            raise ValueError("network.pooling.how linear_softmax is for task.target binary and multilabel only")
         return self
 
     @classmethod

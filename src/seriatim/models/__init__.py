@@ -2,10 +2,15 @@
 
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.encoder import Encoder
-from seriatim.models.network import EncoderSettings, NetworkSettings, SequenceNetwork
+from seriatim.models.network import (
+    EncoderSettings,
+    NetworkSettings,
+    PoolingSettings,
+    SequenceNetwork,
+    TemporalSettings,
+)
 from seriatim.models.output import SequenceOutput
-from seriatim.models.pooling import PoolingSettings
-from seriatim.models.temporal import TemporalSettings
+from seriatim.models.slice_scores import SliceScoresSettings
 
 __all__ = [
     "Encoder",
@@ -14,6 +19,7 @@ __all__ = [
     "PoolingSettings",
     "SequenceNetwork",
     "SequenceOutput",
+    "SliceScoresSettings",
     "TemporalSettings",
     "encode_in_chunks",
 ]

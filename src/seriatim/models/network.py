@@ -15,13 +15,21 @@ from torch.utils.checkpoint import checkpoint
 from seriatim.models.encoder import Encoder
 from seriatim.models.masks import count_slices, zero_padding
 from seriatim.models.output import SequenceOutput
-from seriatim.models.pooling import AttentionSettings, PoolingSettings
+from seriatim.models.pooling import AttentionSettings, LastSettings, MaxSettings, MeanSettings
+from seriatim.models.slice_scores import SliceScores, SliceScoresSettings
 from seriatim.models.small_cnn import SmallCNNSettings
-from seriatim.models.temporal import RecurrentSettings, TemporalSettings
+from seriatim.models.temporal import NoTemporalSettings, RecurrentSettings
 from seriatim.models.torchvision_encoder import TorchvisionSettings
+from seriatim.models.transformer import TransformerSettings
 from seriatim.settings import Settings
 
 EncoderSettings = Annotated[SmallCNNSettings | TorchvisionSettings, Field(discriminator="kind")]
+TemporalSettings = Annotated[
+    RecurrentSettings | TransformerSettings | NoTemporalSettings, Field(discriminator="kind")
+]
+PoolingSettings = Annotated[
+    AttentionSettings | MeanSettings | MaxSettings | LastSettings | SliceScoresSettings, Field(discriminator="kind")
+]
 
 
 class NetworkSettings(Settings):
@@ -58,9 +66,9 @@ class SequenceNetwork(nn.Module):
         self.encoder = encoder
         self.temporal = settings.temporal.build(encoder.embedding_size)
         size = self.temporal.context_size
-        self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional)
+        self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional, outputs=outputs)
         self.dropout = nn.Dropout(settings.dropout)
-        self.volume_head = nn.Linear(size, outputs)
+        self.volume_head = None if isinstance(self.pooling, SliceScores) else nn.Linear(size, outputs)
         self.slice_head = nn.Linear(size, outputs)
         self.checkpoint_chunk = settings.checkpoint_chunk
         self.register_buffer("output_center", torch.zeros(outputs))
@@ -108,19 +116,36 @@ class SequenceNetwork(nn.Module):
         padding = mask.shape[1] - longest
         kept = mask[:, :longest]
         with torch.autocast(embeddings.device.type, enabled=False):
-            shown = zero_padding(embeddings[:, :longest].to(self.volume_head.weight.dtype), kept)
+            shown = zero_padding(embeddings[:, :longest].to(self.slice_head.weight.dtype), kept)
             context = self.temporal(shown, kept)
-            pooled, attention = self.pooling(context, kept)
-            volume_logits = self.volume_head(self.dropout(pooled)) * self.output_scale + self.output_center
-            slice_logits = self.slice_head(self.dropout(context)) * self.output_scale + self.output_center
-            slice_logits = zero_padding(slice_logits, kept)
+            slice_logits = self.slice_head(self.dropout(context))
+            volume_logits, attention = self._answer(context, slice_logits, kept)
+            slice_logits = zero_padding(slice_logits * self.output_scale + self.output_center, kept)
+        by_class = functional.pad(attention, (0, 0, 0, padding))
         return SequenceOutput(
             embeddings=functional.pad(shown, (0, 0, 0, padding)),
             context=functional.pad(context, (0, 0, 0, padding)),
-            volume_logits=volume_logits,
+            volume_logits=volume_logits * self.output_scale + self.output_center,
             slice_logits=functional.pad(slice_logits, (0, 0, 0, padding)),
-            attention=functional.pad(attention, (0, padding)),
+            attention=by_class.mean(dim=2),
+            class_attention=by_class if by_class.shape[2] > 1 else None,
         )
+
+    def _answer(
+        self,
+        context: Float[Tensor, "batch slices context"],
+        slice_logits: Float[Tensor, "batch slices outputs"],
+        mask: Bool[Tensor, "batch slices"],
+    ) -> tuple[Float[Tensor, "batch outputs"], Float[Tensor, "batch slices attentions"]]:
+        """Volume logits before their scale, and one attention for all outputs or one for each."""
+        if self.volume_head is None:
+            logits, attention = self.pooling(slice_logits, mask)
+            return logits, attention
+        pooled, attention = self.pooling(context, mask)
+        if pooled.ndim == 2:
+            return self.volume_head(self.dropout(pooled)), attention[..., None]
+        own = (self.dropout(pooled) * self.volume_head.weight).sum(dim=2)  # each output reads its own vector
+        return own + self.volume_head.bias, attention
 
     def _encode_with_checkpoints(
         self, slices: Float[Tensor, "n channels rows columns"], chunk: int

@@ -1,7 +1,7 @@
 """Pooling: context of all slices in, one vector per series out, with the weight every slice had in it."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,13 +15,14 @@ from seriatim.settings import Settings
 class Pooling(nn.Module, ABC):
     """``forward(context (B,S,F), mask (B,S)) -> pooled (B,F), attention (B,S)``.
 
-    Attention is float32 in any precision, sums to 1 over real slices and is exactly 0 on padding.
+    Attention is float32 in any precision, sums to 1 over real slices and is exactly 0 on padding. What pools for each
+    of K outputs by itself gives (B,K,F) and (B,S,K).
     """
 
     @abstractmethod
     def forward(
         self, context: Float[Tensor, "batch slices context"], mask: Bool[Tensor, "batch slices"]
-    ) -> tuple[Float[Tensor, "batch context"], Float[Tensor, "batch slices"]]:
+    ) -> tuple[Float[Tensor, "batch *outputs context"], Float[Tensor, "batch slices *outputs"]]:
         """Pooled context, and the attention that explains it."""
 
 
@@ -31,8 +32,13 @@ class AttentionSettings(Settings):
     kind: Literal["attention"] = "attention"
     hidden: int = Field(default=64, ge=1)
     """Units of the two gates."""
+    per_class: bool = False
+    """Attend for each output by itself, since each finding has slices of its own (class-specific attention, as in
+    CLAM: Lu et al. 2021)."""
 
-    def build(self, context_size: int, *, bidirectional: bool) -> "GatedAttention":  # noqa: ARG002  one build for all
+    def build(self, context_size: int, *, bidirectional: bool, outputs: int) -> "Pooling":  # noqa: ARG002
+        if self.per_class:
+            return ClassAttention(context_size, hidden=self.hidden, outputs=outputs)
         return GatedAttention(context_size, hidden=self.hidden)
 
 
@@ -41,7 +47,7 @@ class MeanSettings(Settings):
 
     kind: Literal["mean"] = "mean"
 
-    def build(self, context_size: int, *, bidirectional: bool) -> "MeanPooling":  # noqa: ARG002
+    def build(self, context_size: int, *, bidirectional: bool, outputs: int) -> "MeanPooling":  # noqa: ARG002
         return MeanPooling()
 
 
@@ -50,7 +56,7 @@ class MaxSettings(Settings):
 
     kind: Literal["max"] = "max"
 
-    def build(self, context_size: int, *, bidirectional: bool) -> "MaxPooling":  # noqa: ARG002
+    def build(self, context_size: int, *, bidirectional: bool, outputs: int) -> "MaxPooling":  # noqa: ARG002
         return MaxPooling()
 
 
@@ -59,30 +65,44 @@ class LastSettings(Settings):
 
     kind: Literal["last"] = "last"
 
-    def build(self, context_size: int, *, bidirectional: bool) -> "LastPooling":  # noqa: ARG002
+    def build(self, context_size: int, *, bidirectional: bool, outputs: int) -> "LastPooling":  # noqa: ARG002
         return LastPooling(bidirectional=bidirectional)
-
-
-PoolingSettings = Annotated[
-    AttentionSettings | MeanSettings | MaxSettings | LastSettings, Field(discriminator="kind")
-]
 
 
 class GatedAttention(Pooling):
     """Softmax over slices of a gated score, each slice then weighted by it."""
 
-    def __init__(self, context_size: int, *, hidden: int) -> None:
+    def __init__(self, context_size: int, *, hidden: int, scores: int = 1) -> None:
         super().__init__()
         self.content = nn.Linear(context_size, hidden)
         self.gate = nn.Linear(context_size, hidden)
-        self.score = nn.Linear(hidden, 1)
+        self.score = nn.Linear(hidden, scores)
 
     def forward(
         self, context: Float[Tensor, "batch slices context"], mask: Bool[Tensor, "batch slices"]
     ) -> tuple[Float[Tensor, "batch context"], Float[Tensor, "batch slices"]]:
-        scores = self.score(torch.tanh(self.content(context)) * torch.sigmoid(self.gate(context))).squeeze(-1)
-        attention = scores.float().masked_fill(~mask, -torch.inf).softmax(dim=1)
+        attention = self.attend(context, mask).squeeze(-1)
         return _weigh(context, attention), attention
+
+    def attend(
+        self, context: Float[Tensor, "batch slices context"], mask: Bool[Tensor, "batch slices"]
+    ) -> Float[Tensor, "batch slices scores"]:
+        """The weight of each slice, by each score."""
+        scores: Tensor = self.score(torch.tanh(self.content(context)) * torch.sigmoid(self.gate(context)))
+        return scores.float().masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)
+
+
+class ClassAttention(GatedAttention):
+    """Gated attention with a score for each of K outputs over shared gates: (B,K,F) pooled, (B,S,K) attention."""
+
+    def __init__(self, context_size: int, *, hidden: int, outputs: int) -> None:
+        super().__init__(context_size, hidden=hidden, scores=outputs)
+
+    def forward(
+        self, context: Float[Tensor, "batch slices context"], mask: Bool[Tensor, "batch slices"]
+    ) -> tuple[Float[Tensor, "batch outputs context"], Float[Tensor, "batch slices outputs"]]:
+        attention = self.attend(context, mask)
+        return torch.einsum("bsk,bsf->bkf", attention, context.float()).to(context.dtype), attention
 
 
 class MeanPooling(Pooling):

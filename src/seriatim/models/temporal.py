@@ -1,7 +1,7 @@
 """Sequence models: embeddings in slice order in, context per slice out."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Literal
 
 from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
@@ -61,9 +61,6 @@ class NoTemporalSettings(Settings):
 
     def build(self, embedding_size: int) -> "NoTemporal":
         return NoTemporal(embedding_size)
-
-
-TemporalSettings = Annotated[RecurrentSettings | NoTemporalSettings, Field(discriminator="kind")]
 
 
 class Recurrent(Temporal):
