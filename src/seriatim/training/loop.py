@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -33,6 +33,8 @@ from seriatim.training.records import MetricsLog
 from seriatim.training.runtime import seed_epoch, set_learning_rate
 
 CHECKPOINT = "checkpoint.safetensors"
+AfterEpoch = Callable[[int, Mapping[str, float]], None]
+"""(epoch, metrics of validation): called when an epoch is finished and saved; what it raises ends the run."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class Learner:
     embedder: Embedder | None
 
 
-def fit(learner: Learner, run: Path, *, progress: Progress) -> Progress:
+def fit(learner: Learner, run: Path, *, progress: Progress, after_epoch: AfterEpoch | None = None) -> Progress:
     """Train until the last epoch, or until validation stops getting better; ``run`` always holds the best weights.
 
     From the ``progress`` of ``go_on`` it goes on after the last finished epoch, and ends as it would have without the
@@ -91,6 +93,8 @@ def fit(learner: Learner, run: Path, *, progress: Progress) -> Progress:
                 scaler=_scaler(fabric),
             )
         fabric.barrier()
+        if after_epoch is not None:
+            after_epoch(epoch, metrics)
     return progress
 
 

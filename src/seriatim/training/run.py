@@ -29,7 +29,7 @@ from seriatim.training.dataset import EmbeddingDataset, PreparedSeries, Sequence
 from seriatim.training.embeddings import Embedder
 from seriatim.training.encoder_stage import EncoderStage, train_encoder
 from seriatim.training.examples import Example, Examples, gather_examples
-from seriatim.training.loop import Learner, LossModule, fit, go_on, score_example
+from seriatim.training.loop import AfterEpoch, Learner, LossModule, fit, go_on, score_example
 from seriatim.training.records import read_metrics
 from seriatim.training.runtime import build_optimizer, describe_environment, start_fabric
 
@@ -37,8 +37,12 @@ CONFIG = "config.yaml"
 logger = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[str, Any]:
+def train(
+    experiment: Experiment, run: Path, *, resume: bool = False, after_epoch: AfterEpoch | None = None
+) -> dict[str, Any]:
     """Train an experiment into the folder ``run`` and return its summary (validation metrics, best epoch, paths).
+
+    ``after_epoch`` is told the validation metrics after each epoch of ``training``.
 
     Raises:
         ConfigError: a setting, the manifest or a label is wrong.
@@ -55,7 +59,7 @@ def train(experiment: Experiment, run: Path, *, resume: bool = False) -> dict[st
         progress = go_on(learner, run)
     if fabric.is_global_zero:
         _write_start(run, experiment=experiment, examples=examples, fabric=fabric)
-    progress = fit(learner, run, progress=progress)
+    progress = fit(learner, run, progress=progress, after_epoch=after_epoch)
     learner.network.load_state_dict(load_file(run / WEIGHTS))
     summary: dict[str, Any] = {"run": str(run), "best_epoch": progress.best_epoch, "epochs": progress.epoch}
     if fabric.is_global_zero:
