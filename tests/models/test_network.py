@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from tiny_networks import POOLINGS, TEMPORALS, build, make_mask, run
 
+from seriatim.models.masks import add_deltas
+
 
 @settings(max_examples=120, deadline=None)
 @given(
@@ -13,12 +15,12 @@ from tiny_networks import POOLINGS, TEMPORALS, build, make_mask, run
     pooling=st.sampled_from(POOLINGS),
     counts=st.lists(st.integers(1, 6), min_size=1, max_size=4),
     padding=st.integers(0, 3),
-    train=st.booleans(),
+    modes=st.tuples(st.booleans(), st.booleans()),
     seed=st.integers(0, 99),
 )
-def test_padding_and_neighbours_change_nothing(temporal, pooling, counts, padding, train, seed):
+def test_padding_and_neighbours_change_nothing(temporal, pooling, counts, padding, modes, seed):
     """Of every series alone, padded, and in a batch beside others whose padding holds NaN."""
-    network = build(temporal, pooling, seed=seed).train(train)
+    network = build(temporal, pooling, seed=seed, deltas=modes[0]).train(modes[1])
     mask = make_mask(counts, padding=padding)
     slices = torch.rand(*mask.shape, 1, 16, 16)
     slices[~mask] = torch.nan
@@ -83,6 +85,22 @@ def test_last_pooling_takes_the_final_state_of_each_direction():
     for row, count in enumerate((2, 4)):
         _, (final, _) = network.temporal.rnn(embeddings[row : row + 1, :count])
         torch.testing.assert_close(pooled[row], final.flatten())
+
+
+def test_deltas_are_what_a_slice_adds_to_its_neighbours_and_zero_at_the_ends():
+    embeddings, mask = torch.tensor([[[1.0], [4.0], [9.0], [99.0]], [[2.0], [7.0], [1.0], [5.0]]]), make_mask([3, 4])
+    found = add_deltas(embeddings, mask)
+    assert found[0].tolist() == [[1, 0, -3], [4, 3, -5], [9, 5, 0], [0, 0, 0]]
+    assert found[1].tolist() == [[2, 0, -5], [7, 5, 6], [1, -6, -4], [5, 4, 0]]
+    assert add_deltas(embeddings[:, :1], mask[:, :1])[0].tolist() == [[1, 0, 0]]
+
+
+def test_the_sequence_model_reads_deltas():
+    network = build({"kind": "none"}, deltas=True)
+    embeddings, mask = torch.randn(2, 3, 8), make_mask([3, 2])
+    output = network.read(embeddings, mask)
+    torch.testing.assert_close(output.context, add_deltas(embeddings, mask))
+    assert output.embeddings.shape == embeddings.shape
 
 
 @pytest.mark.parametrize("counts", [[[False, False]], [[False, True]], [[True, False], [False, False]]])

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from seriatim.models.encoder import Encoder
-from seriatim.models.masks import count_slices, zero_padding
+from seriatim.models.masks import add_deltas, count_slices, zero_padding
 from seriatim.models.output import SequenceOutput
 from seriatim.models.pooling import AttentionSettings, LastSettings, MaxSettings, MeanSettings
 from seriatim.models.slice_scores import SliceScores, SliceScoresSettings
@@ -36,6 +36,9 @@ class NetworkSettings(Settings):
     """The parts of a network: how slices become embeddings, embeddings context, and context one vector per series."""
 
     encoder: EncoderSettings = SmallCNNSettings()
+    deltas: bool = False
+    """Give the sequence model, beside each slice's embedding, its differences to those of the slice before and after
+    (second place of RSNA 2019): what changes along the series stands out."""
     temporal: TemporalSettings = RecurrentSettings()
     pooling: PoolingSettings = AttentionSettings()
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -64,7 +67,8 @@ class SequenceNetwork(nn.Module):
     def __init__(self, settings: NetworkSettings, *, encoder: Encoder, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.temporal = settings.temporal.build(encoder.embedding_size)
+        self.deltas = settings.deltas
+        self.temporal = settings.temporal.build(encoder.embedding_size * (3 if settings.deltas else 1))
         size = self.temporal.context_size
         self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional, outputs=outputs)
         self.dropout = nn.Dropout(settings.dropout)
@@ -117,7 +121,7 @@ class SequenceNetwork(nn.Module):
         kept = mask[:, :longest]
         with torch.autocast(embeddings.device.type, enabled=False):
             shown = zero_padding(embeddings[:, :longest].to(self.slice_head.weight.dtype), kept)
-            context = self.temporal(shown, kept)
+            context = self.temporal(add_deltas(shown, kept) if self.deltas else shown, kept)
             slice_logits = self.slice_head(self.dropout(context))
             volume_logits, attention = self._answer(context, slice_logits, kept)
             slice_logits = zero_padding(slice_logits * self.output_scale + self.output_center, kept)
