@@ -256,16 +256,16 @@ def test_reading_in_this_process_changes_no_bit(
 def test_a_score_that_is_no_number_is_a_failure(
     tmp_path: Path, head_ct: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seriatim.scoring import batch
+    from seriatim.trained import ensemble
 
-    original = batch.load_model
+    original = ensemble.load_model
 
     def load(*arguments: object, **options: object) -> object:
         model = original(*arguments, **options)
         model.network.volume_head.bias.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr(batch, "load_model", load)
+    monkeypatch.setattr(ensemble, "load_model", load)
     found = score_into(tmp_path, head_ct, tiny_run)
     assert {row["status"] for row in found.values()} == {"failed"}
     assert all("not a number" in row["reason"] for row in found.values())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from seriatim.errors import ConfigError, InputError
+from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.experiment import Experiment
+from seriatim.scoring import score
 from seriatim.studies import cross_validate
+from seriatim.tasks.metrics import youden_threshold
+from seriatim.trained import load_ensemble, load_model
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
 ONE_EPOCH = ("training.epochs=1", "data.folds=3")
@@ -69,6 +73,42 @@ def test_other_settings_need_another_folder(done: Done) -> None:
     other = experiment.model_copy(update={"seed": 7})
     with pytest.raises(ConfigError, match="other settings"):
         cross_validate(other, output)
+
+
+def test_the_folder_scores_as_one_model_with_a_threshold_from_out_of_fold_predictions(
+    done: Done, tmp_path: Path, head_ct: Path
+) -> None:
+    output, _ = done
+    case = head_ct / read_rows(head_ct / "labels.csv")[0]["path"]
+    score(case, model=output, output=tmp_path / "all", device="cpu")
+    told = json.loads((tmp_path / "all" / "run.json").read_text())
+    assert len(told["model"]["members"]) == 3
+    rows = [row for fold in "012" for row in read_rows(output / f"fold{fold}" / "scores" / "scores.csv")]
+    true = {row["series_uid"]: int(row["bleed"]) for row in read_rows(head_ct / "labels.csv")}
+    labels = [true[row["series_uid"]] for row in rows]
+    expected = youden_threshold(labels, [float(row["probability_bleed"]) for row in rows])
+    assert told["thresholds"] == {"bleed": pytest.approx(expected)}
+    assert told["thresholds_from"].startswith("out-of-fold predictions of 12 series")
+    (row,) = read_rows(tmp_path / "all" / "scores.csv")
+    assert row["split"] == "train"  # it was, for all folds but one: no figure may count it
+
+
+def test_a_changed_member_or_a_hostile_list_is_refused(done: Done, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(done[0], copy)
+    with pytest.raises(ModelError, match="several folds, and one is asked for"):
+        load_model(copy)
+    path = copy / "ensemble.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"members": {"../out/fold0/run": "0"}}))
+    with pytest.raises(ModelError, match="runs in its own folder"):
+        load_ensemble(copy)
+    path.write_text(json.dumps(content | {"members": dict.fromkeys(content["members"], "0")}))
+    with pytest.raises(ModelError, match="Run crossval again"):
+        load_ensemble(copy)
+    path.write_text("[]")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_ensemble(copy)
 
 
 @pytest.mark.slow

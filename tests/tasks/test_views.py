@@ -112,8 +112,9 @@ def test_slices_keep_their_uids_when_the_order_is_reversed(tmp_path: Path, head_
     reversing = replace(model, experiment=model.experiment.model_copy(update={"test_time": BOTH}))
     series = find_series(head_ct).series[0]
     slices = model.prepare(read_volume(series))
-    views = [model.score(one).slice_probabilities for one in (slices, slices.flip(-1))]
-    views += [model.score(one).slice_probabilities.flip(0) for one in (slices.flip(0), slices.flip(0, -1))]
+    views = [model.read(model.embed(one)).slice_probabilities for one in (slices, slices.flip(-1))]
+    turned = (slices.flip(0), slices.flip(0, -1))
+    views += [model.read(model.embed(one)).slice_probabilities.flip(0) for one in turned]
     expected = torch.stack(views).mean(dim=0)[:, 0]
     score(head_ct, model=reversing, output=tmp_path, device="cpu", only={series.series_uid})
     found = {row["sop_instance_uid"]: float(row["score_bleed"]) for row in read_rows(tmp_path / "slices.csv")}

@@ -13,7 +13,7 @@ from seriatim.cli.progress import SeriesBar
 
 def run(
     path: Annotated[Path, typer.Argument(help="A folder to search through, a file or a ZIP.", show_default=False)],
-    model: Annotated[Path, typer.Option(help="The run folder of a trained model.", show_default=False)],
+    model: Annotated[list[Path], typer.Option(help="The run folder of one trained model.", show_default=False)],
     output: Annotated[Path, typer.Option(help="The folder for pictures and tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
@@ -31,16 +31,19 @@ def run(
 
     Example: `seriatim explain studies/ --model runs/demo --output pictures/ --limit 10`
     """
+    from seriatim.errors import ConfigError
     from seriatim.explanation import explain
     from seriatim.series.findings import parse_actions
     from seriatim.trained import split_of_run
 
-    only = split_of_run(model, split) if split else None
+    if len(model) > 1:
+        raise ConfigError("An explanation is that of one model, and several were given. Give --model once.")
+    only = split_of_run(model[0], split) if split else None
     actions = parse_actions(on or ())
     with SeriesBar("explaining") as bar:
         rows = explain(
             path,
-            model=model,
+            model=model[0],
             output=output,
             device=device,
             top=top,

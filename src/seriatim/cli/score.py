@@ -13,7 +13,13 @@ from seriatim.cli.progress import SeriesBar
 
 def run(
     path: Annotated[Path, typer.Argument(help="A folder to search through, a file or a ZIP.", show_default=False)],
-    model: Annotated[Path, typer.Option(help="The run folder of a trained model.", show_default=False)],
+    model: Annotated[
+        list[Path],
+        typer.Option(
+            help="The run folder of a trained model, or the folder of a crossval; of several (repeatable) the mean.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
@@ -23,6 +29,7 @@ def run(
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
 
+    Several models (`--model A --model B`, or all folds of a crossval) are averaged, and their disagreement is a column.
     A 4D series is read as volumes or as frames over time, as the model was trained (`data.sequence`).
 
     Exit code: 0 all series scored, 8 some, 3 none, 2 bad arguments.
@@ -31,16 +38,16 @@ def run(
     """
     from seriatim.scoring import score
     from seriatim.series.findings import parse_actions
-    from seriatim.trained import split_of_run
+    from seriatim.trained import load_ensemble
 
-    only = split_of_run(model, split) if split else None
     actions = parse_actions(on or ())
+    ensemble = load_ensemble(model, device=device)
+    only = ensemble.find_split(split) if split else None
     with SeriesBar("scoring") as bar:
         summary = score(
             path,
-            model=model,
+            model=ensemble,
             output=output,
-            device=device,
             only=only,
             actions=actions,
             report=lambda done, of, _: bar.advance(done, of),

@@ -1,5 +1,6 @@
 """Encoder: slices in, one embedding per slice out. The contract of every CNN, and how published weights enter one."""
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -66,6 +67,16 @@ def load_encoder_weights(module: nn.Module, weights: Mapping[str, Tensor], *, na
     with torch.no_grad():
         for key, tensor in given.items():
             own[key].copy_(tensor)
+
+
+def digest_weights(module: nn.Module) -> bytes:
+    """The SHA-256 of a module's parameters and buffers, by name: equal where two modules compute the same."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
 
 
 def _rename(key: str) -> str:

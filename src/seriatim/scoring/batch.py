@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -17,9 +18,10 @@ from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
 from seriatim.series import Code, Prediction, Series, Skipped
 from seriatim.series.findings import Action
-from seriatim.trained import Model, load_model, read_splits
+from seriatim.trained import Ensemble, Model, load_ensemble
 
 PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
+Models = Path | str | Model | Ensemble | Sequence[Path | str | Model]
 Report = Callable[[int, int, Prediction], None]
 """(series done, series in all, the last one's prediction): called after every series."""
 
@@ -27,7 +29,7 @@ Report = Callable[[int, int, Prediction], None]
 def score(
     path: Path | str,
     *,
-    model: Path | str | Model,
+    model: Models,
     output: Path | str,
     device: str = "auto",
     only: Collection[str] | None = None,
@@ -39,7 +41,8 @@ def score(
 
     Args:
         path: a folder (searched through), a file, or a ZIP archive or a folder in one.
-        model: the run folder of a trained model, or what ``load_model`` made of it.
+        model: the run folder of a trained model, the folder of a cross-validation (all its folds), what
+            ``load_model`` or ``load_ensemble`` made of them, or several of these: then the mean of their probabilities.
         output: the folder for the tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
@@ -52,14 +55,16 @@ def score(
 
     Raises:
         InputError: ``path`` does not exist.
-        ModelError: the model is incomplete, changed or does not fit.
+        ModelError: a model is incomplete, changed or does not fit, or several answer different questions.
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = (model if isinstance(model, Model) else load_model(model, device=device)).with_limits(limits)
+    loaded = _load(model, device=device)
+    limits = limits or loaded.limits
+    loaded = replace(loaded, limits=limits)
     folder = make_folder(Path(output))
     policy = {**loaded.experiment.data.findings, **(actions or {})}
-    inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence, limits=loaded.limits)
+    inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence, limits=limits)
     asked = [series for series in inventory.series if only is None or series.series_uid in only]
     counts = _write_tables(asked, loaded, folder, skipped=inventory.skipped, report=report)
     total = {"discovered": len(inventory.series), **counts, "not_asked_for": len(inventory.series) - len(asked)}
@@ -74,7 +79,7 @@ def score(
 
 
 def score_found(
-    series: Sequence[Series], *, model: Path | str | Model, output: Path | str, device: str = "auto"
+    series: Sequence[Series], *, model: Models, output: Path | str, device: str = "auto"
 ) -> dict[str, Any]:
     """Score series that are found already, and write the same tables as ``score``.
 
@@ -83,7 +88,7 @@ def score_found(
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    loaded = _load(model, device=device)
     folder = make_folder(Path(output))
     counts = _write_tables(series, loaded, folder)
     counted = {"discovered": len(series), **counts, "not_asked_for": 0, "files_skipped": 0}
@@ -93,15 +98,12 @@ def score_found(
 
 
 def _write_tables(
-    asked: Sequence[Series], model: Model, folder: Path, *, skipped: Sequence[Skipped] = (),
+    asked: Sequence[Series], model: Ensemble, folder: Path, *, skipped: Sequence[Skipped] = (),
     report: Report | None = None,
 ) -> Counter[str]:
     """Score one series after the other into the tables; how many ended in each status."""
     counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
-    prefix = "value" if model.experiment.task.target == "regression" else "probability"
-    names, per_slice = model.task.class_names, model.task.scores_slices
-    splits = read_splits(model.path)
-    with ScoreTables(folder, classes=names, prefix=prefix, slice_scores=per_slice, splits=splits) as tables:
+    with ScoreTables(folder, model=model) as tables:
         tables.add_skipped(skipped)
         for done, series in enumerate(asked, start=1):
             prediction = score_one(series, model)
@@ -112,11 +114,16 @@ def _write_tables(
     return counts
 
 
-def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:
-    """What made the tables: versions, model, thresholds, counts."""
-    task = model.experiment.task
+def _load(model: Models, *, device: str) -> Ensemble:
+    return model if isinstance(model, Ensemble) else load_ensemble(model, device=device)
+
+
+def describe_run(model: Ensemble, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:
+    """What made the tables: versions, models, thresholds, counts."""
+    task, members = model.experiment.task, [_describe_model(one) for one in model.members]
+    several = {"name": " + ".join(dict.fromkeys(one["name"] for one in members)), "digest": model.digest}
     return {
-        "model": {"name": model.experiment.name, "path": str(model.path), "digest": model.digest},
+        "model": members[0] if len(members) == 1 else {**several, "members": members},
         "task": {
             "kind": task.kind,
             "target": task.target,
@@ -125,10 +132,16 @@ def describe_run(model: Model, *, counts: dict[str, int], seconds: float) -> dic
             "slice_labels": list(task.slice_labels or task.labels),
         },
         "thresholds": dict(model.thresholds),
-        "test_time": model.experiment.test_time.model_dump(),
+        "thresholds_from": model.thresholds_from,
         "counts": counts,
         "seconds": round(seconds, 3),
-        "device": str(next(model.network.parameters()).device),
+        "device": str(next(model.members[0].network.parameters()).device),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
+
+def _describe_model(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.experiment.name, "path": str(model.path), "digest": model.digest,
+        "test_time": model.experiment.test_time.model_dump(),
+    }

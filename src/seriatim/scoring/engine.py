@@ -11,13 +11,12 @@ from seriatim.errors import reason_of
 from seriatim.io import read_volume
 from seriatim.series import Prediction, Series
 from seriatim.series.prediction import Status
-from seriatim.tasks.predict import SeriesScores
-from seriatim.trained import Model
+from seriatim.trained import Ensemble, EnsembleScores
 
 logger = logging.getLogger(__name__)
 
 
-def score_one(series: Series, model: Model) -> Prediction:
+def score_one(series: Series, model: Ensemble) -> Prediction:
     """The prediction for one discovered series; never raises for what is wrong with the series."""
     started = perf_counter()
     refusal = model.refuse(series)
@@ -25,7 +24,7 @@ def score_one(series: Series, model: Model) -> Prediction:
         return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
         volume = read_volume(series, limits=model.limits)
-        scores = model.score(model.prepare(volume))
+        scores = model.score(volume)
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = reason_of(error, files=series.files)
@@ -36,10 +35,10 @@ def score_one(series: Series, model: Model) -> Prediction:
     return _scored(series, model, scores, seconds=seconds)
 
 
-def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: float) -> Prediction:
+def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds: float) -> Prediction:
     task = model.task
     per_slice = dict(zip(task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
-    probabilities = scores.probabilities.numpy()
+    probabilities, disagreement = scores.probabilities.numpy(), scores.disagreement.tolist()
     return Prediction(
         study_uid=series.study_uid,
         series_uid=series.series_uid,
@@ -51,7 +50,8 @@ def _scored(series: Series, model: Model, scores: SeriesScores, *, seconds: floa
         status="scored",
         probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
         prediction=task.decide(probabilities, model.thresholds),
-        prediction_set=task.tell_set(probabilities),
+        prediction_set=model.tell_set(probabilities),
+        disagreement=dict(zip(task.class_names, disagreement, strict=True)) if disagreement else {},
         seconds=seconds,
         slices=len(series.instances),
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,20 +11,24 @@ from typing import Any, Self
 from seriatim.errors import OutputError
 from seriatim.io.tables.outputs import cell_text as text
 from seriatim.series import Prediction, Skipped
+from seriatim.trained import Ensemble
 
 
 class ScoreTables:
     """The tables of one scoring run; leaving the ``with`` block without an error puts them in place."""
 
     def __init__(
-        self, output: Path, *, classes: Sequence[str], prefix: str, slice_scores: bool, splits: Mapping[str, str]
+        self, output: Path, *, model: Ensemble
     ) -> None:
-        """``prefix`` is ``probability`` or ``value`` (regression); ``splits`` are those of the model's own manifest."""
-        self._classes, self._splits = tuple(classes), splits
-        self._slice_classes = self._classes if slice_scores else ()
+        """The columns are those of ``model``, and so are the splits that its own manifests gave to series."""
+        self._classes, self._splits = model.task.class_names, model.read_splits()
+        self._several = len(model.members) > 1
+        prefix = "value" if model.experiment.task.target == "regression" else "probability"
+        self._slice_classes = self._classes if model.task.scores_slices else ()
         scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
         scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds"]
         scores += ["volume", "split", "findings", "prediction_set"]
+        scores += [f"disagreement_{name}" for name in self._classes] if self._several else []
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
         self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
@@ -43,6 +47,7 @@ class ScoreTables:
         """Write one series and, when it was scored, its slices."""
         one = prediction
         scores = [repr(one.probabilities[name]) if one.probabilities else "" for name in self._classes]
+        spread = [repr(one.disagreement[name]) if one.disagreement else "" for name in self._classes]
         self._scores.write(
             [
                 text(one.study_uid),
@@ -59,6 +64,7 @@ class ScoreTables:
                 self._splits.get(one.series_uid, ""),
                 ";".join(one.findings),
                 text(one.prediction_set),
+                *(spread if self._several else ()),
             ]
         )
         if one.positions is None or one.attention is None:

@@ -18,7 +18,8 @@ class Prediction:
     """The outcome for one discovered series.
 
     ``probabilities`` maps class to probability (for regression, target to value); ``prediction_set`` names the answers
-    of a stated coverage, "" where the model gives none. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
+    of a stated coverage, "" where the model gives none. ``disagreement`` maps class to the standard deviation of
+    several models' probabilities, empty of one model. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
     (S,) probabilities, empty where the model has no slice head. All per-slice fields are in the order of
     ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of what was
     noticed about the series. ``reason`` says why a series was refused or failed, "" when scored.
@@ -34,6 +35,7 @@ class Prediction:
     findings: tuple[str, ...] = ()
     frames: tuple[int | None, ...] = ()
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    disagreement: Mapping[str, float] = field(default_factory=dict)
     prediction: str = ""
     prediction_set: str = ""
     seconds: float = 0.0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation import Evaluation, EvaluationSettings, evaluate
@@ -17,7 +19,9 @@ from seriatim.experiment import Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.scoring import score_found
+from seriatim.series.batch import IGNORE
 from seriatim.settings import build_settings
+from seriatim.trained import write_ensemble
 from seriatim.training import fold_table, held_out_series, train
 
 RECORD = "crossval.json"
@@ -40,7 +44,8 @@ def cross_validate(
 
     The folds are those of the manifest's fold column, or ``data.folds`` made by patient. Each fold has a folder with
     its ``run`` and its ``scores``; ``folds.csv`` says which series is in which; ``evaluation`` holds the figures of
-    all. Called again after a stop, it goes on where it was.
+    all; with ``ensemble.json`` the folder can be scored with as one model. Called again after a stop, it goes on where
+    it was.
 
     Args:
         experiment: with or without ``data.fold``, which is ignored.
@@ -64,7 +69,27 @@ def cross_validate(
             report(name, done, len(names))
     tables = [folder / "scores" / "scores.csv" for folder in folders.values()]
     evaluation = evaluate(tables, settings=_evaluation_settings(experiment), output=output / "evaluation")
+    _write_ensemble(experiment, output, folders=folders, evaluation=evaluation)
     return CrossValidation(folders=folders, evaluation=evaluation)
+
+
+def _write_ensemble(
+    experiment: Experiment, output: Path, *, folders: Mapping[str, Path], evaluation: Evaluation
+) -> None:
+    """Make the folder one model: all folds, with thresholds chosen on the out-of-fold predictions of all of them.
+
+    Every prediction is that of a model which did not see the series. The evaluation beside it never uses them.
+    """
+    samples = evaluation.samples
+    labels = np.where(np.isnan(samples.labels), IGNORE, samples.labels)
+    members = {}
+    for folder in folders.values():
+        told = json.loads((folder / "scores" / "run.json").read_text(encoding="utf-8"))
+        members[f"{folder.name}/run"] = told["model"]["digest"]
+    write_ensemble(
+        output, members=members, thresholds=experiment.task.build().thresholds(samples.scores, labels),
+        source=f"out-of-fold predictions of {len(labels)} series, each by the model of one fold",
+    )
 
 
 def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str]], folds: Sequence[str]) -> None:

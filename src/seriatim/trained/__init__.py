@@ -1,5 +1,6 @@
 """A trained model on disk: what training writes and everything else reads."""
 
+from seriatim.trained.ensemble import Ensemble, EnsembleScores, load_ensemble, write_ensemble
 from seriatim.trained.envelope import Envelope, refuse_modality
 from seriatim.trained.model import (
     DESCRIPTION,
@@ -15,12 +16,16 @@ from seriatim.trained.model import (
 __all__ = [
     "DESCRIPTION",
     "WEIGHTS",
+    "Ensemble",
+    "EnsembleScores",
     "Envelope",
     "Model",
     "choose_device",
+    "load_ensemble",
     "load_model",
     "read_splits",
     "refuse_modality",
     "split_of_run",
     "write_description",
+    "write_ensemble",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
-from seriatim.tasks.predict import SeriesScores, score_series
+from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
 from seriatim.trained.envelope import Envelope
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+ENSEMBLE = "ensemble.json"
+"""Makes a folder of runs one model: see ``seriatim.trained.ensemble``."""
 FORMAT = 1
 
 
@@ -74,9 +76,18 @@ class Model:
         preprocessing = self.experiment.preprocessing
         return preprocessing.finish(preprocessing.prepare(volume))
 
-    def score(self, slices: Tensor) -> SeriesScores:
-        """What it says of one series (S,C,H,W), averaged over the views of its ``test_time``."""
-        return score_series(self.network, self.task, slices, self.experiment.test_time)
+    def embed(self, slices: Tensor) -> tuple[Tensor, ...]:
+        """The embeddings (S,E) of one series (S,C,H,W), in each view of pictures that its ``test_time`` asks for."""
+        return embed_views(self.network, slices, self.experiment.test_time)
+
+    def read(self, views: Sequence[Tensor]) -> SeriesScores:
+        """What it says of one series, from its embeddings in all views."""
+        reverse = self.experiment.test_time.reverse_order
+        return score_embeddings(self.network, self.task, *views, reverse_order=reverse)
+
+    def with_thresholds(self, thresholds: Mapping[str, float]) -> Model:
+        """The same model, which decides by other thresholds."""
+        return replace(self, thresholds=thresholds)
 
 
 def write_description(
@@ -158,9 +169,14 @@ def read_splits(run: Path) -> dict[str, str]:
 
 def split_of_run(run: Path, split: str) -> set[str]:
     """The series UIDs that a run's manifest put in ``split``: to score just the held-out part."""
-    chosen = {uid for uid, own in read_splits(run).items() if own == split}
+    return choose_split(read_splits(run), split, where=str(run))
+
+
+def choose_split(splits: Mapping[str, str], split: str, *, where: str) -> set[str]:
+    """The series UIDs of one split. Raises ConfigError where there are none."""
+    chosen = {uid for uid, own in splits.items() if own == split}
     if not chosen:
-        raise ConfigError(f"{run} has no series in the split {split!r}. Give train, val or test.")
+        raise ConfigError(f"{where} has no series in the split {split!r}. Give train, val or test.")
     return chosen
 
 
@@ -186,6 +202,8 @@ def choose_device(name: str) -> str:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
+    if missing and (folder / ENSEMBLE).is_file():
+        raise ModelError(f"{folder} holds the models of several folds, and one is asked for. Name the run of one fold.")
     if missing:
         raise ModelError(
             f"{folder} has no {' and no '.join(missing)}: it is not a finished run. Train it, or go on with --resume."

@@ -17,6 +17,7 @@ from seriatim.errors import OutputError
 from seriatim.experiment import Experiment
 from seriatim.io.content import digest_files
 from seriatim.io.tables.outputs import make_folder
+from seriatim.models.encoder import digest_weights
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series
 from seriatim.tasks.predict import embed_series
@@ -112,12 +113,8 @@ def make_recipe(experiment: Experiment, network: SequenceNetwork) -> bytes:
         "preprocessing": experiment.preprocessing.model_dump(mode="json"),
         "encoder": experiment.network.encoder.model_dump(mode="json", exclude={"weights"}),
     }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, tensor in sorted(network.encoder.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.digest()
+    told = json.dumps(settings, sort_keys=True).encode()
+    return hashlib.sha256(told + digest_weights(network.encoder)).digest()
 
 
 def digest_series(series: Series) -> bytes:

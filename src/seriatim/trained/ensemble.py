@@ -1,0 +1,260 @@
+"""Several trained models as one: each scores a series, and the mean of their probabilities is the score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seriatim.errors import ModelError
+from seriatim.experiment import Experiment
+from seriatim.io import Limits
+from seriatim.io.tables.outputs import write_json
+from seriatim.models.encoder import digest_weights
+from seriatim.series import Series, Volume
+from seriatim.tasks import DiagnosisTask
+from seriatim.trained.envelope import UNKNOWN_MODALITY
+from seriatim.trained.model import ENSEMBLE, Model, choose_split, load_model, read_splits
+
+FORMAT = 1
+VALIDATION, MEAN = "validation", "mean of the members' thresholds, not validated"
+Given = Path | str | Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleScores:
+    """The mean of the members' answers for one series, on the CPU in float64.
+
+    ``probabilities`` (K,), ``attention`` (S,), ``slice_probabilities`` (S,K). ``disagreement`` (K,) is the standard
+    deviation of the members' probabilities around their mean (of all members, not an estimate from them): what of the
+    mixture's spread is not each member's own doubt. Empty (0,) of one member.
+    """
+
+    probabilities: Tensor
+    attention: Tensor
+    slice_probabilities: Tensor
+    disagreement: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble:
+    """One model, or several that answer the same question; ``thresholds_from`` says how the thresholds were chosen.
+
+    The mean is that of probabilities, each member's calibrated by its own validation: the members are a mixture with
+    even weights (Lakshminarayanan, Pritzel and Blundell 2017, section 2.4). The log loss and Brier score of the mean
+    are never worse than the members' mean log loss and Brier score (both are convex), and one member that is sure and
+    wrong cannot outvote the others, as it can where logits are averaged. ``groups`` are the members by preprocessing,
+    and within by encoder: a series is prepared once for each preprocessing and embedded once for each encoder.
+    """
+
+    groups: tuple[tuple[tuple[Model, ...], ...], ...]
+    thresholds: Mapping[str, float]
+    thresholds_from: str
+    limits: Limits
+
+    @property
+    def members(self) -> tuple[Model, ...]:
+        """All models, in an order that depends on the models alone."""
+        return tuple(sorted((one for group in self.groups for alike in group for one in alike), key=_digest_of))
+
+    @property
+    def experiment(self) -> Experiment:
+        """That of one member: what is asked, and how series are found, is the same for all."""
+        return self.members[0].experiment
+
+    @property
+    def task(self) -> DiagnosisTask:
+        """That of one member; its calibration and sets are its own."""
+        return self.members[0].task
+
+    @property
+    def digest(self) -> str:
+        """The digest of the one model, or that of all digests."""
+        digests = [one.digest for one in self.members]
+        return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+    def refuse(self, series: Series) -> str:
+        """Why a member must not score a series; "" where all may."""
+        members = self.members
+        for place, member in enumerate(members, start=1):
+            reason = member.refuse(series)
+            if reason:
+                return reason if len(members) == 1 or not series.usable else f"{reason} (Model {place} of run.json.)"
+        return ""
+
+    def note(self, series: Series) -> tuple[str, ...]:
+        """The codes of what any member noticed."""
+        return tuple(dict.fromkeys(code for member in self.members for code in member.note(series)))
+
+    def score(self, volume: Volume) -> EnsembleScores:
+        """What the members say of one series, averaged; the order in which they were given changes no bit."""
+        found = []
+        for group in self.groups:
+            slices = group[0][0].prepare(volume)
+            for alike in group:
+                views = alike[0].embed(slices)
+                found += [(member.digest, member.read(views)) for member in alike]
+        scores = [one for _, one in sorted(found, key=lambda pair: pair[0])]
+        probabilities = torch.stack([one.probabilities for one in scores])
+        return EnsembleScores(
+            probabilities=probabilities.mean(dim=0),
+            attention=torch.stack([one.attention for one in scores]).mean(dim=0),
+            slice_probabilities=torch.stack([one.slice_probabilities for one in scores]).mean(dim=0),
+            disagreement=probabilities.std(dim=0, correction=0) if len(scores) > 1 else probabilities.new_zeros(0),
+        )
+
+    def tell_set(self, probabilities: Sequence[float] | NDArray[Any]) -> str:
+        """The prediction set of one model; "" of several: the promise of each is about its own probabilities."""
+        return self.task.tell_set(probabilities) if len(self.members) == 1 else ""
+
+    def read_splits(self) -> dict[str, str]:
+        """The split of each series UID: what one member was trained on, all were; what one was tuned on likewise."""
+        merged: dict[str, str] = {}
+        for splits in (read_splits(member.path) for member in self.members):
+            for uid, split in splits.items():
+                merged[uid] = min(split, merged.get(uid, split), key=("train", "val", "test").index)
+        return merged
+
+    def find_split(self, split: str) -> set[str]:
+        """The series UIDs of a split of all members, to score just the held-out part.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        several = f"What is left by {len(self.members)} models, each of which may have been trained on it,"
+        where = several if len(self.members) > 1 else str(self.members[0].path)
+        return choose_split(self.read_splits(), split, where=where)
+
+
+def load_ensemble(models: Given | Sequence[Given], *, device: str = "cpu") -> Ensemble:
+    """Load one or more models for scoring.
+
+    The thresholds of one model are its own. Those of a folder of ``seriatim crossval`` were chosen on the out-of-fold
+    predictions of all folds. Those of several are the mean over the members: no data is at hand that none of them was
+    trained on, so they are not validated.
+
+    Args:
+        models: run folders, folders of ``seriatim crossval`` (all their folds), or what ``load_model`` made.
+        device: as for ``load_model``.
+
+    Raises:
+        ModelError: a model is incomplete or changed, given twice, or answers another question than the first.
+    """
+    given = [models] if isinstance(models, Path | str | Model) else list(models)
+    if not given:
+        raise ModelError("No model was given. Name one or more run folders.")
+    loaded = [_load(one, device=device) for one in given]
+    members = [member for own, _ in loaded for member in own]
+    _refuse_twins(members)
+    _refuse_unlike(members)
+    names = members[0].thresholds
+    return Ensemble(
+        groups=_group(members),
+        thresholds={name: fmean(one.thresholds[name] for one in members) for name in names},
+        thresholds_from=loaded[0][1] if len(loaded) == 1 else MEAN,
+        limits=members[0].limits,
+    )
+
+
+def write_ensemble(folder: Path, *, members: Mapping[str, str], thresholds: Mapping[str, float], source: str) -> None:
+    """Write ``ensemble.json``, which makes a folder of runs one model.
+
+    ``members`` maps each run, relative to the folder, to its digest; ``source`` says what the thresholds were chosen
+    on.
+    """
+    content = {"format": FORMAT, "members": dict(members), "thresholds": dict(thresholds), "thresholds_from": source}
+    write_json(folder / ENSEMBLE, content)
+
+
+def _load(given: Given, *, device: str) -> tuple[list[Model], str]:
+    """The members behind one name, with the thresholds to use, and what these were chosen on."""
+    if isinstance(given, Model):
+        return [given], VALIDATION
+    folder = Path(given)
+    if not (folder / ENSEMBLE).is_file():
+        return [load_model(folder, device=device)], VALIDATION
+    members, thresholds, source = _read_ensemble(folder)
+    loaded = [load_model(folder / name, device=device) for name in members]
+    for model, digest in zip(loaded, members.values(), strict=True):
+        if model.digest != digest:
+            raise ModelError(f"{model.path} is not the model that {folder / ENSEMBLE} names. Run crossval again.")
+    return [model.with_thresholds(thresholds) for model in loaded], source
+
+
+def _read_ensemble(folder: Path) -> tuple[dict[str, str], dict[str, float], str]:
+    try:
+        content: Any = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+        members = {str(name): str(digest) for name, digest in content["members"].items()}
+        thresholds = {str(name): float(value) for name, value in content["thresholds"].items()}
+        legal = content["format"] == FORMAT and members and not any(_leaves(name) for name in members)
+        source = str(content["thresholds_from"])
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{folder / ENSEMBLE} cannot be read: {error}. Run crossval again.") from error
+    if not legal:
+        raise ModelError(f"{folder / ENSEMBLE} is not of format {FORMAT}, with runs in its own folder.")
+    return members, thresholds, source
+
+
+def _leaves(name: str) -> bool:
+    return Path(name).is_absolute() or ".." in Path(name).parts
+
+
+def _refuse_twins(members: Sequence[Model]) -> None:
+    first: dict[str, Model] = {}
+    for member in members:
+        if first.setdefault(member.digest, member) is not member:
+            raise ModelError(f"{member.path} is given twice, and would count twice. Give each model once.")
+
+
+def _refuse_unlike(members: Sequence[Model]) -> None:
+    facts: dict[str, Callable[[Model], Any]] = {
+        "task.target": lambda one: one.experiment.task.target,
+        "task.labels": lambda one: one.experiment.task.labels,
+        "task.classes": lambda one: one.experiment.task.classes,
+        "task.slice_labels": lambda one: one.experiment.task.slice_labels or one.experiment.task.labels,
+        "whether slices are scored (task.slice_loss_weight)": lambda one: one.task.scores_slices,
+        "the axis of series": lambda one: one.envelope.axis,
+        "data.sequence": lambda one: one.experiment.data.sequence,
+        "data.findings": lambda one: one.experiment.data.findings,
+    }
+    first = members[0]
+    for other in members[1:]:
+        told = {name: (read(first), read(other)) for name, read in facts.items()}
+        told["the modality"] = _tell_modalities(first, other)
+        for name, (mine, theirs) in told.items():
+            if mine != theirs:
+                raise ModelError(
+                    f"{first.path} and {other.path} cannot be averaged: {name} is {mine} for the one and {theirs} for "
+                    "the other. Give models that answer the same question about the same kind of series."
+                )
+
+
+def _tell_modalities(first: Model, other: Model) -> tuple[Any, Any]:
+    """The modalities of both, told alike where some series may be scored by both."""
+    own = [one.experiment.preprocessing.modalities or one.envelope.modalities for one in (first, other)]
+    open_to_all = any(not names or UNKNOWN_MODALITY in names for names in own)
+    return ("", "") if open_to_all or set(own[0]) & set(own[1]) else (", ".join(own[0]), ", ".join(own[1]))
+
+
+def _group(members: Sequence[Model]) -> tuple[tuple[tuple[Model, ...], ...], ...]:
+    groups: dict[str, dict[str, list[Model]]] = {}
+    for member in members:
+        experiment = member.experiment
+        encoder = experiment.network.encoder.model_dump_json(exclude={"weights", "freeze"})
+        flip = experiment.test_time.flip_left_right
+        own = f"{encoder} {digest_weights(member.network.encoder).hex()} {flip}" if len(members) > 1 else ""
+        by_encoder = groups.setdefault(experiment.preprocessing.model_dump_json(), {})
+        by_encoder.setdefault(own, []).append(member)
+    return tuple(tuple(tuple(alike) for alike in group.values()) for group in groups.values())
+
+
+def _digest_of(model: Model) -> str:
+    return model.digest
