@@ -23,12 +23,16 @@ FLAGS = "test_time={flip_left_right: true, reverse_order: true}"
 
 @pytest.fixture
 def network() -> torch.nn.Module:
+    return build(outputs=2)
+
+
+def build(*, outputs: int) -> torch.nn.Module:
     torch.manual_seed(0)
     parts = {
         "encoder": {"kind": "small_cnn", "widths": [4]}, "temporal": {"kind": "lstm", "hidden": 5},
         "pooling": {"kind": "attention"},
     }  # fmt: skip
-    return NetworkSettings.model_validate(parts).build(1, 2).eval()
+    return NetworkSettings.model_validate(parts).build(1, outputs).eval()
 
 
 @pytest.fixture
@@ -67,12 +71,12 @@ def test_a_score_with_views_is_the_same_again_and_for_the_mirrored_reversed_seri
     torch.testing.assert_close(turned.attention.flip(0), first.attention)
 
 
-def test_calibration_bends_the_mean_of_the_views(network) -> None:
+def test_calibration_bends_the_mean_of_the_views() -> None:
+    network = build(outputs=1)
     settings = DiagnosisSettings(target="binary", labels=("a",), calibration="platt")
     random = np.random.default_rng(0)
     given = random.random((60, 1))
     task = settings.build().with_calibration(given, (random.random((60, 1)) < given**2).astype(float))
-    network.volume_head = torch.nn.Linear(10, 1)
     plain = settings.build()
     uncalibrated = score_series(network, plain, SLICES, BOTH).probabilities
     found = score_series(network, task, SLICES, BOTH)
