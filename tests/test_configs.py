@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seriatim.experiment import Experiment
-from seriatim.training.run import encoder_weights
+from seriatim.training.encoder_source import encoder_weights
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seriatim.training.dataset import Item, collate, plan_epoch, sample_slices
-from seriatim.training.loop import share
+from seriatim.training.runtime import share
 
 
 def make_item(count: int, key: str) -> Item:

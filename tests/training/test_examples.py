@@ -12,7 +12,7 @@ from seriatim.io import find_series, read_volume
 from seriatim.training import train
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import gather_examples, series_key
-from seriatim.training.loop import share
+from seriatim.training.runtime import share
 from tiny_runs import CT_CONFIG, make_experiment, read_rows, write_rows
 
 VOLUME_ONLY = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seriatim.errors import ConfigError, ModelError, OutputError
-from seriatim.training import loop, read_run_config, train
+from seriatim.training import epochs, loop, read_run_config, train
 from tiny_runs import make_experiment, read_rows, write_rows
 
 EPOCHS = 4
@@ -45,14 +45,14 @@ def break_step(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
 
 def break_save(monkeypatch: pytest.MonkeyPatch, *, epoch: int) -> None:
     """Crash when an epoch's metrics and best weights are written and its checkpoint is not."""
-    original = loop.save_checkpoint
+    original = epochs.save_checkpoint
 
     def save(path: Path, **values: object) -> None:
         if values["progress"].epoch == epoch:
             raise CrashError
         original(path, **values)
 
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(epochs, "save_checkpoint", save)
 
 
 def steps_of(experiment: object, data: Path) -> int:

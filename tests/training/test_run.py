@@ -19,7 +19,7 @@ from tiny_runs import CLIP_CONFIG, CT_CONFIG, make_experiment, read_header, read
 
 RUN_FILES = {
     "config.yaml", "environment.json", "manifest.csv", "split.json", "metrics.jsonl", "curves.png", "validation.csv",
-    "model.safetensors", "model.json", "card.md", "checkpoint.safetensors",
+    "model.safetensors", "model.json", "card.md", "checkpoint.safetensors", "best.safetensors",
 }  # fmt: skip
 
 
@@ -329,18 +329,19 @@ def test_training_stops_early_and_keeps_the_best_epoch(
 ) -> None:
     from safetensors.torch import load_file
 
-    from seriatim.training import loop
+    from seriatim.training import epochs, loop
 
     ranks = iter([[0.5, 0.0], [0.9, 0.0], [0.8, 0.0], [0.7, 0.0], [0.6, 0.0]])
     kept: list[dict] = []
     monkeypatch.setattr(loop, "rank_epoch", lambda *_: next(ranks))
-    original = loop.save_checkpoint
+    original = epochs.save_checkpoint
 
     def remember(path: Path, **values: object) -> None:
-        kept.append({name: tensor.clone() for name, tensor in values["weights"].items()})
+        weights = values["weights"].items()
+        kept.append({name.removeprefix("weights."): tensor.clone() for name, tensor in weights})
         original(path, **values)
 
-    monkeypatch.setattr(loop, "save_checkpoint", remember)
+    monkeypatch.setattr(epochs, "save_checkpoint", remember)
     options = ["training.epochs=9", "training.patience=2"]
     summary = train(make_experiment(tmp_path, head_ct, *options), tmp_path / "run")
     assert (summary["best_epoch"], summary["epochs"]) == (2, 4)
@@ -350,7 +351,7 @@ def test_training_stops_early_and_keeps_the_best_epoch(
 
 
 def test_a_two_stage_run_leaves_the_encoder_as_it_was(tmp_path: Path, head_ct: Path) -> None:
-    from seriatim.training import run as module
+    from seriatim.training import encoder_source as module
 
     experiment = make_experiment(tmp_path, head_ct, "training.mode=two-stage", "training.learning_rate=0.05")
     train(experiment, tmp_path / "run")

@@ -2,6 +2,14 @@
 
 from seriatim.experiment.data import DataSettings, ReadingSettings
 from seriatim.experiment.experiment import Experiment
-from seriatim.experiment.stages import EncoderStageSettings, TrainingSettings
+from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, LoopSettings, TrainingSettings
 
-__all__ = ["DataSettings", "EncoderStageSettings", "Experiment", "ReadingSettings", "TrainingSettings"]
+__all__ = [
+    "DataSettings",
+    "EncoderStageSettings",
+    "Experiment",
+    "JointStageSettings",
+    "LoopSettings",
+    "ReadingSettings",
+    "TrainingSettings",
+]

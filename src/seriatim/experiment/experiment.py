@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from seriatim.experiment.data import DataSettings
-from seriatim.experiment.stages import EncoderStageSettings, TrainingSettings
+from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, TrainingSettings
 from seriatim.models import NetworkSettings, SliceScoresSettings
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings, ViewSettings
@@ -31,6 +31,8 @@ class Experiment(Settings):
     encoder_stage: EncoderStageSettings | None = None
     """Train the encoder on slice labels first; then it stays frozen (`training.mode: two-stage`) or learns on."""
     training: TrainingSettings = TrainingSettings()
+    joint_stage: JointStageSettings | None = None
+    """Train encoder and sequence model together at the end, from the best weights so far."""
     test_time: ViewSettings = ViewSettings()
 
     @model_validator(mode="after")
@@ -48,11 +50,11 @@ class Experiment(Settings):
         views = self.training.embedding_views
         if views and not self.augmentation.active:
             raise ValueError("training.embedding_views needs augmentation, which makes each view another")
-        changes = views > 0 or self.encoder_stage is not None
+        changes = views > 0 or self.encoder_stage is not None or self.joint_stage is not None
         if self.training.mode == "two-stage" and self.augmentation.active and not changes:
             raise ValueError(
-                "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, or "
-                "an encoder_stage; or train end-to-end"
+                "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, "
+                "an encoder_stage or a joint_stage; or train end-to-end"
             )
         if self.training.mode != "two-stage" and (views or self.training.embedding_store):
             raise ValueError("training.embedding_store and embedding_views are for training.mode two-stage")

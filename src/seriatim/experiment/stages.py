@@ -27,17 +27,11 @@ class EncoderStageSettings(Settings):
     """The share of positive slices among them; the negative ones are drawn anew for every epoch."""
 
 
-class TrainingSettings(Settings):
-    """How the network learns."""
+class LoopSettings(Settings):
+    """How a network learns from series, epoch by epoch."""
 
-    mode: Literal["end-to-end", "two-stage"] = "end-to-end"
-    """End to end, or with the encoder frozen and its embeddings computed once."""
-    embedding_store: Path | None = None
-    """A folder where two-stage embeddings are kept for later runs, found by content: any run may share it."""
-    embedding_views: int = Field(default=0, ge=0)
-    """Two-stage: embed every training series so many times more, each time with other random `augmentation`."""
     epochs: int = Field(default=20, ge=1)
-    """Epochs at most; `patience` may end the run sooner."""
+    """Epochs at most; `patience` may end them sooner."""
     batch_size: int = Field(default=4, ge=1)
     """Series per step and process."""
     accumulate: int = Field(default=1, ge=1)
@@ -58,6 +52,17 @@ class TrainingSettings(Settings):
     """Gradients are scaled down to this norm where theirs is larger."""
     patience: int = Field(default=10, ge=1)
     """Stop after this many epochs without a better validation score."""
+
+
+class TrainingSettings(LoopSettings):
+    """How the sequence model learns, with the encoder or on its embeddings; and on which machines."""
+
+    mode: Literal["end-to-end", "two-stage"] = "end-to-end"
+    """End to end, or with the encoder frozen and its embeddings computed once."""
+    embedding_store: Path | None = None
+    """A folder where two-stage embeddings are kept for later runs, found by content: any run may share it."""
+    embedding_views: int = Field(default=0, ge=0)
+    """Two-stage: embed every training series so many times more, each time with other random `augmentation`."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     devices: int = Field(default=1, ge=1)
@@ -66,3 +71,16 @@ class TrainingSettings(Settings):
     """The number format of training, in the names of Lightning Fabric."""
     workers: int = Field(default=0, ge=0)
     """Loader processes; 0 loads in the training process."""
+
+
+class JointStageSettings(LoopSettings):
+    """How encoder and sequence model learn together after `training`, from its best weights (optional).
+
+    They are kept where no epoch is better on validation. An encoder that was frozen (`training.mode: two-stage`,
+    `network.encoder.freeze: all`) learns too; BatchNorm keeps its statistics.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    """Epochs at most; `patience` may end them sooner."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """AdamW's learning rate after the warm-up; small, since the weights are good already."""

@@ -21,20 +21,47 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a run has come. ``epoch`` and ``step`` count what is finished."""
+    """How far a stage has come. ``epoch`` and ``step`` count what is finished; ``start`` tells where it began from."""
 
     epoch: int = 0
     step: int = 0
     best: list[float] | None = None
     best_epoch: int = 0
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds: ``tensors`` by full name, and the rest as it was."""
+
+    tensors: dict[str, Tensor]
+    plain: dict[int, dict[str, Any]]
+    groups: list[dict[str, Any]]
+    progress: Progress
+    scaler: dict[str, Any] | None
+
+    def weights(self, part: str) -> dict[str, Tensor]:
+        """The tensors of one part by their names in it."""
+        start = f"{part}."
+        return {name.removeprefix(start): one for name, one in self.tensors.items() if name.startswith(start)}
+
+    def restore(self, optimizer: Optimizer, scaler: Any) -> None:
+        """Fill the optimizer (and the scaler); ValueError where it has other parameters."""
+        state = {index: dict(entry) for index, entry in self.plain.items()}
+        for name, tensor in self.weights("optimizer").items():
+            index, _, entry = name.partition(".")
+            state.setdefault(int(index), {})[entry] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": self.groups})
+        if scaler is not None and self.scaler:
+            scaler.load_state_dict(self.scaler)
 
 
 def save_checkpoint(
     path: Path, *, weights: Tensors, optimizer: Optimizer, progress: Progress, scaler: Any = None
 ) -> None:
-    """Write the state of a run; a crash leaves the previous checkpoint whole."""
+    """Write the state of a stage, ``weights`` by full names; a crash leaves the previous checkpoint whole."""
     state = optimizer.state_dict()
-    tensors = {f"weights.{name}": tensor for name, tensor in weights.items()}
+    tensors = dict(weights)
     plain: dict[str, dict[str, Any]] = {}
     for index, entry in state["state"].items():
         for name, value in entry.items():
@@ -51,37 +78,25 @@ def save_checkpoint(
     write_tensors(path, tensors, metadata=metadata)
 
 
-def load_checkpoint(path: Path, *, optimizer: Optimizer, scaler: Any = None) -> tuple[dict[str, Tensor], Progress]:
-    """Read a checkpoint: fills ``optimizer`` (and ``scaler``) and returns the weights and the progress.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what ``save_checkpoint`` wrote.
 
     Raises:
-        ModelError: there is no checkpoint, it is damaged, or it was made with other parameters.
+        ModelError: there is no checkpoint, or it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        state: dict[int, dict[str, Any]] = {
-            int(index): dict(entry) for index, entry in json.loads(metadata["plain"]).items()
-        }
-        groups, progress = json.loads(metadata["param_groups"]), Progress(**json.loads(metadata["progress"]))
-        scaler_state = json.loads(metadata["scaler"])
+        return Checkpoint(
+            tensors=tensors,
+            plain={int(index): dict(entry) for index, entry in json.loads(metadata["plain"]).items()},
+            groups=json.loads(metadata["param_groups"]),
+            progress=Progress(**json.loads(metadata["progress"])),
+            scaler=json.loads(metadata["scaler"]),
+        )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"There is no usable checkpoint at {path}: {error}. Train anew, without --resume.") from error
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            index, _, field = rest.partition(".")
-            state.setdefault(int(index), {})[field] = tensor
-    try:
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except ValueError as error:
-        raise ModelError(f"{path} does not fit the run's config. Train anew, without --resume.") from error
-    if scaler is not None and scaler_state:
-        scaler.load_state_dict(scaler_state)
-    return {
-        name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")
-    }, progress
 
 
 def write_tensors(path: Path, tensors: Tensors, *, metadata: Mapping[str, str] | None = None) -> None:

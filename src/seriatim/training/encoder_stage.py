@@ -6,83 +6,155 @@ natural-image features are the ceiling of a frozen encoder, and slices are many 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from seriatim.errors import ConfigError
-from seriatim.experiment import EncoderStageSettings, Experiment
+from seriatim.experiment import EncoderStageSettings
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
-from seriatim.training.checkpoint import Progress, load_checkpoint, save_checkpoint, write_tensors
-from seriatim.training.dataset import PreparedSeries
-from seriatim.training.examples import Example, Examples
-from seriatim.training.records import append_line, read_metrics
+from seriatim.training.checkpoint import Progress, write_tensors
+from seriatim.training.epochs import Stage, run_epochs
+from seriatim.training.examples import Example
+from seriatim.training.progress import EpochBar
+from seriatim.training.runtime import gather_rows, unfreeze
+from seriatim.training.session import Session
 
-ENCODER, CHECKPOINT, METRICS = "encoder.safetensors", "encoder_checkpoint.safetensors", "encoder_metrics.jsonl"
+ENCODER = "encoder.safetensors"
 Array = NDArray[Any]
 
 
-@dataclass(slots=True, kw_only=True)
-class EncoderStage:
-    """What the stage trains and with what: ``encoder`` (which is changed in place) under a linear ``head``."""
-
-    experiment: Experiment
-    task: DiagnosisTask
-    encoder: Any
-    head: nn.Linear
-    prepared: PreparedSeries
-    fabric: Fabric
-    examples: Examples
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> EncoderStageSettings:
-        assert self.experiment.encoder_stage is not None
-        return self.experiment.encoder_stage
-
-
-def train_encoder(stage: EncoderStage, run: Path) -> None:
+def train_encoder(session: Session) -> None:
     """Train the encoder on the labelled slices of the training series; it ends with the weights that did best on those
-    of validation. A run that was stopped goes on after its last epoch, and a finished stage is only loaded.
+    of validation. Nothing is done where the run has no such stage, and a finished one is only loaded.
 
     Raises:
         ConfigError: train or val has no labelled slice, or no positive one.
+        ModelError: the checkpoint to go on from is damaged, or made by another config.
     """
-    slices, held_out = labelled_slices(stage.examples.of("train")), labelled_slices(stage.examples.of("val"))
+    if session.experiment.encoder_stage is None:
+        return
+    slices, held_out = (labelled_slices(session.examples.of(split)) for split in ("train", "val"))
     for name, found in (("train", slices), ("val", held_out)):
         if not found.positive.any() or found.positive.all():
             raise ConfigError(f"encoder_stage needs positive and negative labelled slices in {name}; there are "
                               f"{len(found.labels)} labelled ones. Label some, or leave encoder_stage out.")
-    if (run / ENCODER).is_file():
-        stage.encoder.load_state_dict(load_file(run / ENCODER))
+    encoder: nn.Module = session.network.encoder
+    if (session.run / ENCODER).is_file():
+        encoder.load_state_dict(load_file(session.run / ENCODER))
         return
-    trainable = {name: one for name, one in stage.encoder.named_parameters() if one.is_floating_point()}
-    before = {name: one.requires_grad for name, one in trainable.items()}
-    stage.encoder.requires_grad_(True).eval()  # BatchNorm keeps the statistics it came with
-    stage.fabric.to_device(stage.encoder)
-    stage.fabric.to_device(stage.head)
-    optimizer = AdamW([*trainable.values(), *stage.head.parameters()], lr=stage.settings.learning_rate,
-                      weight_decay=stage.settings.weight_decay)
-    _run_epochs(stage, run, optimizer, slices, held_out)
-    stage.encoder.load_state_dict(stage.best)
-    for name, one in trainable.items():
-        one.requires_grad_(before[name])
-    if stage.fabric.is_global_zero:
-        write_tensors(run / ENCODER, stage.best)
-        (run / CHECKPOINT).unlink(missing_ok=True)
-    stage.fabric.barrier()
+    before = [one.requires_grad for one in encoder.parameters()]
+    unfreeze(encoder)
+    stage = EncoderStage(session, slices, held_out)
+    run_epochs(stage)
+    for one, learns in zip(encoder.parameters(), before, strict=True):
+        one.requires_grad_(learns)
+    if session.fabric.is_global_zero:
+        write_tensors(session.run / ENCODER, encoder.state_dict())
+        stage.checkpoint_path.unlink(missing_ok=True)
+        stage.best_path.unlink(missing_ok=True)
+    session.fabric.barrier()
+
+
+class EncoderStage(Stage):
+    """The encoder of the session's network under a linear head, and the slices it learns from and is judged by."""
+
+    name = "encoder"
+
+    def __init__(self, session: Session, slices: LabelledSlices, held_out: LabelledSlices) -> None:
+        assert session.experiment.encoder_stage is not None
+        self.session, self.slices, self.held_out = session, slices, held_out
+        self.settings = session.experiment.encoder_stage
+        self.epochs = self.patience = self.settings.epochs
+        self.encoder = session.network.encoder
+        torch.manual_seed(session.experiment.seed)
+        self.head = nn.Linear(self.encoder.embedding_size, session.task.outputs)
+        learning = [one for one in self.encoder.parameters() if one.requires_grad]
+        optimizer = AdamW([*learning, *self.head.parameters()], lr=self.settings.learning_rate,
+                          weight_decay=self.settings.weight_decay)
+        module = SliceLossModule(self.encoder, self.head, session.task)
+        self.optimizer: Optimizer
+        self.model, self.optimizer = session.fabric.setup(module, optimizer)
+
+    def learning(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "head": self.head}
+
+    def kept(self) -> nn.Module:
+        return self.encoder
+
+    def train_epoch(self, epoch: int, progress: Progress, bar: EpochBar) -> dict[str, float]:
+        settings, seed, fabric = self.settings, self.seed, self.session.fabric
+        order = draw_epoch(self.slices, settings, seed=seed, epoch=epoch)
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        self.model.eval()  # BatchNorm keeps the statistics it came with
+        parts = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+        total = 0.0
+        for number, part in enumerate(parts):
+            rate = settings.learning_rate * 0.5 * (1 + np.cos(np.pi * progress.step / (settings.epochs * len(parts))))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            seeds = np.random.default_rng((seed, epoch, number)).integers(0, 2**31, size=len(part))
+            total += self._step(part, seeds)
+            progress.step += 1
+            bar.advance(done=number + 1, of=len(parts), loss=total / (number + 1))
+        return {"loss": float(fabric.all_reduce(torch.tensor(total), reduce_op="sum")) / len(parts)}
+
+    def _step(self, part: Array, seeds: Array) -> float:
+        """One step over the slices ``part``, of which each process takes its share; its part of the mean loss.
+
+        Processes average their gradients, so each multiplies its loss by its share of the known labels and by their
+        number: the step is that of one process with all slices.
+        """
+        fabric = self.session.fabric
+        known = (self.slices.labels[part] != IGNORE).sum(axis=1)
+        mine = np.arange(len(part))[fabric.global_rank :: fabric.world_size]
+        own = float(known[mine].sum() / known.sum())
+        mine = mine if len(mine) else np.arange(1)  # of no weight, but every process must take part
+        inputs = torch.stack([self._slice(int(part[one]), int(seeds[one])) for one in mine])
+        labels = torch.from_numpy(self.slices.labels[part[mine]])
+        loss = self.model(inputs.to(fabric.device), labels.to(fabric.device)) * own
+        fabric.backward(loss * fabric.world_size)
+        fabric.clip_gradients(self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(loss.detach())
+
+    def _slice(self, index: int, seed: int) -> Tensor:
+        """(C,h,w) one slice as the network sees it, changed together with the neighbours that are its channels."""
+        example, row = self.slices.place[index]
+        experiment, series = self.session.experiment, self.slices.examples[example].series
+        prepared, count = self.session.prepared.prepare(series), len(series.instances)
+        planes, reach = len(prepared) // count, experiment.preprocessing.neighbours
+        low, high = max(0, row - reach), min(count, row + reach + 1)
+        augment = experiment.augmentation.build(experiment.preprocessing.size)
+        window = augment(prepared[low * planes : high * planes], seed)
+        return experiment.preprocessing.finish(window)[row - low]
+
+    def validate(self) -> dict[str, float]:
+        return validate_encoder(self)
+
+    def rank(self, metrics: Mapping[str, float]) -> list[float]:
+        return [metrics.get("auc", 0.0), -metrics.get("log_loss", 0.0)]
+
+
+class SliceLossModule(nn.Module):
+    """Encoder, head and loss as the one module that Fabric wraps."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Linear, task: DiagnosisTask) -> None:
+        super().__init__()
+        self.encoder, self.head, self._task = encoder, head, task
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        return self._task.slice_loss(self.head(self.encoder(inputs)).float(), labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,102 +197,24 @@ def _draw(generator: np.random.Generator, pool: Array, count: int) -> Array:
     return np.concatenate([np.tile(pool, whole), generator.permutation(pool)[:rest]])
 
 
-def _run_epochs(stage: EncoderStage, run: Path, optimizer: Optimizer, slices: LabelledSlices,
-                held_out: LabelledSlices) -> None:
-    progress = _go_on(stage, run, optimizer)
-    log = [line for line in read_metrics(run / METRICS) if line["epoch"] <= progress.epoch]
-    if stage.fabric.is_global_zero:
-        (run / METRICS).write_text("".join(json.dumps(line) + "\n" for line in log))
-    for epoch in range(progress.epoch + 1, stage.settings.epochs + 1):
-        loss = _train_epoch(stage, optimizer, slices, epoch)
-        metrics = validate_encoder(stage, held_out)
-        rank = [metrics.get("auc", 0.0), -metrics.get("log_loss", 0.0)]
-        progress.epoch = epoch
-        if progress.best is None or rank > progress.best:
-            progress.best, progress.best_epoch = rank, epoch
-            stage.best = {name: value.detach().cpu().clone() for name, value in stage.encoder.state_dict().items()}
-        if stage.fabric.is_global_zero:
-            append_line(run / METRICS, {"epoch": epoch, "loss": loss, **{f"val_{k}": v for k, v in metrics.items()}})
-            _save(stage, run, optimizer, progress)
-        stage.fabric.barrier()
-
-
-def _train_epoch(stage: EncoderStage, optimizer: Optimizer, slices: LabelledSlices, epoch: int) -> float:
-    settings, seed = stage.settings, stage.experiment.seed
-    order = draw_epoch(slices, settings, seed=seed, epoch=epoch)
-    torch.manual_seed(seed * 1_000_003 + epoch)
-    augment = stage.experiment.augmentation.build(stage.experiment.preprocessing.size)
-    parts = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-    steps, done = settings.epochs * len(parts), (epoch - 1) * len(parts)
-    total = 0.0
-    for number, part in enumerate(parts):
-        rate = settings.learning_rate * 0.5 * (1 + np.cos(np.pi * (done + number) / steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        seeds = np.random.default_rng((seed, epoch, number)).integers(0, 2**31, size=len(part))
-        inputs = torch.stack([
-            _slice(stage, slices, int(index), lambda window, one=int(one): augment(window, one))
-            for index, one in zip(part, seeds, strict=True)
-        ])
-        with stage.fabric.autocast():
-            logits = stage.head(stage.encoder(inputs.to(stage.fabric.device)))
-        labels = torch.from_numpy(slices.labels[part]).to(stage.fabric.device)
-        loss = stage.task.slice_loss(logits.float(), labels)
-        optimizer.zero_grad()
-        torch.autograd.backward([loss])
-        nn.utils.clip_grad_norm_([*stage.encoder.parameters(), *stage.head.parameters()], 1.0)
-        optimizer.step()
-        total += float(loss.detach())
-    return total / len(parts)
-
-
-def validate_encoder(stage: EncoderStage, slices: LabelledSlices) -> dict[str, float]:
-    """How well the head tells the slices of validation, each seen alone."""
-    probabilities = np.empty((len(slices.labels), stage.task.outputs))
+def validate_encoder(stage: EncoderStage) -> dict[str, float]:
+    """How well the head tells the slices of validation, each seen alone; each process takes its share of series."""
+    session, slices = stage.session, stage.held_out
+    stage.model.eval()
+    mine: dict[int, Array] = {}
     with torch.inference_mode():
-        for rows, inputs in _by_series(stage, slices):
-            logits = stage.head(encode_in_chunks(stage.encoder, inputs.to(stage.fabric.device)))
-            probabilities[rows] = stage.task.slice_probabilities(logits).cpu().numpy()
+        for rows, inputs in _by_series(stage):
+            logits = stage.head(encode_in_chunks(stage.encoder, inputs.to(session.fabric.device)))
+            mine |= dict(zip(rows.tolist(), session.task.slice_probabilities(logits).cpu().numpy(), strict=True))
     labels = slices.labels
-    if stage.experiment.task.target == "multiclass":
+    if session.experiment.task.target == "multiclass":
         labels = np.where((labels == IGNORE).any(axis=1), IGNORE, labels.argmax(axis=1))[:, None]
-    return stage.task.metrics(probabilities, labels)
+    return session.task.metrics(gather_rows(session.fabric, mine, len(labels)), labels)
 
 
-def _by_series(stage: EncoderStage, slices: LabelledSlices) -> Iterator[tuple[Array, Tensor]]:
-    for index, example in enumerate(slices.examples):
+def _by_series(stage: EncoderStage) -> Iterator[tuple[Array, Tensor]]:
+    fabric, slices = stage.session.fabric, stage.held_out
+    for index in range(fabric.global_rank, len(slices.examples), fabric.world_size):
         rows = np.flatnonzero(slices.place[:, 0] == index)
         if len(rows):
-            yield rows, stage.prepared.slices(example.series)[slices.place[rows, 1]]
-
-
-def _slice(stage: EncoderStage, slices: LabelledSlices, index: int, change: Any) -> Tensor:
-    """(C,h,w) one slice as the network sees it, changed together with the neighbours that are its channels."""
-    example, row = slices.place[index]
-    preprocessing, series = stage.experiment.preprocessing, slices.examples[example].series
-    prepared, count = stage.prepared.prepare(series), len(series.instances)
-    planes, reach = len(prepared) // count, preprocessing.neighbours
-    low, high = max(0, row - reach), min(count, row + reach + 1)
-    window = change(prepared[low * planes : high * planes])
-    return preprocessing.finish(window)[row - low]
-
-
-def _save(stage: EncoderStage, run: Path, optimizer: Optimizer, progress: Progress) -> None:
-    modules = {"encoder": stage.encoder.state_dict(), "head": stage.head.state_dict(), "best": stage.best}
-    weights = {f"{part}.{name}": value for part, state in modules.items() for name, value in state.items()}
-    save_checkpoint(run / CHECKPOINT, weights=weights, optimizer=optimizer, progress=progress)
-
-
-def _go_on(stage: EncoderStage, run: Path, optimizer: Optimizer) -> Progress:
-    """Put the last checkpoint of the stage back; a fresh start where there is none."""
-    if not (run / CHECKPOINT).is_file():
-        return Progress()
-    weights, progress = load_checkpoint(run / CHECKPOINT, optimizer=optimizer)
-    parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "head": {}, "best": {}}
-    for name, value in weights.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    stage.encoder.load_state_dict(parts["encoder"])
-    stage.head.load_state_dict(parts["head"])
-    stage.best = parts["best"]
-    return progress
+            yield rows, stage.session.prepared.slices(slices.examples[index].series)[slices.place[rows, 1]]

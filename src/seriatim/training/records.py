@@ -14,12 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsLog:
-    """Appends one line per epoch to ``metrics.jsonl``, and tells it on stderr."""
+    """Appends one line per epoch of a stage to its metrics file, and tells it on stderr.
 
-    def __init__(self, run: Path, *, enabled: bool) -> None:
-        self._path = run / "metrics.jsonl"
+    The file is ``metrics.jsonl`` for ``training``, whose ``stage`` is "", and ``STAGE_metrics.jsonl`` for the others.
+    """
+
+    def __init__(self, run: Path, *, stage: str, enabled: bool) -> None:
+        self._path = run / (f"{stage}_metrics.jsonl" if stage else "metrics.jsonl")
+        self._title = f"{stage} epoch" if stage else "epoch"
         self._enabled = enabled
-        self._board = _open_board(run) if enabled else None
+        self._board = _open_board(run / "tensorboard" / stage) if enabled else None
         self._console = Console(stderr=True, highlight=False)
 
     def start(self, *, after_epoch: int) -> None:
@@ -37,7 +41,7 @@ class MetricsLog:
             return
         append_line(self._path, line)
         shown = "  ".join(f"{key} {value:.3f}" for key, value in line.items() if key not in ("epoch", "learning_rate"))
-        self._console.print(f"epoch {line['epoch']:>3}  {shown}", soft_wrap=True)
+        self._console.print(f"{self._title} {line['epoch']:>3}  {shown}", soft_wrap=True)
         if self._board is not None:
             for key, value in line.items():
                 self._board.add_scalar(key, value, line["epoch"])
@@ -63,9 +67,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _open_board(run: Path) -> Any:
+def _open_board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(folder))

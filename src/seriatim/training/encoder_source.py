@@ -1,0 +1,44 @@
+"""Where an encoder's first weights come from: a file, torchvision, or the run of another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from seriatim.errors import ModelError
+from seriatim.experiment import Experiment
+from seriatim.io.weights import load_weights
+from seriatim.models.network import SequenceNetwork
+from seriatim.trained import load_model
+
+
+def encoder_weights(experiment: Experiment) -> dict[str, Tensor] | None:
+    """The pretrained weights the encoder's settings ask for, or None."""
+    encoder = experiment.network.encoder
+    if encoder.weights is None or source_run(experiment) is not None:
+        return None
+    return load_weights(encoder.weights, name=encoder.name if encoder.kind == "torchvision" else encoder.kind)
+
+
+def source_run(experiment: Experiment) -> Path | None:
+    """The run folder whose encoder the settings ask for; None where they ask for a file or nothing."""
+    weights = experiment.network.encoder.weights
+    return Path(weights) if weights is not None and Path(weights).is_dir() else None
+
+
+def transfer_encoder(network: SequenceNetwork, experiment: Experiment, source: Path) -> None:
+    """Start the encoder where that of another run ended.
+
+    Raises:
+        ModelError: the folder is no finished run, or its encoder is another network or sees other channels.
+    """
+    given = load_model(source)
+    told = [
+        (one.network.encoder.model_dump(mode="json", exclude={"weights", "freeze"}), one.preprocessing.channels)
+        for one in (experiment, given.experiment)
+    ]
+    if told[0] != told[1]:
+        raise ModelError(f"The encoder of {source} is {told[1][0]} with {told[1][1]} channels, and this run asks for "
+                         f"{told[0][0]} with {told[0][1]}. Ask for the same, or give other weights.")
+    network.encoder.load_state_dict(given.network.encoder.state_dict())

@@ -1,0 +1,69 @@
+"""The run folder: opened, started, and held to the data that it was started with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning_fabric import Fabric
+
+from seriatim.errors import ConfigError, OutputError
+from seriatim.experiment import Experiment
+from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.training.examples import Example, Examples
+from seriatim.training.runtime import describe_environment
+
+CONFIG = "config.yaml"
+
+
+def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment of a run folder, for ``--resume``; ``overrides`` are KEY=VALUE, for example more epochs."""
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} has no {CONFIG}: it is not a run to resume. Give the folder that train wrote.")
+    return Experiment.read(run / CONFIG, overrides)
+
+
+def open_run(run: Path, *, resume: bool) -> None:
+    """Make the folder of a run, which must be empty unless the run goes on."""
+    if not resume and run.is_dir() and any(run.iterdir()):
+        raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
+    make_folder(run)
+
+
+def refuse_changed_data(run: Path, examples: Examples) -> None:
+    """Raise ConfigError where series, splits or labels are not those that the run was started with."""
+    path = run / "split.json"
+    if path.is_file() and json.loads(path.read_text()) != examples.proof:
+        raise ConfigError(f"Series, labels or splits changed since {run} was started. Put them back, or train anew.")
+
+
+def write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
+    """Write what is run: resolved settings, versions, the proof of the split, every manifest row."""
+    (run / CONFIG).write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
+    write_json(run / "environment.json", describe_environment(fabric))
+    write_json(run / "split.json", examples.proof)
+    columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason"]
+    labels = list(experiment.task.labels)
+    rows: list[Mapping[str, Any]] = [_manifest_row(example, labels) for example in examples.used]
+    for left in examples.left_out:
+        known = {"path": left.case.path, "patient": left.case.patient, "series_uid": left.case.series_uid}
+        rows.append({**known, "split": left.split, "status": "left out", "reason": left.reason})
+    write_csv(run / "manifest.csv", [*columns, *labels], rows)
+
+
+def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
+    series = example.series
+    return {
+        "path": example.case.path,
+        "patient": example.case.patient,
+        "series_uid": series.series_uid,
+        "volume": series.volume,
+        "modality": series.modality,
+        "slices": len(series.instances),
+        "split": example.split,
+        "status": "used",
+        **{name: example.case.row[name] for name in labels if example.split != "unlabelled"},
+    }

@@ -1,0 +1,112 @@
+"""What all stages of a run share: the settings, the network, the series, and the processes they run in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from seriatim.experiment import Experiment
+from seriatim.models.network import SequenceNetwork
+from seriatim.tasks import DiagnosisTask
+from seriatim.tasks.predict import SeriesScores, score_embeddings, score_series
+from seriatim.training.dataset import PreparedSeries
+from seriatim.training.embeddings import Embedder
+from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
+from seriatim.training.examples import Example, Examples, gather_examples
+from seriatim.training.run_folder import refuse_changed_data, write_start
+from seriatim.training.runtime import start_fabric
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One run while it is trained. Every stage changes ``network`` in place and leaves it at its best.
+
+    ``embedder`` is there while the encoder is frozen and its embeddings are kept; a stage that changes the encoder sets
+    it to None.
+    """
+
+    experiment: Experiment
+    run: Path
+    fabric: Fabric
+    task: DiagnosisTask
+    network: SequenceNetwork
+    prepared: PreparedSeries
+    examples: Examples
+    embedder: Embedder | None = None
+    _begun: bool = field(default=False, init=False)
+
+    def begin(self) -> None:
+        """Write down what is run. A stage calls it when nothing can refuse it any more, so that a resume that is
+        refused leaves the folder as it was, and a run that is stopped in its first stage can go on.
+        """
+        if self.fabric.is_global_zero and not self._begun:
+            write_start(self.run, experiment=self.experiment, examples=self.examples, fabric=self.fabric)
+        self._begun = True
+
+    def score(self, example: Example) -> SeriesScores:
+        """Score one series with the present weights, as scoring will; from its embeddings where they are kept."""
+        self.network.eval()
+        test_time = self.experiment.test_time
+        if self.embedder is None:
+            return score_series(self.network, self.task, self.prepared.slices(example.series), test_time)
+        views = [self.embedder.embed(example.series)]
+        if test_time.flip_left_right:
+            views.append(self.embedder.embed_mirrored(example.series))
+        return score_embeddings(self.network, self.task, *views, reverse_order=test_time.reverse_order)
+
+    def freeze_encoder(self) -> Embedder:
+        """From here on the encoder stays as it is, and each series is embedded once."""
+        if self.embedder is None:
+            self.embedder = _freeze(self.network, self.prepared, self.experiment, self.fabric)
+        return self.embedder
+
+
+def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session:
+    """Processes, network and series of a run.
+
+    Raises:
+        ConfigError: a setting, the manifest or a label is wrong, or the data changed since the run was started.
+        InputError: no series can be used.
+        ModelError: encoder weights are missing or do not fit.
+    """
+    fabric, task, data = start_fabric(experiment.training), experiment.task.build(), experiment.data
+    again = _reads_images_again(experiment) or experiment.training.embedding_views > 0
+    prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
+    network = build_network(experiment, task)
+    embedder = None if _reads_images_again(experiment) else _freeze(network, prepared, experiment, fabric)
+    examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
+    task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))
+    if task.center is not None and task.scale is not None:
+        network.set_output_scale(task.center, task.scale)
+    if resume:
+        refuse_changed_data(run, examples)
+    return Session(experiment=experiment, run=run, fabric=fabric, task=task, network=network, prepared=prepared,
+                   examples=examples, embedder=embedder)
+
+
+def build_network(experiment: Experiment, task: DiagnosisTask) -> SequenceNetwork:
+    """The network with its first weights: by the seed, and the encoder's where the settings give them."""
+    torch.manual_seed(experiment.seed)
+    network = experiment.network.build(
+        experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
+    )
+    if (source := source_run(experiment)) is not None:
+        transfer_encoder(network, experiment, source)
+    return network
+
+
+def _reads_images_again(experiment: Experiment) -> bool:
+    """Whether a stage needs the images themselves, beyond their embeddings by the first encoder."""
+    return experiment.training.mode == "end-to-end" or bool(experiment.encoder_stage or experiment.joint_stage)
+
+
+def _freeze(network: SequenceNetwork, prepared: PreparedSeries, experiment: Experiment, fabric: Fabric) -> Embedder:
+    network.encoder.requires_grad_(False)
+    fabric.to_device(network)
+    network.eval()
+    augment = experiment.augmentation.build(experiment.preprocessing.size) if experiment.augmentation.active else None
+    return Embedder(network, prepared, experiment, augment=augment)
