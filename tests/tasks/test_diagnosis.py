@@ -73,6 +73,8 @@ def change(output: SequenceOutput, **tensors) -> SequenceOutput:
         ("binary", {"class_weights": (-1.0,)}, "1 positive numbers"),
         ("regression", {"class_weights": "balanced"}, "not for regression"),
         ("regression", {"label_smoothing": 0.1}, "not for regression"),
+        ("regression", {"focal_gamma": 2.0}, "not for regression"),
+        ("multiclass", {"soft_labels": True}, "soft_labels are for binary and multilabel"),
         ("binary", {"labels": ()}, "at least 1 item"),
     ],
 )
@@ -131,6 +133,34 @@ def test_labels_are_read_from_text(target, row, labels):
 def test_an_illegal_label_names_value_column_and_what_is_legal(target, row, message):
     with pytest.raises(ConfigError, match=message):
         task(target).encode_labels(row)
+
+
+def test_soft_labels_are_shares_of_yes_where_they_are_asked_for():
+    soft = task("multilabel", soft_labels=True)
+    row = {"epidural": "0.25", "subdural": "yes", "ventricular": ""}
+    assert soft.encode_labels(row) == (0.25, 1.0, IGNORE)
+    assert soft.encode_slice_labels(row) == (0.25, 1.0, IGNORE)
+    with pytest.raises(ConfigError, match=r"'1\.5' in column 'epidural'.*a number from 0 to 1"):
+        soft.encode_labels({**row, "epidural": "1.5"})
+    with pytest.raises(ConfigError, match=r"'0\.25' in column 'epidural'.*set task.soft_labels"):
+        task("multilabel").encode_labels(row)
+
+
+def test_soft_labels_are_soft_in_the_loss_and_yes_from_half_on_elsewhere():
+    soft = task("binary", soft_labels=True, class_weights="balanced", coverage=0.5, calibration="platt")
+    shares = np.array([[0.0], [0.25], [0.5], [0.75], [1.0], [0.3], [IGNORE], [0.2]])
+    hard = np.array([[0.0], [0.0], [1.0], [1.0], [1.0], [0.0], [IGNORE], [0.0]])
+    scores = np.array([[0.1], [0.6], [0.4], [0.8], [0.9], [0.3], [0.5], [0.2]])
+    assert np.array_equal(soft.harden(shares), hard)
+    for ask in ("metrics", "thresholds"):
+        assert getattr(soft, ask)(scores, shares) == getattr(soft, ask)(scores, hard)
+    assert soft.with_calibration(scores, shares) == soft.with_calibration(scores, hard)
+    assert soft.with_conformal(scores, shares) == soft.with_conformal(scores, hard)
+    assert soft.with_class_weights(shares).class_weights == pytest.approx((4.0 / 3.0,))
+    output, batch = make("binary")
+    batch.labels[:] = torch.tensor([[0.25], [0.5], [1.0]])
+    expected = functional.binary_cross_entropy_with_logits(output.volume_logits, batch.labels)
+    torch.testing.assert_close(soft.loss(output, batch)["volume_loss"], expected)
 
 
 def test_classes_with_numbers_as_names_are_read_by_name_only():

@@ -201,7 +201,7 @@ def test_loader_processes_change_nothing(tmp_path: Path, head_ct: Path) -> None:
         ["network.encoder={kind: torchvision, name: squeezenet1_1}", "preprocessing.size=40"],
         ["training.mode=two-stage", "training.max_slices=7"],
         ["training.accumulate=2", "training.max_slices=5", "training.schedule=constant"],
-        ["task.class_weights=balanced", "task.label_smoothing=0.1", "training.encoder_rate=0.1"],
+        ["task.class_weights=balanced", "task.label_smoothing=0.1", "task.focal_gamma=2", "training.encoder_rate=0.1"],
         ["training.precision=bf16-mixed"],
     ],
     ids=lambda overrides: overrides[0].partition("=")[2][:40],

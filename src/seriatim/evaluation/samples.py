@@ -15,7 +15,7 @@ from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.join import Pair, cluster
 from seriatim.evaluation.scores import PROBABILITY, VALUE, Row, Scores, Target, read_number
-from seriatim.tasks.labels import UNKNOWN, encode_class, encode_number, encode_yes_no, read_cell
+from seriatim.tasks.labels import HALF, UNKNOWN, encode_class, encode_number, encode_yes_no, read_cell
 
 Array: TypeAlias = NDArray[Any]
 
@@ -24,12 +24,14 @@ Array: TypeAlias = NDArray[Any]
 class Question:
     """What the model was asked: the kind of answer, the label columns, and the classes its columns are named after.
 
-    Binary, multi-label and regression have one class per label; multi-class has one label and K classes.
+    Binary, multi-label and regression have one class per label; multi-class has one label and K classes. Where
+    ``soft`` labels were learnt from, a share of yes counts as yes from 0.5 on.
     """
 
     target: Target
     labels: tuple[str, ...]
     classes: tuple[str, ...]
+    soft: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +124,12 @@ def _from_run(scores: Scores, names: tuple[str, ...]) -> Question:
     if target == "multiclass" or len(classes) == 1:
         if len(names) > 1:
             raise ConfigError(f"The model answers one label, but --label names {len(names)}. Give one.")
-        return Question(target=target, labels=names or labels[:1] or classes[:1], classes=classes)
+        label = names or labels[:1] or classes[:1]
+        return Question(target=target, labels=label, classes=classes, soft=scores.soft_labels)
     unknown = [name for name in names if name not in classes]
     if unknown:
         raise ConfigError(f"--label {unknown[0]!r} is no class of the model; it has {', '.join(classes)}.")
-    return Question(target=target, labels=names or classes, classes=names or classes)
+    return Question(target=target, labels=names or classes, classes=names or classes, soft=scores.soft_labels)
 
 
 def _from_columns(scores: Scores, names: tuple[str, ...]) -> Question:
@@ -153,20 +156,23 @@ def _truth(question: Question, row: Row, *, where: Path) -> list[float]:
             column = question.labels[0]
             place = encode_class(read_cell(row, column), column=column, classes=question.classes)
             return [float(place == one) if place >= 0 else math.nan for one in range(len(question.classes))]
-        return [read_truth(read_cell(row, name), name, target=question.target) for name in question.labels]
+        cells = ((read_cell(row, name), name) for name in question.labels)
+        return [read_truth(*cell, target=question.target, soft=question.soft) for cell in cells]
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def read_truth(text: str, column: str, *, target: Target = "binary") -> float:
-    """One label cell: 0.0 or 1.0, for regression a number; nan where nothing is known.
+def read_truth(text: str, column: str, *, target: Target = "binary", soft: bool = False) -> float:
+    """One label cell: 0.0 or 1.0 (a ``soft`` one by half), for regression a number; nan where nothing is known.
 
     Raises:
         ConfigError: the cell holds something else.
     """
     if text.lower() in UNKNOWN:
         return math.nan
-    return (encode_number if target == "regression" else encode_yes_no)(text, column=column)
+    if target == "regression":
+        return encode_number(text, column=column)
+    return float(encode_yes_no(text, column=column, soft=soft) >= HALF)
 
 
 def _thresholds(question: Question, scores: Sequence[Scores], threshold: float | None) -> Array | None:

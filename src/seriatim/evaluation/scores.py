@@ -24,7 +24,8 @@ VALUE = "value_"
 class Scores:
     """One scores.csv. ``target``, ``thresholds`` and the like come from run.json, None and empty where there is none.
 
-    ``slice_labels`` are the columns of slice labels in the order of ``labels``, empty where they have the same names.
+    ``slice_labels`` are the columns of slice labels in the order of ``labels``, empty where they have the same names;
+    ``soft_labels``: the model learnt from shares of yes, so a label may be one.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Scores:
     classes: tuple[str, ...]
     thresholds: Mapping[str, float]
     slice_labels: tuple[str, ...] = ()
+    soft_labels: bool = False
 
     @property
     def slices_path(self) -> Path:
@@ -68,6 +70,7 @@ def read_scores(path: Path) -> Scores:
         classes=tuple(map(str, task.get("classes") or ())),
         thresholds={str(name): float(value) for name, value in (run.get("thresholds") or {}).items()},
         slice_labels=tuple(map(str, task.get("slice_labels") or ())),
+        soft_labels=bool(task.get("soft_labels")),
     )
 
 

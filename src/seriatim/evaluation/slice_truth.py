@@ -16,16 +16,17 @@ from seriatim.tasks.labels import UNKNOWN, encode_class
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The column that holds the truth of the class ``name``: 0 and 1, or with ``classes`` the name of a class."""
+    """The column that holds the truth of the class ``name``: 0 and 1, ``soft`` also between, or one of ``classes``."""
 
     name: str
     column: str
     classes: tuple[str, ...] = ()
+    soft: bool = False
 
     def read(self, text: str) -> float:
         """0.0 or 1.0, nan where nothing is known."""
         if not self.classes or text.lower() in UNKNOWN:
-            return read_truth(text, self.column)
+            return read_truth(text, self.column, soft=self.soft)
         return float(self.classes[int(encode_class(text, column=self.column, classes=self.classes))] == self.name)
 
 
@@ -104,7 +105,7 @@ class SliceTruth:
         else:
             triples = zip(named, question.classes, question.labels, strict=True)
             answers = [
-                Answer(name=name, column=column)
+                Answer(name=name, column=column, soft=question.soft)
                 for name, wanted in zip(question.classes, triples, strict=True)
                 if (column := next((one for one in wanted if one in columns), None))
             ]

@@ -138,7 +138,7 @@ class SequenceNetwork(nn.Module):
     def _answer(
         self,
         context: Float[Tensor, "batch slices context"],
-        slice_logits: Float[Tensor, "batch slices outputs"],
+        slice_logits: Float[Tensor, "batch slices scores"],
         mask: Bool[Tensor, "batch slices"],
     ) -> tuple[Float[Tensor, "batch outputs"], Float[Tensor, "batch slices attentions"]]:
         """Volume logits before their scale, and one attention for all outputs or one for each."""

@@ -130,6 +130,7 @@ def describe_run(model: Ensemble, *, counts: dict[str, int], seconds: float) -> 
             "labels": list(task.labels),
             "classes": list(model.task.class_names),
             "slice_labels": list(task.slice_labels or task.labels),
+            "soft_labels": task.soft_labels,
         },
         "thresholds": dict(model.thresholds),
         "thresholds_from": model.thresholds_from,

@@ -16,10 +16,11 @@ from seriatim.models.output import SequenceOutput
 from seriatim.series.batch import IGNORE, SliceBatch
 from seriatim.settings import Settings
 from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
+from seriatim.tasks.balance import measure_spread, weigh_classes, weigh_positives
 from seriatim.tasks.calibration import Calibration, CalibrationKind, fit_classes, fit_columns
 from seriatim.tasks.conformal import Conformal, fit_answers, fit_numbers
-from seriatim.tasks.labels import encode_class, encode_number, encode_yes_no, read_cell
-from seriatim.tasks.losses import attention_loss, class_loss, number_loss, yes_no_loss
+from seriatim.tasks.labels import HALF, encode_class, encode_number, encode_yes_no, read_cell
+from seriatim.tasks.losses import Emphasis, attention_loss, class_loss, number_loss, yes_no_loss
 from seriatim.tasks.metrics import sensitive_threshold, youden_threshold
 
 Target = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -48,7 +49,13 @@ class DiagnosisSettings(Settings):
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
     """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Move labels this share of the way to even odds."""
+    """Move labels this share of the way to even odds (Szegedy et al. 2016)."""
+    focal_gamma: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Focal loss (Lin et al. 2017): an answer that is wrong by d counts d to this power as much, so that many easy
+    series do not drown the few hard; 2 in the paper, 0 is off. It draws probabilities to even odds: calibrate."""
+    soft_labels: bool = False
+    """Label cells may be shares of yes from 0 to 1, for example of the readers who saw it (binary, multilabel). The
+    losses take them as they are; metrics, thresholds, calibration and splits count 0.5 and above as yes."""
     target_sensitivity: float | None = Field(default=None, gt=0, le=1)
     """Choose the threshold that reaches this sensitivity on validation, instead of Youden's (binary, multilabel)."""
     coverage: float | None = Field(default=None, gt=0, lt=1)
@@ -75,10 +82,18 @@ class DiagnosisSettings(Settings):
                 raise ValueError(f"{key} must be different names, none of them empty")
         if self.slice_labels and len(self.slice_labels) != len(self.labels):
             raise ValueError(f"slice_labels must name {len(self.labels)} columns, in the order of labels")
+        return self
+
+    @model_validator(mode="after")
+    def _check_losses(self) -> DiagnosisSettings:
         if self.attention_loss_weight and self.target not in ("binary", "multilabel"):
             raise ValueError(f"attention_loss_weight is for binary and multilabel, not for {self.target}; leave it out")
-        if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing):
-            raise ValueError("class_weights and label_smoothing are for classes, not for regression; leave them out")
+        if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing or self.focal_gamma):
+            raise ValueError(
+                "class_weights, label_smoothing and focal_gamma are for classes, not for regression; leave them out"
+            )
+        if self.soft_labels and self.target not in ("binary", "multilabel"):
+            raise ValueError(f"soft_labels are for binary and multilabel, not for {self.target}; leave them out")
         if not isinstance(self.class_weights, str):
             _check_weights(self.class_weights, count=self.outputs)
         return self
@@ -172,27 +187,24 @@ class DiagnosisTask:
             return (IGNORE,) * self.outputs
         return tuple(float(index == values[0]) for index in range(self.outputs))
 
+    def harden(self, labels: Array) -> Array:
+        """Labels as all but the losses take them: of soft ones yes from 0.5 on, and no; others as they are."""
+        return np.where(labels == IGNORE, IGNORE, labels >= HALF) if self.settings.soft_labels else labels
+
     def with_class_weights(self, labels: Array) -> DiagnosisTask:
         """The task fitted to the training labels (N,K), for multiclass (N,1).
 
-        ``balanced``: positives weigh negatives / positives, classes N / (K n); a class that never occurs weighs 1.
-        Regression: the labels' mean and standard deviation become ``center`` and ``scale``.
+        ``balanced`` becomes numbers; of regression the labels' mean and spread become ``center`` and ``scale``.
         """
         if self.settings.target == "regression":
-            known = np.where(labels == IGNORE, np.nan, labels)
-            columns = [column[np.isfinite(column)] for column in known.T]
-            center = tuple(float(column.mean()) if len(column) else 0.0 for column in columns)
-            scale = tuple(float(column.std()) if len(column) and np.ptp(column) > 0 else 1.0 for column in columns)
+            center, scale = measure_spread(labels)
             return replace(self, center=center, scale=scale)
         if self.settings.class_weights != "balanced":
             return self
-        if self.settings.target == "multiclass":
-            counts = np.array([(labels == index).sum() for index in range(self.outputs)])
-            weights = counts.sum() / (self.outputs * np.maximum(counts, 1))
-        else:
-            counts, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
-            weights = np.maximum(negatives, 1) / np.maximum(counts, 1)
-        return replace(self, class_weights=tuple(float(w) if n else 1.0 for w, n in zip(weights, counts, strict=True)))
+        several = self.settings.target == "multiclass"
+        return replace(
+            self, class_weights=weigh_classes(labels, classes=self.outputs) if several else weigh_positives(labels)
+        )
 
     def loss(self, output: SequenceOutput, batch: SliceBatch) -> dict[str, Tensor]:
         """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known.
@@ -206,7 +218,8 @@ class DiagnosisTask:
         losses = {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
         if not self.settings.attention_loss_weight:
             return losses
-        drawn = attention_loss(output.attention, batch.slice_labels, batch.mask)
+        shown = output.attention if output.class_attention is None else output.class_attention
+        drawn = attention_loss(shown, batch.slice_labels, batch.mask)
         return {**losses, "loss": total + self.settings.attention_loss_weight * drawn, "attention_loss": drawn}
 
     def slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -271,8 +284,8 @@ class DiagnosisTask:
             errors = np.where(labels == IGNORE, np.nan, probabilities - labels)
             return replace(self, conformal=fit_numbers(coverage, errors))
         known = labels[:, 0] != IGNORE
-        answers = self._answers(probabilities[known])
-        return replace(self, conformal=fit_answers(coverage, labels[known, 0].astype(int), answers))
+        answers, true = self._answers(probabilities[known]), self.harden(labels[known, 0]).astype(int)
+        return replace(self, conformal=fit_answers(coverage, true, answers))
 
     def tell_set(self, probabilities: Sequence[float] | Array) -> str:
         """The prediction set of (K,) probabilities: answers joined by |, for numbers [low, high] joined by ;."""
@@ -315,22 +328,28 @@ class DiagnosisTask:
     def _encode(self, text: str, *, column: str) -> float:
         if self.settings.target == "multiclass":
             return encode_class(text, column=column, classes=self.settings.classes)
-        return (encode_number if self.settings.target == "regression" else encode_yes_no)(text, column=column)
+        if self.settings.target == "regression":
+            return encode_number(text, column=column)
+        return encode_yes_no(text, column=column, soft=self.settings.soft_labels)
 
     def _loss(self, logits: Tensor, labels: Tensor, *, weights: tuple[float, ...] | None) -> Tensor:
         labels = labels.to(logits.dtype)
         known = labels != IGNORE
         if self.settings.target == "regression":
             return number_loss(logits, labels, known, scale=logits.new_tensor(self.scale or (1.0,) * self.outputs))
-        weighing = logits.new_tensor(weights) if weights else None
-        smoothing = self.settings.label_smoothing
+        emphasis = Emphasis(
+            weights=logits.new_tensor(weights) if weights else None,
+            smoothing=self.settings.label_smoothing,
+            focal_gamma=self.settings.focal_gamma,
+        )
         if self.settings.target == "multiclass":
-            return class_loss(logits, labels[:, 0], known[:, 0], weights=weighing, smoothing=smoothing)
-        return yes_no_loss(logits, labels, known, weights=weighing, smoothing=smoothing)
+            return class_loss(logits, labels[:, 0], known[:, 0], emphasis=emphasis)
+        return yes_no_loss(logits, labels, known, emphasis=emphasis)
 
     def _known_columns(self, values: Array, labels: Array) -> dict[str, tuple[Array, Array]]:
-        """By output, the known labels and their values."""
+        """By output, the known labels, of soft ones yes or no, and their values."""
+        hard = self.harden(labels)
         return {
             name: (true[true != IGNORE], value[true != IGNORE])
-            for name, true, value in zip(self.class_names, labels.T, values.T, strict=True)
+            for name, true, value in zip(self.class_names, hard.T, values.T, strict=True)
         }

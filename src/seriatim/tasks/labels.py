@@ -11,6 +11,8 @@ from seriatim.series.batch import IGNORE
 UNKNOWN = frozenset({"", "nan", "na", "n/a", "-100", "-100.0"})
 YES = frozenset({"1", "1.0", "true", "yes"})
 NO = frozenset({"0", "0.0", "false", "no"})
+HALF = 0.5
+"""From here on a soft label counts as yes, wherever a yes or a no is needed."""
 
 
 def read_cell(row: Mapping[str, str], column: str) -> str:
@@ -20,17 +22,26 @@ def read_cell(row: Mapping[str, str], column: str) -> str:
     return row[column].strip()
 
 
-def encode_yes_no(text: str, *, column: str) -> float:
-    """1.0, 0.0, or IGNORE where nothing is known. Raises ConfigError for anything else."""
+def encode_yes_no(text: str, *, column: str, soft: bool = False) -> float:
+    """1.0, 0.0, with ``soft`` any number between, or IGNORE where nothing is known.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
     word = text.lower()
     if word in UNKNOWN:
         return IGNORE
-    if word not in YES | NO:
-        raise ConfigError(
-            f"{text!r} in column {column!r} is neither yes nor no. "
-            "Legal: 1, true, yes; 0, false, no; empty for unknown."
-        )
-    return float(word in YES)
+    if word in YES | NO:
+        return float(word in YES)
+    number = _number(text)
+    if soft and number is not None and 0 <= number <= 1:
+        return number
+    between = "a number from 0 to 1; " if soft else ""
+    repair = "" if soft or number is None or not 0 < number < 1 else " For shares of yes, set task.soft_labels."
+    raise ConfigError(
+        f"{text!r} in column {column!r} is neither yes nor no. "
+        f"Legal: 1, true, yes; 0, false, no; {between}empty for unknown.{repair}"
+    )
 
 
 def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
@@ -50,7 +61,7 @@ def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
 
 
 def encode_number(text: str, *, column: str) -> float:
-    """A finite number, or IGNORE where nothing is known . Raises ConfigError for anything else, and for -100."""
+    """A finite number, or IGNORE where nothing is known. Raises ConfigError for anything else, and for -100."""
     if text.lower() in UNKNOWN and _number(text) is None:
         return IGNORE
     number = _number(text)

@@ -126,7 +126,8 @@ def fold_table(experiment: Experiment) -> list[dict[str, str]]:
     """
     data = experiment.data
     cases = read_manifest(data.manifest, patient=data.patient)
-    strata = _strata(_encode_labels(cases, experiment.task.build(), manifest=data.manifest), experiment)
+    labels = _encode_labels(cases, experiment.task.build(), manifest=data.manifest)
+    strata = _strata(_harden(labels, experiment), experiment)
     folds = assign_folds(cases, data, strata=strata, seed=experiment.seed)
     return [
         {"path": case.row["path"], "patient": case.patient, "fold": fold}
@@ -141,8 +142,14 @@ def held_out_series(experiment: Experiment) -> list[Series]:
 
 
 def _split(cases: Sequence[Case], labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[Split]:
-    strata, groups = _strata(labels, experiment), name_groups(labels, experiment)
+    hard = _harden(labels, experiment)
+    strata, groups = _strata(hard, experiment), name_groups(hard, experiment)
     return assign_splits(cases, experiment.data, strata=strata, groups=groups, seed=experiment.seed)
+
+
+def _harden(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[tuple[float, ...]]:
+    task = experiment.task.build()
+    return [tuple(row) for row in task.harden(np.array(labels, dtype=float)).tolist()]
 
 
 def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[str]:
