@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from seriatim.datasets import medmnist
+from seriatim.datasets import ct_ich, medmnist, pocus
 from seriatim.datasets.dataset import Dataset
 from seriatim.errors import ConfigError
 
-DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in medmnist.datasets()}
+DATASETS: Mapping[str, Dataset] = {
+    dataset.name: dataset for dataset in (*medmnist.datasets(), ct_ich.DATASET, pocus.DATASET)
+}
 
 
 def find_dataset(name: str) -> Dataset:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from seriatim.datasets.dataset import PublishedFile
+from seriatim.datasets.tree import relative
 from seriatim.errors import InputError, OutputError
 
 SUMS = "SHA256SUMS"
@@ -43,10 +43,7 @@ def write_sums(output: Path, sources: Iterable[Path]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    lines = [
-        f"{digest(path, 'sha256')}  {Path(os.path.relpath(path.resolve(), output.resolve())).as_posix()}\n"
-        for path in sources
-    ]
+    lines = [f"{digest(path, 'sha256')}  {relative(path, output)}\n" for path in sources]
     try:
         (output / SUMS).write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
     except OSError as error:

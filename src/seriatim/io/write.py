@@ -28,12 +28,13 @@ def make_uid(*parts: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who and what a series belongs to. ``patient`` must be a made-up identifier."""
+    """Who and what a series belongs to. ``patient`` must be a made-up identifier; ``model`` says how it was made."""
 
     patient: str
     study_uid: str
     series_uid: str
     description: str = ""
+    model: str = "synthetic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ def _start_dataset(identity: Identity, sop_class: str, sop_instance_uid: str) ->
     dataset.AccessionNumber = dataset.StudyID = dataset.ReferringPhysicianName = ""
     dataset.SeriesNumber = 1
     dataset.SeriesDescription = identity.description
-    dataset.Manufacturer, dataset.ManufacturerModelName = "seriatim", "synthetic"
+    dataset.Manufacturer, dataset.ManufacturerModelName = "seriatim", identity.model
     return dataset
 
 
