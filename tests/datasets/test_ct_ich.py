@@ -38,6 +38,7 @@ def write_publisher(folder: Path, *, with_sums: bool = True) -> Path:
     lines = [HEADER]
     for patient, bleeding in BLEEDING.items():
         values = np.full((5, 8, 8), -1000, np.int16)
+        values[:, -1, -1] = patient
         for number in range(1, 6):
             values[number - 1] += number
             bleeds = int(number in bleeding)

@@ -35,8 +35,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def write_repository(folder: Path) -> Path:
     videos = folder / "data" / "pocus_videos" / "convex"
     videos.mkdir(parents=True)
-    frames = [Image.fromarray(np.full((16, 16), grey, np.uint8)) for grey in (0, 100, 200)]
-    for name in CLIPS:
+    for shade, name in enumerate(CLIPS):
+        frames = [Image.fromarray(np.full((16, 16), grey + shade, np.uint8)) for grey in (0, 100, 200)]
         frames[0].save(videos / name, save_all=True, append_images=frames[1:], duration=100)
     (videos / "notes.txt").write_text("no video")
     linear = videos.with_name("linear")
@@ -87,6 +87,19 @@ def test_the_config_keeps_fold_0_out(tmp_path: Path) -> None:
     assert len(examples.used) == got.series
     assert {example.case.row["fold"] for example in examples.of("test")} == {"0"}
     assert {example.case.row["fold"] for example in examples.of("train")} & {"0"} == set()
+
+
+def test_copies_join_groups_and_count_once(tmp_path: Path) -> None:
+    videos = write_repository(tmp_path / "in") / "data" / "pocus_videos" / "convex"
+    (videos / "Cov_other_set_vid1.gif").write_bytes((videos / "Cov-Atlas+(44).gif").read_bytes())
+    (videos / "Reg_liar_vid1.gif").write_bytes((videos / "Pneu_northumbria_0409_set1_vid1.gif").read_bytes())
+    (videos / "Cov_other_set_vid2.gif").write_bytes((videos / "Reg_northumbria_1009_vid1.gif").read_bytes() + b"!")
+    (tmp_path / "out").mkdir()
+    prepared = pocus.prepare(tmp_path / "in", tmp_path / "out")
+    rows = {Path(row["path"]).name: row for row in read_rows(tmp_path / "out" / "labels.csv")}
+    assert rows["Cov_other_set_vid2.gif"]["patient"] == rows["Cov-Atlas+(44).gif"]["patient"]
+    assert not rows.keys() & {"Cov_other_set_vid1.gif", "Reg_liar_vid1.gif", "Pneu_northumbria_0409_set1_vid1.gif"}
+    assert any(note.startswith("3 clips were left out as copies") for note in prepared.notes)
 
 
 def test_what_is_neither_form_is_refused(tmp_path: Path) -> None:

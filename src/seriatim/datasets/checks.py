@@ -9,14 +9,15 @@ from pathlib import Path
 from seriatim.datasets.dataset import PublishedFile
 from seriatim.datasets.tree import relative
 from seriatim.errors import InputError, OutputError
+from seriatim.io.source import open_file
 
 SUMS = "SHA256SUMS"
 NO_CHECKSUM = "no checksum is published: verified by structure alone"
 
 
 def digest(path: Path, kind: str) -> str:
-    """The hex digest of a file's bytes: ``kind`` is md5 or sha256."""
-    with path.open("rb") as file:
+    """The hex digest of a file's bytes, on disk or in an archive: ``kind`` is md5 or sha256."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 

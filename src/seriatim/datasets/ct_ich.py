@@ -10,13 +10,12 @@ Paper: Hssayeni et al. 2020, doi:10.3390/data5010014.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seriatim.datasets import ct_ich_slices
-from seriatim.datasets.checks import NO_CHECKSUM
+from seriatim.datasets.checks import NO_CHECKSUM, digest
 from seriatim.datasets.dataset import Dataset, Licence, Prepared, PublishedFile
 from seriatim.datasets.folds import deal_groups
 from seriatim.datasets.tree import list_files, locate, read_rows, relative
@@ -128,9 +127,7 @@ def _check_sums(files: Sequence[Path], used: Iterable[Path]) -> str:
     count = 0
     for path in used:
         name = path.relative_to(lists[0].parent).as_posix()
-        with open_file(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if published.get(name) != found:
+        if published.get(name) != digest(path, "sha256"):
             raise InputError(f"{name} is not the file of the publisher's {SUMS}: damaged or changed. Get it again.")
         count += 1
     return f"SHA-256 of {count} files as in the publisher's {SUMS}"

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from seriatim.datasets.checks import NO_CHECKSUM
+from seriatim.datasets.checks import NO_CHECKSUM, digest
 from seriatim.datasets.dataset import Dataset, Licence, Prepared, PublishedFile
 from seriatim.datasets.folds import deal_groups
 from seriatim.datasets.tree import list_files, locate, read_rows, relative
@@ -27,6 +27,7 @@ FILE = PublishedFile(
 )
 CLASSES = {"cov": "covid", "pneu": "pneumonia", "reg": "regular"}
 """By the beginning of a name. ``vir`` (three clips of viral pneumonia) is too few to learn."""
+Clip = TypeVar("Clip")
 VIDEOS = (".avi", ".gif", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 COLUMNS = ("path", "label", "patient", "fold", "licence")
 NAME = re.compile(r"(cov|pneu|reg|vir)[-_+ ]*(.*)", re.IGNORECASE)
@@ -61,7 +62,7 @@ def prepare(material: Path, output: Path) -> Prepared:
     )
 
 
-def group_clips(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
+def group_clips(keys: Mapping[Clip, Iterable[str]]) -> dict[Clip, str]:
     """The group of each clip: those that share a key, directly or through others, are one; the first key names it."""
     parent: dict[str, str] = {}
 
@@ -95,18 +96,34 @@ def _published(found: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
         raise InputError(f"{found} holds no data/pocus_videos/convex with videos, and no index.csv with frames.")
     tables = [path for path in files if path.name == "dataset_metadata.csv"]
     known = {_plain(row.get("Filename", "")): row for row in read_rows(tables[0])} if tables else {}
-    about = {str(path): known.get(_plain(path.stem), {}) for path in clips}
-    groups = group_clips({str(path): list(_keys(path.stem, about[str(path)])) for path in clips})
-    folds = deal_groups((groups[str(path)], label) for path, label in clips.items() if label)
+    about = {path: known.get(_plain(path.stem), {}) for path in clips}
+    digests = {path: digest(path, "sha256") for path in clips}
+    groups = group_clips({path: [*_keys(path.stem, about[path]), digests[path]] for path in clips})
+    once = _drop_copies(clips, digests)
+    folds = deal_groups((groups[path], label) for path, label in once.items())
     rows = [
-        {"path": str(path), "label": label, "patient": groups[str(path)], "fold": folds[groups[str(path)]],
-         "licence": about[str(path)].get("License", "")}
-        for path, label in clips.items() if label
+        {"path": str(path), "label": label, "patient": groups[path], "fold": folds[groups[path]],
+         "licence": about[path].get("License", "")}
+        for path, label in once.items()
     ]
     unknown = sum(not row["licence"] for row in rows)
-    notes = [GROUPS, f"{len(clips) - len(rows)} clips of other classes were left out."]
+    others = sum(not label for label in clips.values())
+    notes = [GROUPS, f"{others} clips of other classes were left out."]
+    if copies := len(clips) - others - len(rows):
+        notes.append(f"{copies} clips were left out as copies: equal bytes under two names, or under two classes.")
     notes += [f"{unknown} clips have no licence in the publisher's table."] if unknown else []
     return rows, tuple(notes)
+
+
+def _drop_copies(clips: Mapping[Path, str], digests: Mapping[Path, str]) -> dict[Path, str]:
+    """The clips of the three classes, each once; none of those that stand under two classes."""
+    labels: dict[str, set[str]] = {}
+    for path, label in clips.items():
+        labels.setdefault(digests[path], set()).add(label)
+    first: dict[str, Path] = {}
+    for path in clips:
+        first.setdefault(digests[path], path)
+    return {path: clips[path] for path in first.values() if clips[path] and len(labels[digests[path]]) == 1}
 
 
 def _as_clip(path: Path) -> str | None:
