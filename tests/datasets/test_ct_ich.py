@@ -119,10 +119,13 @@ def test_neither_form_is_refused(tmp_path: Path) -> None:
         ct_ich.prepare(tmp_path, tmp_path)
 
 
+NUMBERS = {50: (1, 2, 3), 51: (1, 3, 4, 5), 53: (1, 2, 3, 4)}
+
+
 def write_derived(folder: Path) -> Path:
-    """Two patients; the second lacks slice 2. Grey values say the slice number."""
+    """Three patients; the second lacks slice 2. Grey values say the slice number."""
     patients, slices = ["patient,ich,fold\n"], ["patient,slice,ich,subdural,brain,bone\n"]
-    for patient, numbers in ((50, (1, 2, 3)), (51, (1, 3, 4, 5))):
+    for patient, numbers in NUMBERS.items():
         patients.append(f"{patient},1,{patient % 2}\n")
         for number in numbers:
             names = []
@@ -144,17 +147,17 @@ def test_pictures_become_series_in_place_with_their_gap(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     prepared = ct_ich.prepare(write_derived(source), output)
-    assert prepared.series == 2
+    assert prepared.series == 3
     assert prepared.config["data"]["findings"] == {"GAP": "keep"}
     table = read_slice_labels(output / "slices.csv", labels=("ich",))
-    for case, numbers in zip(read_manifest(output / "labels.csv"), ((1, 2, 3), (1, 3, 4, 5)), strict=True):
+    for case, numbers in zip(read_manifest(output / "labels.csv"), NUMBERS.values(), strict=True):
         (series,) = find_series(case.path, {"GAP": "keep"}).series
         assert series.positions.tolist() == [5.0 * number for number in numbers]
         volume = read_volume(series)
         assert volume.array[:, 0, 0].tolist() == [round(-20 + (100 + number) * 120 / 255) for number in numbers]
         labels = [row["ich"] if row else "" for row in table.of(series, case)]
         assert labels == [str(int(number == 3)) for number in numbers]
-    assert [row["fold"] for row in read_rows(output / "labels.csv")] == ["0", "1"]
+    assert [row["fold"] for row in read_rows(output / "labels.csv")] == ["0", "1", "1"]
 
 
 def test_both_forms_get_a_config_that_finds_its_slice_labels(tmp_path: Path) -> None:
