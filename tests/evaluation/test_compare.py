@@ -45,7 +45,7 @@ def test_the_variance_of_the_difference_is_that_of_the_paired_components():
     above, below = ([one.mean(axis=axis) for one in wins] for axis in (1, 0))
     covariance = np.cov(above) / len(positive[0]) + np.cov(below) / len(negative[0])
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    found = delong_difference(labels, *scores)
+    found = delong_difference(labels, *scores, first.clusters)
     expected = sklearn.metrics.roc_auc_score(labels, scores[1]) - sklearn.metrics.roc_auc_score(labels, scores[0])
     assert found.estimate.value == pytest.approx(expected)
     assert found.p == pytest.approx(2 * scipy.stats.norm.sf(abs(expected) / math.sqrt(variance)))
@@ -57,7 +57,7 @@ def test_delong_rarely_finds_a_difference_where_there_is_none():
     values = []
     for _ in range(400):
         first, second = two_models(random)
-        values.append(delong_difference(first.labels[:, 0], first.scores[:, 0], second.scores[:, 0]).p)
+        values.append(delong_difference(first.labels[:, 0], first.scores[:, 0], second.scores[:, 0], first.clusters).p)
     assert 0.02 < np.mean(np.array(values) < 0.05) < 0.09  # 5 % promised; 400 draws leave about 1.1 % of error
     assert scipy.stats.kstest(values, "uniform").pvalue > 0.001
 
@@ -76,13 +76,30 @@ def test_the_sign_test_equals_scipy(won, lost):
     assert sign_test(won, lost) == pytest.approx(expected)
 
 
-def test_patients_with_many_series_are_resampled_whole_and_not_tested_as_if_independent():
+def test_patients_with_many_series_are_counted_whole_and_not_tested_as_if_independent():
     random = np.random.default_rng(3)
     first, second = two_models(random, count=60, patients=np.arange(60) // 6, strength=(0.5, 2.0))
     clustered = compare_samples(BINARY, first, second)
-    assert clustered["auc"].p is None
-    assert clustered["auc"].estimate.method == "bootstrap over patients"
+    assert clustered["auc"].test == "DeLong, clustered"
+    assert clustered["brier"].estimate.method == "bootstrap over patients"
     assert clustered["accuracy"].p is None
+
+
+def test_clustered_delong_rarely_finds_a_difference_where_there_is_none_and_its_interval_covers_0():
+    """Twelve series of a patient share what each model gets wrong about that patient."""
+    random = np.random.default_rng(9)
+    labels, number = np.tile([0, 1], 180), np.repeat(np.arange(30), 12)
+    found, naive = [], []
+    for _ in range(400):
+        scores = [labels + random.normal(size=30)[number] + random.normal(size=360) for _ in range(2)]
+        scores = [one + 0.8 * random.normal(size=(30, 2))[number, labels] for one in scores]
+        found.append(delong_difference(labels, *scores, Clusters(number)))
+        naive.append(delong_difference(labels, *scores, Clusters(np.arange(360))).p)
+    values = np.array([one.p for one in found])
+    assert 0.025 < np.mean(values < 0.05) < 0.085
+    assert np.mean(np.array(naive) < 0.05) > 0.15
+    for one in found:
+        assert (one.estimate.low <= 0 <= one.estimate.high) == (one.p >= 0.05)
 
 
 def test_the_two_models_must_answer_for_the_same_series():

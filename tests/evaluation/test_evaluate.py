@@ -68,6 +68,9 @@ def test_binary_figures_equal_sklearn(tmp_path):
         "auc": sklearn.metrics.roc_auc_score(labels, values),
         "average_precision": sklearn.metrics.average_precision_score(labels, values),
         "accuracy": sklearn.metrics.accuracy_score(labels, called),
+        "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(labels, called),
+        "ppv": sklearn.metrics.precision_score(labels, called),
+        "npv": sklearn.metrics.precision_score(1 - labels, ~called),
         "sensitivity": sklearn.metrics.recall_score(labels, called),
         "specificity": sklearn.metrics.recall_score(1 - labels, ~called),
         "f1": sklearn.metrics.f1_score(labels, called),
@@ -87,7 +90,9 @@ def test_patients_with_several_series_widen_the_intervals(tmp_path):
     alone = run(tmp_path, scores, label_rows(labels))
     shared = run(tmp_path, scores, label_rows(labels, patients=np.arange(40) // 4))
     assert shared["intervals"]["clusters"] == 10
-    assert shared["metrics"]["auc"]["method"] == "bootstrap over patients"
+    assert shared["metrics"]["auc"]["method"] == "delong, clustered, logit"
+    assert shared["metrics"]["accuracy"]["method"] == "wilson, clustered"
+    assert shared["metrics"]["brier"]["method"] == "bootstrap over patients"
     assert shared["metrics"]["auc"]["value"] == alone["metrics"]["auc"]["value"]
 
 
@@ -133,6 +138,12 @@ def test_multi_class_figures_equal_sklearn(tmp_path):
     assert found["accuracy"]["value"] == pytest.approx((true == predicted).mean())
     balanced = sklearn.metrics.balanced_accuracy_score(true, predicted)
     assert found["balanced_accuracy"]["value"] == pytest.approx(balanced)
+    assert found["f1_macro"]["value"] == pytest.approx(sklearn.metrics.f1_score(true, predicted, average="macro"))
+    assert found["log_loss"]["value"] == pytest.approx(sklearn.metrics.log_loss(true, values))
+    squared = ((values - np.eye(3)[true]) ** 2).sum(axis=1).mean()
+    assert found["brier"]["value"] == pytest.approx(squared)
+    assert found["ppv_covid"]["value"] == pytest.approx((true[predicted == 0] == 0).mean())
+    assert not {"accuracy_covid", "balanced_accuracy_covid"} & set(found)
     assert found["sensitivity_covid"]["value"] == pytest.approx((predicted[true == 0] == 0).mean())
     assert content["confusion"]["counts"] == sklearn.metrics.confusion_matrix(true, predicted).tolist()
 
@@ -150,6 +161,11 @@ def test_several_labels_are_measured_where_they_are_known(tmp_path):
     assert (found["auc_a"]["n"], found["auc_b"]["n"]) == (40, 30)
     whole = sklearn.metrics.roc_auc_score(truth[:, 0], values[:, 0])
     assert found["auc_macro"]["value"] == pytest.approx((whole + known) / 2)
+    called = values >= 0.5
+    scores = [sklearn.metrics.f1_score(truth[:stop, k], called[:stop, k]) for k, stop in ((0, 40), (1, 30))]
+    assert found["f1_macro"]["value"] == pytest.approx(np.mean(scores))
+    balanced = [found[f"balanced_accuracy_{name}"]["value"] for name in "ab"]
+    assert found["balanced_accuracy_macro"]["value"] == pytest.approx(np.mean(balanced))
 
 
 def test_regression_figures_equal_sklearn(tmp_path):

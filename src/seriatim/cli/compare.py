@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Compare models on the series that all of them scored: paired differences to the first, each with its interval.
 
-    AUCs are compared by DeLong's test, decisions by McNemar's; where patients have several series, by resampling
-    patients. What the models share cancels in a paired difference: it may be sure where the two intervals overlap.
+    AUCs are compared by DeLong's test, by patient where patients have several series; decisions by McNemar's, or by
+    resampling patients. What the models share cancels in a paired difference: it may be sure where the two intervals overlap.
 
     Example: `seriatim compare scores/mean_pooling scores/lstm --labels labels.csv --output comparison`
     """

@@ -1,6 +1,8 @@
 """95 % intervals: Wilson for shares, DeLong for the AUC, and the bootstrap over patients for everything else.
 
-A number that the data cannot bound has no interval but a reason; nothing here returns nan.
+Where patients have several series, Wilson's counts as many series as their agreement leaves, and DeLong's components
+are added up by patient; tests hold them to their coverage by simulation. A number that the data cannot bound has no
+interval but a reason; nothing here returns nan.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.evaluation.student import quantile_95
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
@@ -22,6 +25,8 @@ Z_95 = 1.959963984540054
 RESAMPLES = 2000
 FEWEST_RESAMPLES = 100
 SEED = 20261120
+NO_VARIANCE = 1e-18
+"""What rounding leaves of components that are all alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +70,11 @@ class Clusters:
 
 
 def proportion(hits: Array, clusters: Clusters) -> Estimate:
-    """The share of true in ``hits`` (N,) bool: Wilson's interval, or the bootstrap where patients have several series.
+    """The share of true in ``hits`` (N,) bool with Wilson's interval.
 
-    At 0 or 1 no resample differs, so there the interval is Wilson's with the patients counted, not the series.
+    Where patients have several series, N is divided by the design effect, the variance between patients over that of
+    independent series (at least 1), and Student's t stands in for the normal distribution (Rao and Scott 1992, their
+    effective sample size in Wilson's interval). At 0 or 1, where nothing varies, the patients are counted.
     """
     if not len(hits):
         return Estimate(value=None, reason="no series to count")
@@ -78,11 +85,22 @@ def proportion(hits: Array, clusters: Clusters) -> Estimate:
     if value in (0.0, 1.0):
         low, high = wilson(value * clusters.count, clusters.count)
         return Estimate(value=value, low=low, high=high, method="wilson on patients", n=len(hits))
-    return bootstrap(lambda index: float(hits[index].mean()), clusters)
+    if clusters.count < 2:
+        return Estimate(value=value, n=len(hits), reason="an interval needs two patients")
+    sums = np.bincount(clusters.number, weights=hits - value)
+    variance = float((sums**2).sum()) * clusters.count / (clusters.count - 1) / len(hits) ** 2
+    effect = max(1.0, variance * len(hits) / (value * (1 - value)))
+    size, distance = len(hits) / effect, quantile_95(clusters.count - 1)
+    low, high = wilson(value * size, size, distance=distance)
+    return Estimate(value=value, low=low, high=high, method="wilson, clustered", n=len(hits))
 
 
 def area(labels: Array, scores: Array, clusters: Clusters) -> Estimate:
-    """The AUC: DeLong's interval, or the bootstrap where patients have several series, or Newcombe's at 0 and 1."""
+    """The AUC with DeLong's interval on the logit scale, or Newcombe's at 0 and 1.
+
+    Where patients have several series, components are added up by patient and Student's t stands in for the normal
+    distribution.
+    """
     value = metrics.roc_auc(labels, scores)
     if math.isnan(value):
         return Estimate(value=None, n=len(labels), reason="needs a positive and a negative series")
@@ -92,13 +110,14 @@ def area(labels: Array, scores: Array, clusters: Clusters) -> Estimate:
         return Estimate(value=value, low=low, high=high, method="newcombe", n=len(labels))
     if positives < 2 or negatives < 2:
         return Estimate(value=value, n=len(labels), reason="an interval needs two patients of each class")
-    if clusters.clustered:
-        return bootstrap(lambda index: metrics.roc_auc(labels[index], scores[index]), clusters)
-    variance = delong_variance(labels, scores)
-    if variance == 0:
+    above, below = structural_components(labels, scores)
+    variance = component_variance(labels, above - value, below - value, clusters)
+    if variance <= NO_VARIANCE:
         return Estimate(value=value, n=len(labels), reason="all series of a class score alike, so nothing varies")
-    low, high = logit_interval(value, variance)
-    return Estimate(value=value, low=low, high=high, method="delong, logit", n=len(labels))
+    distance = quantile_95(clusters.count - 1) if clusters.clustered else Z_95
+    low, high = logit_interval(value, variance, distance=distance)
+    method = "delong, clustered, logit" if clusters.clustered else "delong, logit"
+    return Estimate(value=value, low=low, high=high, method=method, n=len(labels))
 
 
 def bootstrap(statistic: Statistic, clusters: Clusters) -> Estimate:
@@ -124,18 +143,33 @@ def bootstrap(statistic: Statistic, clusters: Clusters) -> Estimate:
     return replace(plain, low=float(low), high=float(high), method=f"bootstrap over {unit}")
 
 
-def wilson(hits: float, count: int) -> tuple[float, float]:
+def wilson(hits: float, count: float, *, distance: float = Z_95) -> tuple[float, float]:
     """Wilson's (1927) score interval of ``hits`` out of ``count``, without continuity correction."""
-    share, square = hits / count, Z_95**2
+    share, square = hits / count, distance**2
     centre = (share + square / (2 * count)) / (1 + square / count)
-    half = Z_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
+    half = distance * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     return (0.0 if hits == 0 else max(0.0, centre - half), 1.0 if hits == count else min(1.0, centre + half))
 
 
-def delong_variance(labels: Array, scores: Array) -> float:
-    """The variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988). Needs two of each class."""
-    above, below = structural_components(labels, scores)
-    return float(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+def component_variance(labels: Array, above: Array, below: Array, clusters: Clusters) -> float:
+    """The variance of an AUC, or of a difference of two, from structural components less their mean.
+
+    ``above`` of the positives and ``below`` of the negatives, in the order of ``labels``. DeLong, DeLong and
+    Clarke-Pearson 1988; where patients have several series, Obuchowski 1997, which adds up the components of a patient
+    and counts that one patient's positives and negatives go together. Needs two patients of each class.
+    """
+    if not clusters.clustered:
+        parts = ((one**2).sum() / (len(one) - 1) / len(one) for one in (above, below))
+        return float(sum(parts))
+    whose = [clusters.number[labels == one] for one in (1, 0)]
+    sums = [
+        np.bincount(numbers, weights=values, minlength=clusters.count) / len(values)
+        for numbers, values in zip(whose, (above, below), strict=True)
+    ]
+    counts = [len(np.unique(numbers)) for numbers in whose]
+    own = sum(count / (count - 1) * (one**2).sum() for one, count in zip(sums, counts, strict=True))
+    together = 2 * clusters.count / (clusters.count - 1) * (sums[0] * sums[1]).sum()
+    return max(0.0, float(own + together))
 
 
 def structural_components(labels: Array, scores: Array) -> tuple[Array, Array]:
@@ -150,10 +184,10 @@ def structural_components(labels: Array, scores: Array) -> tuple[Array, Array]:
     return above, below
 
 
-def logit_interval(value: float, variance: float) -> tuple[float, float]:
+def logit_interval(value: float, variance: float, *, distance: float = Z_95) -> tuple[float, float]:
     """The interval on the logit scale, which keeps it inside (0, 1); for a value strictly between."""
     centre = math.log(value / (1 - value))
-    half = Z_95 * math.sqrt(variance) / (value * (1 - value))
+    half = distance * math.sqrt(variance) / (value * (1 - value))
     return 1 / (1 + math.exp(half - centre)), 1 / (1 + math.exp(-half - centre))
 
 

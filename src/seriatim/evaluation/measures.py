@@ -36,9 +36,18 @@ def measure(question: Question, samples: Samples) -> Measures:
         suffix = f"_{name}" if len(question.classes) > 1 else ""
         measures |= {key + suffix: value for key, value in found.items()}
     if question.target == "multilabel" and len(question.classes) > 1:
-        measures["auc_macro"] = _macro(metrics.roc_auc, samples)
-        measures["average_precision_macro"] = _macro(metrics.average_precision, samples)
+        measures |= _measure_macro(samples)
+        measures["balanced_accuracy_macro"] = _macro(balanced_decisions, samples.labels, samples.decisions, samples)
     return measures
+
+
+def _measure_macro(samples: Samples) -> Measures:
+    """Unweighted means over the classes."""
+    return {
+        "auc_macro": _macro(metrics.roc_auc, samples.labels, samples.scores, samples),
+        "average_precision_macro": _macro(metrics.average_precision, samples.labels, samples.scores, samples),
+        "f1_macro": _macro(metrics.f1_score, samples.labels, samples.decisions, samples),
+    }
 
 
 def mean_of_files(question: Question, samples: Samples) -> Measures:
@@ -61,12 +70,18 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         "auc": area(labels, scores, clusters),
         "average_precision": bootstrap(lambda i: metrics.average_precision(labels[i], scores[i]), clusters),
         "accuracy": proportion(decisions == (labels == 1), clusters),
+        "balanced_accuracy": bootstrap(lambda i: balanced_decisions(labels[i], decisions[i]), clusters),
         **_rates(labels, decisions, clusters),
         "f1": bootstrap(lambda i: metrics.f1_score(labels[i], decisions[i]), clusters),
         "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
         "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
         "calibration_error": _error_of_calibration(labels, scores),
     }
+
+
+def balanced_decisions(labels: Array, decisions: Array) -> float:
+    """The mean of sensitivity and specificity; nan where a class is missing."""
+    return float(np.mean(metrics.sensitivity_specificity(labels, decisions)))
 
 
 def _error_of_calibration(labels: Array, scores: Array) -> Estimate:
@@ -79,15 +94,19 @@ def _measure_classes(question: Question, samples: Samples) -> Measures:
     """Classes that exclude each other: each against the rest, and the predicted class against the true one."""
     clusters = samples.clusters
     true, predicted = samples.labels.argmax(axis=1), samples.decisions.argmax(axis=1)
+    sure = samples.scores[np.arange(len(true)), predicted]
     measures: Measures = {
-        "auc_macro": _macro(metrics.roc_auc, samples),
-        "average_precision_macro": _macro(metrics.average_precision, samples),
+        **_measure_macro(samples),
         "accuracy": proportion(true == predicted, clusters),
         "balanced_accuracy": bootstrap(_balanced(true, predicted), clusters),
+        "brier": bootstrap(lambda i: metrics.class_brier_score(true[i], samples.scores[i]), clusters),
+        "log_loss": bootstrap(lambda i: metrics.class_log_loss(true[i], samples.scores[i]), clusters),
+        "calibration_error": _error_of_calibration((true == predicted).astype(float), sure),
     }
     for column, name in enumerate(question.classes):
         found = _measure_label(samples, column)
-        del found["accuracy"]  # of one class against the rest it flatters: calling nothing a rare class scores high
+        for flattering in ("accuracy", "balanced_accuracy"):  # calling nothing a rare class scores high; told above
+            del found[flattering]
         measures |= {f"{key}_{name}": value for key, value in found.items()}
     return measures
 
@@ -99,19 +118,21 @@ def _measure_numbers(samples: Samples, column: int) -> Measures:
 
 def _rates(labels: Array, decisions: Array, clusters: Clusters) -> Measures:
     positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    called, left = np.flatnonzero(decisions), np.flatnonzero(~decisions)
     rates = {
         "sensitivity": proportion(decisions[positive], clusters.take(positive)),
         "specificity": proportion(~decisions[negative], clusters.take(negative)),
+        "ppv": proportion(labels[called] == 1, clusters.take(called)),
+        "npv": proportion(labels[left] == 0, clusters.take(left)),
     }
-    kinds = {"sensitivity": "positive", "specificity": "negative"}
+    kinds = {"sensitivity": "positive", "specificity": "negative", "ppv": "called positive", "npv": "called negative"}
     return {
-        name: rate if rate.n else replace(rate, reason=f"no {kinds[name]} series") for name, rate in rates.items()
+        name: rate if rate.n else replace(rate, reason=f"no series {kinds[name]}") for name, rate in rates.items()
     }
 
 
-def _macro(metric: Callable[[Array, Array], float], samples: Samples) -> Estimate:
-    """The unweighted mean of a metric over the classes; no value where one class has none."""
-    labels, scores = samples.labels, samples.scores
+def _macro(metric: Callable[[Array, Array], float], labels: Array, scores: Array, samples: Samples) -> Estimate:
+    """The unweighted mean over the columns of (N,K); no value where one of them has none."""
 
     def mean(index: Array) -> float:
         values = [_known(metric, labels[index, one], scores[index, one]) for one in range(labels.shape[1])]

@@ -14,8 +14,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.evaluation.intervals import Z_95, Clusters, Estimate, bootstrap, structural_components
+from seriatim.evaluation.intervals import (
+    NO_VARIANCE,
+    Z_95,
+    Clusters,
+    Estimate,
+    bootstrap,
+    component_variance,
+    structural_components,
+)
+from seriatim.evaluation.measures import balanced_decisions
 from seriatim.evaluation.samples import Question, Samples
+from seriatim.evaluation.student import quantile_95, two_sided
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
@@ -27,6 +37,7 @@ OF_SCORES: dict[str, Metric] = {
     "log_loss": metrics.log_loss,
     "brier": metrics.brier_score,
 }
+OF_DECISIONS: dict[str, Metric] = {"balanced_accuracy": balanced_decisions, "f1": metrics.f1_score}
 OF_NUMBERS: dict[str, Metric] = {
     "mae": metrics.mean_absolute_error,
     "rmse": metrics.root_mean_squared_error,
@@ -81,7 +92,8 @@ def _compare_columns(question: Question, first: Samples, second: Samples,
         suffix = f"_{name}" if len(question.classes) > 1 else ""
         found = compare(first.take(known), second.take(known), column)
         if question.target == "multiclass":
-            found.pop("accuracy", None)  # as in measures.py: of one class against the rest it flatters
+            for flattering in ("accuracy", "balanced_accuracy"):  # as in measures.py
+                found.pop(flattering, None)
         differences |= {key + suffix: value for key, value in found.items()}
     return differences
 
@@ -90,8 +102,10 @@ def _compare_label(first: Samples, second: Samples, column: int) -> dict[str, Di
     labels, scores = first.labels[:, column], (first.scores[:, column], second.scores[:, column])
     decided = (first.decisions[:, column], second.decisions[:, column])
     differences = {name: _resampled(metric, labels, scores, first.clusters) for name, metric in OF_SCORES.items()}
-    if not first.clusters.clustered and (exact := delong_difference(labels, *scores)):
+    if exact := delong_difference(labels, *scores, first.clusters):
         differences["auc"] = exact
+    for name, metric in OF_DECISIONS.items():
+        differences[name] = _resampled(metric, labels, decided, first.clusters)
     everyone = np.arange(len(labels))
     for name, index in (("accuracy", everyone), ("sensitivity", np.flatnonzero(labels == 1)),
                         ("specificity", np.flatnonzero(labels == 0))):
@@ -108,14 +122,16 @@ def _compare_numbers(first: Samples, second: Samples, column: int) -> dict[str, 
 def _compare_winners(first: Samples, second: Samples) -> dict[str, Difference]:
     true = first.labels.argmax(axis=1)
     winners = (first.decisions.argmax(axis=1), second.decisions.argmax(axis=1))
-    classes = len(np.unique(true))
+    scores, classes = (first.scores, second.scores), len(np.unique(true))
 
     def balanced(labels: Array, winner: Array) -> float:
         whole = len(np.unique(labels)) == classes
         return metrics.balanced_accuracy(labels, winner) if whole else math.nan
 
     return {"accuracy": _shares(winners[0] == true, winners[1] == true, first.clusters),
-            "balanced_accuracy": _resampled(balanced, true, winners, first.clusters)}
+            "balanced_accuracy": _resampled(balanced, true, winners, first.clusters),
+            "brier": _resampled(metrics.class_brier_score, true, scores, first.clusters),
+            "log_loss": _resampled(metrics.class_log_loss, true, scores, first.clusters)}
 
 
 def _macro(metric: Metric, first: Samples, second: Samples) -> Difference:
@@ -155,21 +171,25 @@ def sign_test(won: int, lost: int) -> float:
     return float(min(1.0, 2 * tail / 2 ** (won + lost)))
 
 
-def delong_difference(labels: Array, first: Array, second: Array) -> Difference | None:
-    """The difference of two AUCs on the same independent series, with interval and p.
+def delong_difference(labels: Array, first: Array, second: Array, clusters: Clusters) -> Difference | None:
+    """The difference of two AUCs on the same series, with interval and p.
 
-    From the paired structural components (DeLong, DeLong and Clarke-Pearson 1988). None where they do not vary or where
-    a class has fewer than two series.
+    From the paired structural components (DeLong, DeLong and Clarke-Pearson 1988); where patients have several series,
+    these are added up by patient (Obuchowski 1997) and held against Student's t. None where they do not vary or where a
+    class has fewer than two patients.
     """
-    if min((labels == 1).sum(), (labels == 0).sum()) < 2:
+    if min(clusters.take(np.flatnonzero(labels == one)).count for one in (0, 1)) < 2:
         return None
     components = [structural_components(labels, scores) for scores in (first, second)]
     above, below = (components[1][part] - components[0][part] for part in (0, 1))
-    variance = float(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
-    if variance == 0:
-        return None
     value = metrics.roc_auc(labels, second) - metrics.roc_auc(labels, first)
-    half = Z_95 * math.sqrt(variance)
-    estimate = Estimate(value=value, low=max(-1.0, value - half), high=min(1.0, value + half), method="delong, paired",
-                        n=len(labels))
-    return Difference(estimate=estimate, p=math.erfc(abs(value) / math.sqrt(2 * variance)), test="DeLong")
+    variance = component_variance(labels, above - value, below - value, clusters)
+    if variance <= NO_VARIANCE:
+        return None
+    spread, freedom = math.sqrt(variance), clusters.count - 1
+    half = spread * (quantile_95(freedom) if clusters.clustered else Z_95)
+    p = two_sided(value / spread, freedom) if clusters.clustered else math.erfc(abs(value) / spread / math.sqrt(2))
+    kind = ", clustered" if clusters.clustered else ""
+    estimate = Estimate(value=value, low=max(-1.0, value - half), high=min(1.0, value + half),
+                        method=f"delong, paired{kind}", n=len(labels))
+    return Difference(estimate=estimate, p=p, test=f"DeLong{kind}")

@@ -66,6 +66,25 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     return float(-np.log(sure).mean())
 
 
+def class_log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The mean negative log-likelihood of the true class, as ``log_loss`` counts it; nan without a label.
+
+    ``labels`` (N,) class indices, ``probabilities`` (N,K).
+    """
+    true, given = np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float)
+    return log_loss(np.ones(len(true)), given[np.arange(len(true)), true])
+
+
+def class_brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The mean over series of the squared distances of all K probabilities, 0 to 2 (Brier 1950); nan without a label.
+
+    ``labels`` (N,) class indices, ``probabilities`` (N,K).
+    """
+    given = np.asarray(probabilities, dtype=float)
+    wanted = np.eye(given.shape[1])[np.asarray(labels, dtype=int)]
+    return float(((given - wanted) ** 2).sum(axis=1).mean()) if len(given) else float("nan")
+
+
 def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """The mean squared distance of probability and label (Brier 1950); nan without a label.
 
