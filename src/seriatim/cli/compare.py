@@ -30,7 +30,8 @@ def run(
     """Compare models on the series that all of them scored: paired differences to the first, each with its interval.
 
     AUCs are compared by DeLong's test, by patient where patients have several series; decisions by McNemar's, or by
-    resampling patients. What the models share cancels in a paired difference: it may be sure where the two intervals overlap.
+    resampling patients. What the models share cancels in a paired difference: it may be sure where the two intervals
+    overlap.
 
     Example: `seriatim compare scores/mean_pooling scores/lstm --labels labels.csv --output comparison`
     """

@@ -49,7 +49,8 @@ def _describe(evaluation: Evaluation, figures: Sequence[Path]) -> dict[str, Any]
         "subgroups": _tabulate(evaluation.subgroups),
         "not_evaluated": list(evaluation.missing_counts.items()),
         "made": f"seriatim {__version__}. Intervals are 95 %: Wilson's for shares, DeLong's for AUCs, else {RESAMPLES} "
-                "resamples of whole patients. Where patients have several series, all of them count patients. Decisions are at the thresholds chosen on validation unless one was "
+                "resamples of whole patients. Where patients have several series, all of them count "
+                "patients. Decisions are at the thresholds chosen on validation unless one was "
                 "given. Research use only; not a medical device.",
     }
 
