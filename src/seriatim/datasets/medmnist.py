@@ -45,8 +45,9 @@ AXES = (
 class Spec:
     """One set. ``finding`` is the label column of a set with two classes, whose second class is the finding.
 
-    ``counts`` are the volumes of train, val and test; ``md5`` goes by size; ``voxel_mm`` has the sizes whose voxels the
-    publisher gives a length, and ``split_by_patient`` whether he says that no patient is in two splits.
+    ``counts`` are the volumes of train, val and test; ``md5`` goes by size; ``voxel_mm`` has the sizes where the length
+    of a voxel follows from what is published (a crop of 64 mm; it is taken for that of size 64 too), and
+    ``split_by_patient`` tells whether the publisher says that no patient is in two splits.
     """
 
     name: str
