@@ -4,8 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seriatim.training.dataset import Item, collate, plan_epoch, sample_slices
+from seriatim.training.dataset import Item, collate, plan_epoch
 from seriatim.training.runtime import share
+from seriatim.training.sampling import sample_slices
 
 
 def make_item(count: int, key: str) -> Item:

@@ -23,6 +23,9 @@ MODES = {
         "training.accumulate=2",
     ],
     "two-stage": ["training.mode=two-stage"],
+    "mixed": [
+        "training.mode=two-stage", "training.mixup=0.4", "training.slice_dropout=0.3", "training.reverse_order=0.5",
+    ],
 }
 
 

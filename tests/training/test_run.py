@@ -202,6 +202,7 @@ def test_loader_processes_change_nothing(tmp_path: Path, head_ct: Path) -> None:
         ["training.mode=two-stage", "training.max_slices=7"],
         ["training.accumulate=2", "training.max_slices=5", "training.schedule=constant"],
         ["task.class_weights=balanced", "task.label_smoothing=0.1", "task.focal_gamma=2", "training.encoder_rate=0.1"],
+        ["training.mixup=0.5", "training.slice_dropout=0.3", "training.reverse_order=0.5"],
         ["training.precision=bf16-mixed"],
     ],
     ids=lambda overrides: overrides[0].partition("=")[2][:40],

@@ -38,6 +38,13 @@ class LoopSettings(Settings):
     """Steps whose gradients are added before the weights move."""
     max_slices: int = Field(default=64, ge=1)
     """Longer series are sampled in training: one random slice from each of this many equal stretches, in order."""
+    slice_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
+    """Leave out each slice of a training sample with this probability; never all, nor all with a labelled finding."""
+    reverse_order: float = Field(default=0.0, ge=0.0, le=1.0)
+    """How often a training series is read from last to first, for example 0.5: where the order has no direction."""
+    mixup: float = Field(default=0.0, ge=0.0)
+    """Mix the embeddings and losses of two series of a step in a share drawn from Beta(this, this), for example 0.2
+    (Zhang et al. 2018; of embeddings, Verma et al. 2019); the shorter is stretched by repeating slices. 0: off."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """AdamW's learning rate after the warm-up."""
     encoder_rate: float = Field(default=1.0, ge=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class SliceBatch:
     ``slices`` (B,S,C,H,W) float in [0,1], or ``embeddings`` (B,S,E) instead where they are cached (two-stage);
     ``mask`` bool (B,S), True = real slice; ``positions`` (B,S) mm or s; ``labels`` (B,K) float, for multi-class (B,1)
     the class index; ``slice_labels`` (B,S,K) float; IGNORE marks what is not known. ``keys`` are the series keys.
+    ``mixing`` is the share of each series in mixup with the next one of the batch; 1 where they are not mixed.
     """
 
     mask: Tensor
@@ -27,6 +28,7 @@ class SliceBatch:
     keys: tuple[str, ...]
     slices: Tensor | None = None
     embeddings: Tensor | None = None
+    mixing: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.slices is None) == (self.embeddings is None):
@@ -36,9 +38,9 @@ class SliceBatch:
 
     def to(self, device: torch.device) -> SliceBatch:
         """The same batch on another device."""
-        return SliceBatch(
-            mask=self.mask.to(device), positions=self.positions.to(device), labels=self.labels.to(device),
-            slice_labels=self.slice_labels.to(device), keys=self.keys,
+        return replace(
+            self, mask=self.mask.to(device), positions=self.positions.to(device), labels=self.labels.to(device),
+            slice_labels=self.slice_labels.to(device),
             slices=None if self.slices is None else self.slices.to(device),
             embeddings=None if self.embeddings is None else self.embeddings.to(device),
-        )
+        )  # fmt: skip

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from seriatim.experiment import LoopSettings
 from seriatim.io import read_volume
 from seriatim.io.isolation.limits import Limits
 from seriatim.series import Series
 from seriatim.series.batch import SliceBatch
 from seriatim.training.examples import Example, series_key
+from seriatim.training.sampling import choose_slices, draw_mixing
 from seriatim.transforms import Augment, PreprocessingSettings
 
 Draw = tuple[int, int]
@@ -45,13 +47,14 @@ class PreparedSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One training sample; ``inputs`` is (S,C,h,w) slices or (S,E) embeddings."""
+    """One training sample; ``inputs`` is (S,C,h,w) slices or (S,E) embeddings, ``mixing`` as of ``SliceBatch``."""
 
     inputs: Tensor
     positions: Tensor
     labels: Tensor
     slice_labels: Tensor
     key: str
+    mixing: float = 1.0
 
 
 class SequenceDataset(Dataset[Item]):
@@ -64,61 +67,55 @@ class SequenceDataset(Dataset[Item]):
         *,
         finish: PreprocessingSettings,
         augment: Augment,
-        max_slices: int,
+        settings: LoopSettings,
     ) -> None:
         self._examples = examples
         self._prepared = prepared
         self._finish = finish
         self._augment = augment
-        self._max_slices = max_slices
+        self._settings = settings
 
     def __getitem__(self, draw: Draw) -> Item:
         index, seed = draw
         example = self._examples[index]
         slices = self._finish.finish(self._augment(self._prepared.prepare(example.series), seed))
-        return make_item(example, slices, chosen=sample_slices(len(slices), self._max_slices, seed))
+        return make_item(example, slices, settings=self._settings, seed=seed)
 
 
 class EmbeddingDataset(Dataset[Item]):
     """Training samples whose embeddings were computed once (two-stage); a sample is one of its views at random."""
 
     def __init__(
-        self, examples: Sequence[Example], embed: Callable[[Series, int], Tensor], *, views: int, max_slices: int
+        self, examples: Sequence[Example], embed: Callable[[Series, int], Tensor], *, views: int, settings: LoopSettings
     ) -> None:
         self._examples = examples
         self._embed = embed
         self._views = views
-        self._max_slices = max_slices
+        self._settings = settings
 
     def __getitem__(self, draw: Draw) -> Item:
         index, seed = draw
         example = self._examples[index]
         view = int(np.random.default_rng((seed, 1)).integers(self._views + 1)) if self._views else 0
         embeddings = self._embed(example.series, view)
-        return make_item(example, embeddings, chosen=sample_slices(len(embeddings), self._max_slices, seed))
+        return make_item(example, embeddings, settings=self._settings, seed=seed)
 
 
-def make_item(example: Example, inputs: Tensor, *, chosen: Tensor) -> Item:
-    """The chosen slices of an example with their positions and labels."""
+def make_item(example: Example, inputs: Tensor, *, settings: LoopSettings, seed: int) -> Item:
+    """The slices of an example that a sample of this seed shows, with their positions and labels."""
+    chosen = choose_slices(example.slice_labels, settings, seed)
     return Item(
         inputs=inputs[chosen],
         positions=torch.from_numpy(example.series.positions)[chosen],
         labels=torch.tensor(example.labels, dtype=torch.float32),
         slice_labels=torch.from_numpy(example.slice_labels)[chosen],
         key=example.key,
+        mixing=draw_mixing(settings, seed),
     )
 
 
-def sample_slices(count: int, most: int, seed: int) -> Tensor:
-    """Ascending slice indices: all, or one at random from each of ``most`` equal stretches."""
-    if count <= most:
-        return torch.arange(count)
-    edges = np.arange(most + 1) * count // most
-    return torch.from_numpy(np.random.default_rng(seed).integers(edges[:-1], edges[1:]))
-
-
 def collate(items: Sequence[Item]) -> SliceBatch:
-    """Pad to the longest series; padding is zero and masked."""
+    """Pad to the longest series; padding is zero and masked. The first sample's share of mixup is that of the batch."""
     longest = max(len(item.inputs) for item in items)
     mask = torch.stack([torch.arange(longest) < len(item.inputs) for item in items])
     inputs = _pad([item.inputs for item in items])
@@ -130,6 +127,7 @@ def collate(items: Sequence[Item]) -> SliceBatch:
         keys=tuple(item.key for item in items),
         slices=inputs if inputs.ndim == 5 else None,
         embeddings=inputs if inputs.ndim == 3 else None,
+        mixing=items[0].mixing,
     )
 
 

@@ -22,6 +22,7 @@ from seriatim.experiment import EncoderStageSettings
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
+from seriatim.tasks.labels import HALF
 from seriatim.training.checkpoint import Progress, write_tensors
 from seriatim.training.epochs import Stage, run_epochs
 from seriatim.training.examples import Example
@@ -168,7 +169,7 @@ class LabelledSlices:
     @property
     def positive(self) -> NDArray[np.bool_]:
         """(N,) True where any label is yes."""
-        return np.asarray((self.labels == 1).any(axis=1))
+        return np.asarray((self.labels >= HALF).any(axis=1))
 
 
 def labelled_slices(examples: Sequence[Example]) -> LabelledSlices:

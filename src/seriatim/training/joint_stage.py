@@ -26,5 +26,5 @@ def train_jointly(session: Session) -> Progress | None:
     session.embedder = None
     unfreeze(session.network.encoder)
     return run_epochs(
-        build_stage(session, settings, slices_of(session, settings.max_slices), name="joint", adapts=True)
+        build_stage(session, settings, slices_of(session, settings), name="joint", adapts=True)
     )

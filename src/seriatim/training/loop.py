@@ -21,6 +21,7 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.training.checkpoint import Progress
 from seriatim.training.dataset import Item, load_batches, plan_epoch
 from seriatim.training.epochs import Stage
+from seriatim.training.mixup import mixed_loss
 from seriatim.training.progress import EpochBar
 from seriatim.training.runtime import build_optimizer, gather_rows, scaler_of, seed_epoch, set_learning_rate, share
 from seriatim.training.session import Session
@@ -111,10 +112,11 @@ class LossModule(nn.Module):
 
     def forward(self, fields: dict[str, Any]) -> dict[str, Tensor]:
         batch = SliceBatch(**fields)
-        if batch.slices is not None:
-            return self._task.loss(self.network(batch.slices, batch.mask), batch)
-        assert batch.embeddings is not None
-        return self._task.loss(self.network.read(batch.embeddings, batch.mask), batch)
+        embeddings = batch.embeddings if batch.slices is None else self.network.encode(batch.slices, batch.mask)
+        assert embeddings is not None
+        if batch.mixing < 1.0:
+            return mixed_loss(self.network, self._task, embeddings, batch)
+        return self._task.loss(self.network.read(embeddings, batch.mask), batch)
 
 
 def _step(stage: SequenceStage, batch: SliceBatch, *, moves: bool) -> dict[str, float]:

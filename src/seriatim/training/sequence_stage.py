@@ -6,6 +6,7 @@ from itertools import product
 
 from torch.utils.data import Dataset
 
+from seriatim.experiment import LoopSettings
 from seriatim.training.checkpoint import Progress
 from seriatim.training.dataset import EmbeddingDataset, Item, SequenceDataset
 from seriatim.training.epochs import AfterEpoch, run_epochs
@@ -23,16 +24,16 @@ def train_sequence(session: Session, *, after_epoch: AfterEpoch | None = None) -
         ModelError: the checkpoint to go on from is damaged, or made by another config.
     """
     settings = session.experiment.training
-    dataset = _embeddings(session) if settings.mode == "two-stage" else slices_of(session, settings.max_slices)
+    dataset = _embeddings(session) if settings.mode == "two-stage" else slices_of(session, settings)
     return run_epochs(build_stage(session, settings, dataset, name=""), after_epoch=after_epoch)
 
 
-def slices_of(session: Session, max_slices: int) -> Dataset[Item]:
+def slices_of(session: Session, settings: LoopSettings) -> Dataset[Item]:
     """The training series as slices, augmented anew whenever they are drawn."""
     experiment = session.experiment
     return SequenceDataset(
         session.examples.of("train"), session.prepared, finish=experiment.preprocessing,
-        augment=experiment.augmentation.build(experiment.preprocessing.size), max_slices=max_slices,
+        augment=experiment.augmentation.build(experiment.preprocessing.size), settings=settings,
     )
 
 
@@ -41,4 +42,4 @@ def _embeddings(session: Session) -> Dataset[Item]:
     settings, used, embedder = session.experiment.training, session.examples.of("train"), session.freeze_encoder()
     for example, view in product(used, range(settings.embedding_views + 1)):  # before loader processes would, each anew
         embedder.embed(example.series, view)
-    return EmbeddingDataset(used, embedder.embed, views=settings.embedding_views, max_slices=settings.max_slices)
+    return EmbeddingDataset(used, embedder.embed, views=settings.embedding_views, settings=settings)
