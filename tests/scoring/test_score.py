@@ -19,7 +19,7 @@ from tiny_runs import read_header, read_rows, without
 
 COLUMNS = [
     "study_uid", "series_uid", "path", "modality", "slices", "status", "reason", "probability_bleed", "prediction",
-    "seconds", "volume", "split", "findings", "prediction_set",
+    "seconds", "volume", "split", "findings", "prediction_set", "distance",
 ]  # fmt: skip
 SLICE_COLUMNS = [
     "series_uid", "sop_instance_uid", "index", "position", "attention", "score_bleed", "volume", "frame", "study_uid",

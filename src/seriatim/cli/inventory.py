@@ -113,6 +113,7 @@ def _describe(series: Series) -> dict[str, Any]:
         "path": str(series.path),
         "format": series.format,
         "modality": series.modality,
+        "body_parts": list(series.body_parts),
         "axis": series.axis,
         "slices": len(series.instances),
         "rows": series.rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ def run(
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
+    ] = None,
+    outside: Annotated[
+        Literal["refuse", "note"] | None,
+        typer.Option(help="Series unlike those of training: refuse, or score and note; else as the model was trained."),
     ] = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
@@ -50,6 +54,7 @@ def run(
             output=output,
             only=only,
             actions=actions,
+            outside=outside,
             report=lambda done, of, _: bar.advance(done, of),
         )
     counts = summary["counts"]

@@ -1,12 +1,14 @@
 """The experiment: everything that a run is told, as data read from one YAML."""
 
 from seriatim.experiment.data import DataSettings, ReadingSettings
+from seriatim.experiment.envelope import EnvelopeSettings
 from seriatim.experiment.experiment import Experiment
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, LoopSettings, TrainingSettings
 
 __all__ = [
     "DataSettings",
     "EncoderStageSettings",
+    "EnvelopeSettings",
     "Experiment",
     "JointStageSettings",
     "LoopSettings",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from seriatim.experiment.data import DataSettings
+from seriatim.experiment.envelope import EnvelopeSettings
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, TrainingSettings
 from seriatim.models import NetworkSettings, SliceScoresSettings
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
@@ -34,6 +35,7 @@ class Experiment(Settings):
     joint_stage: JointStageSettings | None = None
     """Train encoder and sequence model together at the end, from the best weights so far."""
     test_time: ViewSettings = ViewSettings()
+    envelope: EnvelopeSettings = EnvelopeSettings()
 
     @model_validator(mode="after")
     def _check_together(self) -> Experiment:

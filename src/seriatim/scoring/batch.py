@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from seriatim.experiment.envelope import Outside
 from seriatim.io import find_series
 from seriatim.io.isolation.limits import Limits
 from seriatim.io.tables.outputs import make_folder, write_json
@@ -35,6 +36,7 @@ def score(
     only: Collection[str] | None = None,
     actions: Mapping[Code, Action] | None = None,
     limits: Limits | None = None,
+    outside: Outside | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
@@ -48,6 +50,8 @@ def score(
         only: series UIDs to score; all others are left alone and counted as ``not_asked_for``.
         actions: what to do on findings, where it differs from what the model was trained with.
         limits: time and memory for reading a series in its worker process, where not ``data.reading`` of the model.
+        outside: whether series outside of what training saw (``envelope`` of the experiment) are refused or only
+            noted, where not as each model was trained to do.
         report: told after every series.
 
     Returns:
@@ -61,7 +65,7 @@ def score(
     started = perf_counter()
     loaded = _load(model, device=device)
     limits = limits or loaded.limits
-    loaded = replace(loaded, limits=limits)
+    loaded = replace(loaded, limits=limits).with_outside(outside)
     folder = make_folder(Path(output))
     policy = {**loaded.experiment.data.findings, **(actions or {})}
     inventory = find_series(path, policy, sequence=loaded.experiment.data.sequence, limits=limits)
@@ -79,16 +83,17 @@ def score(
 
 
 def score_found(
-    series: Sequence[Series], *, model: Models, output: Path | str, device: str = "auto"
+    series: Sequence[Series], *, model: Models, output: Path | str, device: str = "auto",
+    outside: Outside | None = None,
 ) -> dict[str, Any]:
-    """Score series that are found already, and write the same tables as ``score``.
+    """Score series that are found already, and write the same tables as ``score``, whose arguments these are.
 
     Raises:
         ModelError: the model is incomplete, changed or does not fit.
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = _load(model, device=device)
+    loaded = _load(model, device=device).with_outside(outside)
     folder = make_folder(Path(output))
     counts = _write_tables(series, loaded, folder)
     counted = {"discovered": len(series), **counts, "not_asked_for": 0, "files_skipped": 0}
@@ -144,5 +149,5 @@ def describe_run(model: Ensemble, *, counts: dict[str, int], seconds: float) -> 
 def _describe_model(model: Model) -> dict[str, Any]:
     return {
         "name": model.experiment.name, "path": str(model.path), "digest": model.digest,
-        "test_time": model.experiment.test_time.model_dump(),
+        "test_time": model.experiment.test_time.model_dump(), "envelope": model.experiment.envelope.model_dump(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -32,7 +33,14 @@ def score_one(series: Series, model: Ensemble) -> Prediction:
     seconds = perf_counter() - started
     if not bool(torch.isfinite(scores.probabilities).all()):
         return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)
+    if scores.verdict.reason:
+        told = _unscored(series, "refused", scores.verdict.reason, seconds=seconds)
+        return replace(told, findings=_note(series, model, scores), distance=scores.verdict.distance)
     return _scored(series, model, scores, seconds=seconds)
+
+
+def _note(series: Series, model: Ensemble, scores: EnsembleScores) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*model.note(series), *scores.verdict.notes]))
 
 
 def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds: float) -> Prediction:
@@ -45,12 +53,13 @@ def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds:
         path=series.path,
         modality=series.modality,
         volume=series.volume,
-        findings=model.note(series),
+        findings=_note(series, model, scores),
         frames=tuple(instance.frame for instance in series.instances),
         status="scored",
         probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
         prediction=task.decide(probabilities, model.thresholds),
         prediction_set=model.tell_set(probabilities),
+        distance=scores.verdict.distance,
         disagreement=dict(zip(task.class_names, disagreement, strict=True)) if disagreement else {},
         seconds=seconds,
         slices=len(series.instances),

@@ -27,7 +27,7 @@ class ScoreTables:
         self._slice_classes = self._classes if model.task.scores_slices else ()
         scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
         scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds"]
-        scores += ["volume", "split", "findings", "prediction_set"]
+        scores += ["volume", "split", "findings", "prediction_set", "distance"]
         scores += [f"disagreement_{name}" for name in self._classes] if self._several else []
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
@@ -64,6 +64,7 @@ class ScoreTables:
                 self._splits.get(one.series_uid, ""),
                 ";".join(one.findings),
                 text(one.prediction_set),
+                "" if one.distance is None else f"{one.distance:.4g}",
                 *(spread if self._several else ()),
             ]
         )

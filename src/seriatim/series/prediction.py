@@ -22,7 +22,8 @@ class Prediction:
     several models' probabilities, empty of one model. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
     (S,) probabilities, empty where the model has no slice head. All per-slice fields are in the order of
     ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of what was
-    noticed about the series. ``reason`` says why a series was refused or failed, "" when scored.
+    noticed about the series; ``distance`` is how far it lies from those of training, where 1 is the limit. ``reason``
+    says why a series was refused or failed, "" when scored.
     """
 
     study_uid: str
@@ -38,6 +39,7 @@ class Prediction:
     disagreement: Mapping[str, float] = field(default_factory=dict)
     prediction: str = ""
     prediction_set: str = ""
+    distance: float | None = None
     seconds: float = 0.0
     slices: int = 0
     sop_instance_uids: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ class Series:
     ``affine`` is float64 (4,4) from index (column, row, slice) to world in RAS+ mm, None where the axis is time or the
     files hold no geometry. ``spacing_mm`` is (column, row, slice), from positions, never from SliceThickness.
     ``volume`` names what tells this volume from others of the same SeriesInstanceUID ("" where it is the only one).
+    ``body_parts`` are the regions its files say they show (head, chest, ...), empty where they tell none that is known.
     ``path`` is the folder or file the series was found in. A series with a refusing finding is kept in the inventory
     as a row with its reason, and is not ``usable``; a file that cannot be read at all is such a row without slices
     (``rows`` and ``columns`` 0).
@@ -55,6 +56,7 @@ class Series:
     affine: NDArray[np.float64] | None = None
     spacing_mm: tuple[float, float, float] | None = None
     volume: str = ""
+    body_parts: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from seriatim.trained.ensemble import Ensemble, EnsembleScores, load_ensemble, write_ensemble
 from seriatim.trained.envelope import Envelope, refuse_modality
+from seriatim.trained.intensity import measure_intensity
 from seriatim.trained.model import (
     DESCRIPTION,
     WEIGHTS,
@@ -23,6 +24,7 @@ __all__ = [
     "choose_device",
     "load_ensemble",
     "load_model",
+    "measure_intensity",
     "read_splits",
     "refuse_modality",
     "split_of_run",

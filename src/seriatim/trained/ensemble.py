@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,12 +16,13 @@ from torch import Tensor
 
 from seriatim.errors import ModelError
 from seriatim.experiment import Experiment
+from seriatim.experiment.envelope import Outside
 from seriatim.io import Limits
 from seriatim.io.tables.outputs import write_json
 from seriatim.models.encoder import digest_weights
 from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
-from seriatim.trained.envelope import UNKNOWN_MODALITY
+from seriatim.trained.envelope import UNKNOWN_MODALITY, Verdict
 from seriatim.trained.model import ENSEMBLE, Model, choose_split, load_model, read_splits
 
 FORMAT = 1
@@ -42,6 +43,7 @@ class EnsembleScores:
     attention: Tensor
     slice_probabilities: Tensor
     disagreement: Tensor
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +100,27 @@ class Ensemble:
         """What the members say of one series, averaged; the order in which they were given changes no bit."""
         found = []
         for group in self.groups:
-            slices = group[0][0].prepare(volume)
+            slices, intensity = group[0][0].prepare_measured(volume)
             for alike in group:
                 views = alike[0].embed(slices)
-                found += [(member.digest, member.read(views)) for member in alike]
-        scores = [one for _, one in sorted(found, key=lambda pair: pair[0])]
+                found += [(member.digest, member.read(views), member.judge(intensity, views[0])) for member in alike]
+        found.sort(key=lambda told: told[0])
+        scores = [one for _, one, _ in found]
         probabilities = torch.stack([one.probabilities for one in scores])
         return EnsembleScores(
             probabilities=probabilities.mean(dim=0),
             attention=torch.stack([one.attention for one in scores]).mean(dim=0),
             slice_probabilities=torch.stack([one.slice_probabilities for one in scores]).mean(dim=0),
             disagreement=probabilities.std(dim=0, correction=0) if len(scores) > 1 else probabilities.new_zeros(0),
+            verdict=_join_verdicts([verdict for _, _, verdict in found]),
         )
+
+    def with_outside(self, outside: Outside | None) -> Ensemble:
+        """The same, whose members refuse or only note what lies outside of their training; as they are where None."""
+        groups = tuple(
+            tuple(tuple(one.with_outside(outside) for one in alike) for alike in group) for group in self.groups
+        )
+        return replace(self, groups=groups)
 
     def tell_set(self, probabilities: Sequence[float] | NDArray[Any]) -> str:
         """The prediction set of one model; "" of several: the promise of each is about its own probabilities."""
@@ -172,6 +183,16 @@ def write_ensemble(folder: Path, *, members: Mapping[str, str], thresholds: Mapp
     """
     content = {"format": FORMAT, "members": dict(members), "thresholds": dict(thresholds), "thresholds_from": source}
     write_json(folder / ENSEMBLE, content)
+
+
+def _join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """What any of the members says: the first reason, all notes, and the largest distance."""
+    distances = [one.distance for one in verdicts if one.distance is not None]
+    return Verdict(
+        reason=next((one.reason for one in verdicts if one.reason), ""),
+        notes=tuple(dict.fromkeys(note for one in verdicts for note in one.notes)),
+        distance=max(distances, default=None),
+    )
 
 
 def _load(given: Given, *, device: str) -> tuple[list[Model], str]:

@@ -8,20 +8,61 @@ from typing import Any
 
 from seriatim.series import Series
 from seriatim.series.geometry import plane_of
+from seriatim.trained.intensity import PERCENTILES
 
 UNKNOWN_MODALITY = "OT"
 """DICOM's "other", and what files without a modality (NIfTI, pictures, video) are read as."""
 
 
+LEAST_RANGE, NOTED_BEYOND, GRAVE_BEYOND = 0.1, 0.1, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What was found about a series: the ``reason`` to refuse it where it is ``grave``, or the code to ``note``."""
+
+    reason: str
+    note: str
+    grave: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the images of a series say: the ``reason`` to refuse it ("" where none), codes to note, and the ``distance``
+    to training's series as a multiple of the threshold, None where the model measures none.
+    """
+
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    distance: float | None = None
+
+
+def judge_distance(distance: float) -> Judgement | None:
+    """What to say of a ``Familiarity.measure``; None where the series is as near as those of training."""
+    if distance <= 1:
+        return None
+    return Judgement(
+        reason=f"OUT_OF_DISTRIBUTION: to the encoder it lies {distance:.2f} times as far from training's series as all "
+               "but few of their kind do. Is it the anatomy, protocol and unit of training?",
+        note="OUT_OF_DISTRIBUTION", grave=True,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What the model saw in training. Another modality, plane or axis is refused at scoring; ranges are noted."""
+    """What the model saw in training. Another modality, plane or axis is refused at scoring; ranges are noted.
+
+    ``body_parts`` are the regions that the files named, empty where none did; ``intensity`` holds the lowest and the
+    highest value of each of the PERCENTILES over all series, empty where it was not measured.
+    """
 
     modalities: tuple[str, ...]
     planes: tuple[str, ...]
     axis: str
     slices: tuple[int, int]
     slice_spacing_mm: tuple[float, float] | None
+    body_parts: tuple[str, ...] = ()
+    intensity: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Envelope:
@@ -33,6 +74,8 @@ class Envelope:
             axis=str(content["axis"]),
             slices=(int(content["slices"][0]), int(content["slices"][1])),
             slice_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+            body_parts=tuple(content.get("body_parts", ())),
+            intensity=tuple((float(low), float(high)) for low, high in content.get("intensity", ())),
         )
 
     def refuse(self, series: Series, *, modalities: Sequence[str] = ()) -> str:
@@ -48,6 +91,37 @@ class Envelope:
         if series.axis != self.axis:
             return f"AXIS: the series runs in {series.axis}, the model reads series in {self.axis}."
         return ""
+
+    def judge_body_part(self, series: Series) -> Judgement | None:
+        """What to say of a series whose files name other body parts than training's did; None where they do not."""
+        if not series.body_parts or not self.body_parts or set(series.body_parts) & set(self.body_parts):
+            return None
+        told = " and ".join(series.body_parts)
+        return Judgement(
+            reason=f"BODY_PART: the files say {told}, the model was trained on {' and '.join(self.body_parts)}.",
+            note="OUTSIDE_TRAINED_BODY_PART", grave=True,
+        )
+
+    def judge_intensity(self, intensity: Sequence[float]) -> Judgement | None:
+        """What to say of the PERCENTILES of a prepared series; None where they lie in the range of training.
+
+        Outside by more than a tenth of the range is told, by more than the whole range it is grave. A range counts as
+        no narrower than a tenth of what lies between the darkest and the brightest of training: few series leave some
+        percentiles nearly without a range.
+        """
+        if not self.intensity:
+            return None
+        least = LEAST_RANGE * (self.intensity[-1][1] - self.intensity[0][0])
+        worst, text = 0.0, ""
+        for percentile, value, (low, high) in zip(PERCENTILES, intensity, self.intensity, strict=True):
+            beyond = max(low - value, value - high) / max(high - low, least, 1e-9)
+            if beyond > worst:
+                worst, seen = beyond, f"{low:.4g} to {high:.4g}"
+                text = f"percentile {percentile} of its values is {value:.4g}, in training it was {seen}"
+        if worst <= NOTED_BEYOND:
+            return None
+        reason = f"INTENSITY: {text}. Give them in the unit of training."
+        return Judgement(reason=reason, note="OUTSIDE_TRAINED_INTENSITY", grave=worst > GRAVE_BEYOND)
 
     def note(self, series: Series) -> tuple[str, ...]:
         """The codes of the ranges that a series, by its headers, lies outside of."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from seriatim import __version__
 from seriatim.errors import ConfigError, ModelError
 from seriatim.experiment import Experiment, ReadingSettings
+from seriatim.experiment.envelope import Outside
 from seriatim.io import Limits
 from seriatim.io.tables.manifest import read_table
 from seriatim.models.network import SequenceNetwork
@@ -25,9 +26,11 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
 from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
-from seriatim.trained.envelope import Envelope
+from seriatim.trained.envelope import Envelope, Verdict, judge_distance
+from seriatim.trained.familiarity import Familiarity, load_familiarity
+from seriatim.trained.intensity import measure_intensity
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+WEIGHTS, DESCRIPTION, FAMILIARITY = "model.safetensors", "model.json", "familiarity.safetensors"
 ENSEMBLE = "ensemble.json"
 """Makes a folder of runs one model: see ``seriatim.trained.ensemble``."""
 FORMAT = 1
@@ -47,17 +50,41 @@ class Model:
     envelope: Envelope
     digest: str
     path: Path
+    familiarity: Familiarity | None = None
 
     def refuse(self, series: Series) -> str:
-        """Why this model must not score a series; "" where it may."""
+        """Why this model must not score a series, by its headers; "" where it may."""
         if not series.usable:
             return series.reason
-        return self.envelope.refuse(series, modalities=self.experiment.preprocessing.modalities)
+        refused = self.envelope.refuse(series, modalities=self.experiment.preprocessing.modalities)
+        part = self.envelope.judge_body_part(series)
+        return refused or (part.reason if part and self.experiment.envelope.body_part == "refuse" else "")
 
     def note(self, series: Series) -> tuple[str, ...]:
         """The codes of what was noticed: the series' findings, and where it lies outside of the training's ranges."""
         codes = [str(finding.code) for finding in series.findings]
-        return tuple(dict.fromkeys([*codes, *self.envelope.note(series)]))
+        part = self.envelope.judge_body_part(series)
+        return tuple(dict.fromkeys([*codes, *self.envelope.note(series), *([part.note] if part else [])]))
+
+    def judge(self, intensity: Sequence[float], embeddings: Tensor) -> Verdict:
+        """What its images say of a series: of the ``measure_intensity`` of what was prepared, and embeddings (S,E)."""
+        asked = self.experiment.envelope
+        values = self.envelope.judge_intensity(intensity)
+        distance, foreign = None, None
+        if self.familiarity is not None and asked.distance != "off":
+            distance = self.familiarity.measure(embeddings)
+            foreign = judge_distance(distance)
+        found = [(values, asked.intensity), (foreign, asked.distance)]
+        reasons = [one.reason for one, action in found if one is not None and one.grave and action == "refuse"]
+        return Verdict(reason=next(iter(reasons), ""), notes=tuple(one.note for one, _ in found if one is not None),
+                       distance=distance)
+
+    def with_outside(self, outside: Outside | None) -> Model:
+        """The same model, which refuses or only notes what lies outside of its training; as it is where None."""
+        if outside is None:
+            return self
+        envelope = self.experiment.envelope.with_outside(outside)
+        return replace(self, experiment=self.experiment.model_copy(update={"envelope": envelope}))
 
     @property
     def limits(self) -> Limits:
@@ -73,8 +100,13 @@ class Model:
 
     def prepare(self, volume: Volume) -> Tensor:
         """A volume as the network sees it: (S,C,H,W) in [0,1]."""
+        return self.prepare_measured(volume)[0]
+
+    def prepare_measured(self, volume: Volume) -> tuple[Tensor, tuple[float, ...]]:
+        """A volume as the network sees it, and the ``measure_intensity`` of what it was made of."""
         preprocessing = self.experiment.preprocessing
-        return preprocessing.finish(preprocessing.prepare(volume))
+        prepared = preprocessing.prepare(volume)
+        return preprocessing.finish(prepared), measure_intensity(prepared)
 
     def embed(self, slices: Tensor) -> tuple[Tensor, ...]:
         """The embeddings (S,E) of one series (S,C,H,W), in each view of pictures that its ``test_time`` asks for."""
@@ -98,8 +130,11 @@ def write_description(
     thresholds: Mapping[str, float],
     envelope: Envelope,
     metrics: Mapping[str, Any],
+    familiarity: Familiarity | None = None,
 ) -> None:
-    """Write ``model.json`` beside the weights: all that scoring needs beyond them."""
+    """Write ``model.json`` beside the weights: all that scoring needs beyond them, and the familiarity it names."""
+    if familiarity is not None:
+        familiarity.save(run / FAMILIARITY)
     content = {
         "format": FORMAT,
         "seriatim": __version__,
@@ -109,6 +144,7 @@ def write_description(
         "calibration": task.calibration.as_dict() if task.calibration else None,
         "conformal": task.conformal.as_dict() if task.conformal else None,
         "envelope": asdict(envelope),
+        "familiarity_sha256": None if familiarity is None else _sha256(run / FAMILIARITY),
         "validation": dict(metrics),
     }
     partial = run / "model.json.partial"
@@ -155,7 +191,17 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         envelope=envelope,
         digest=digest,
         path=folder,
+        familiarity=_read_familiarity(folder, description.get("familiarity_sha256")),
     )
+
+
+def _read_familiarity(folder: Path, digest: str | None) -> Familiarity | None:
+    if digest is None:
+        return None
+    path = folder / FAMILIARITY
+    if not path.is_file() or _sha256(path) != digest:
+        raise ModelError(f"{path} is missing, or not the file that was written with the model. Copy the run again.")
+    return load_familiarity(path)
 
 
 def read_splits(run: Path) -> dict[str, str]:

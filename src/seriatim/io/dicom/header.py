@@ -10,6 +10,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from seriatim.io.content import digest_file
+from seriatim.io.dicom.body_part import get_body_parts
 from seriatim.io.dicom.bounded import BoundedFile, check_items
 from seriatim.io.dicom.checks import CHECKED_KEYWORDS, check_storage
 from seriatim.io.dicom.consistency import STORED_KEYWORDS, check_colours, stored_of
@@ -46,7 +47,7 @@ TRAITS = ("ConvolutionKernel", "FrameOfReferenceUID", "EchoTime", "EchoNumbers",
           "ImagesInAcquisition", "NumberOfSlices", "SpacingBetweenSlices")
 KEYWORDS = (*TRAITS, *STORED_KEYWORDS, *KIND_KEYWORDS, *FRAME_KEYWORDS, *CHECKED_KEYWORDS, "SOPInstanceUID",
             "StudyInstanceUID", "SeriesInstanceUID", "ImageOrientationPatient", "PixelSpacing",
-            "InstanceNumber", "Manufacturer", "PatientID")
+            "InstanceNumber", "Manufacturer", "PatientID", "BodyPartExamined")
 PRIVATE_BVALUES = (0x0019100C, 0x00431039, 0x20011003)
 PRIVATE_DIRECTIONS = (0x0019100E,)
 TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
@@ -120,7 +121,7 @@ def _make_planes(path: Path, dataset: Any, findings: list[Finding]) -> list[Plan
     plane = Plane(
         path=path, frame=None, modality=modality, patient=digest_patient(get_text(dataset, "PatientID")),
         rows=get_integer(dataset, "Rows", 0), columns=get_integer(dataset, "Columns", 0),
-        role=role_of(dataset),
+        role=role_of(dataset), body_parts=get_body_parts(dataset),
         sop_instance_uid=get_text(dataset, "SOPInstanceUID") or _content_uid(path),
         sop_class_uid=get_text(dataset, "SOPClassUID"), study_uid=get_text(dataset, "StudyInstanceUID"),
         series_uid=get_text(dataset, "SeriesInstanceUID"), number=_instance_number(dataset),

@@ -60,6 +60,7 @@ class Plane:
     part: Part | None = None
     number: int = 0
     role: Role = ""
+    body_parts: tuple[str, ...] = ()
     colour: bool = False
     thickness_mm: float | None = None
     stored: Stored = Stored()

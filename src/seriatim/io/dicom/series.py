@@ -167,7 +167,7 @@ def _build_volume(planes: list[Plane], name: str, *, extra: list[Finding], path:
         study_uid=first.study_uid, series_uid=first.series_uid, modality=first.modality, axis=axis, format="dicom",
         path=path, instances=instances, rows=first.rows, columns=first.columns, affine=placing.affine,
         spacing_mm=None if placing.affine is None else spacing_of(placing.affine), volume=name,
-        findings=tuple(findings),
+        body_parts=tuple(sorted({part for plane in planes for part in plane.body_parts})), findings=tuple(findings),
     )
 
 
