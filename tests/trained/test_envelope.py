@@ -21,7 +21,8 @@ from tiny_runs import read_rows
 
 ENVELOPE = Envelope(
     modalities=("CT",), planes=("axial",), axis="space", slices=(20, 30), slice_spacing_mm=(5.0, 5.0),
-    body_parts=("head",), intensity=((-1000, -990), (-1000, -950), (-900, -800), (0, 30), (30, 50), (60, 90), (400, 900)),
+    body_parts=("head",),
+    intensity=((-1000, -990), (-1000, -950), (-900, -800), (0, 30), (30, 50), (60, 90), (400, 900)),
 )
 INSIDE = (-995.0, -980.0, -850.0, 20.0, 40.0, 80.0, 600.0)
 
@@ -39,7 +40,7 @@ def folder(head_ct: Path) -> Path:
 
 def test_another_body_part_is_refused_or_noted_and_an_unknown_one_passes(tiny_run: Path, folder: Path) -> None:
     series = find_series(folder).series[0]
-    told = {**{"modalities": ("CT",), "slices": (2, 99)}, "body_parts": ("head",)}
+    told = {"modalities": ("CT",), "slices": (2, 99), "body_parts": ("head",)}
     envelope = dataclasses.replace(load_model(tiny_run).envelope, **told)
     model = with_envelope(load_model(tiny_run), envelope)
     for parts, refused in (((), False), (("head", "neck"), False), (("leg",), True)):
