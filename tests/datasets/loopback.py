@@ -22,6 +22,10 @@ class Server(ThreadingHTTPServer):
         self.tells_length = True
         self.cut_after: list[int] = []
         """The next answers break off after so many bytes."""
+        self.refuse_with: list[int] = []
+        """The next answers are these errors."""
+        self.minds_versions = True
+        """Whether If-Range is obeyed."""
         self.asked: list[str | None] = []
         """The Range header of each request."""
 
@@ -39,7 +43,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.startswith(("/good", "/sets/")):
             self.send_error(404)
             return
+        if server.refuse_with:
+            self.send_error(server.refuse_with.pop(0))
+            return
         start = self._start()
+        if start >= len(server.content):
+            self.send_error(416)
+            return
         body = server.content[start:]
         self.send_response(206 if start else 200)
         if start:
@@ -54,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self) -> int:
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        same = self.headers.get("If-Range") in (None, self.server.etag)
+        same = not self.server.minds_versions or self.headers.get("If-Range") in (None, self.server.etag)
         return int(found[1]) if found and same and self.server.ranges else 0
 
     def log_message(self, *arguments: object) -> None:

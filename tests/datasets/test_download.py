@@ -24,6 +24,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("SERIATIM_OFFLINE", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("seriatim.datasets.download.WAIT_S", 0.0)
     with serve(CONTENT) as server:
         yield server
 
@@ -71,6 +72,33 @@ def test_a_server_that_cannot_go_on_starts_anew(server: Server, tmp_path: Path, 
     server.cut_after = [300_000]
     assert download(FILE, f"{server.base}/good.bin", tmp_path).read_bytes() == CONTENT
     assert server.asked == [None, None if broken == "etag" else "bytes=300000-"]
+
+
+def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.refuse_with = [503, 429]
+    told: list[tuple[int, int]] = []
+    path = download(FILE, f"{server.base}/good.bin", tmp_path, lambda held, total: told.append((held, total)))
+    assert path.read_bytes() == CONTENT
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+
+
+def test_a_part_of_another_version_is_not_joined(server: Server, tmp_path: Path) -> None:
+    server.cut_after = [400_000, 0, 0, 0]
+    with pytest.raises(InputError):
+        download(UNCHECKED, f"{server.base}/good.bin", tmp_path)
+    server.content, server.etag, server.minds_versions = CONTENT[::-1], '"two"', False
+    assert download(UNCHECKED, f"{server.base}/good.bin", tmp_path).read_bytes() == CONTENT[::-1]
+
+
+def test_a_partial_file_that_is_longer_than_the_file_starts_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "set.npz.partial").write_bytes(CONTENT + b"more")
+    (tmp_path / "set.npz.partial.version").write_text('"one"')
+    assert download(FILE, f"{server.base}/good.bin", tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_that_was_damaged_since_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "set.npz").write_bytes(CONTENT[:1000])
+    assert download(FILE, f"{server.base}/good.bin", tmp_path).read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_is_refused_and_removed(server: Server, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     monkeypatch.delenv("SERIATIM_OFFLINE", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("seriatim.datasets.download.WAIT_S", 0.0)
     with serve(content) as server:
         file = PublishedFile(name=f"{NAME}.npz", url=f"{server.base}/sets/{NAME}.npz?download=1", md5=md5)
         real = DATASETS["adrenalmnist3d"]
@@ -84,6 +85,17 @@ def test_getting_again_gives_the_same_files_and_fetches_nothing(
     assert seriatim_command("get", NAME, "--output", tmp_path / "out", "--accept-licence").code == 0
     assert contents() == first
     assert len(published.asked) == 1
+
+
+def test_a_call_that_was_stopped_is_done_again(
+    published: Server, seriatim_command: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "volumes").mkdir(parents=True)
+    (tmp_path / "out" / "volumes" / "train_0000.nii.gz").write_bytes(b"half")
+    (tmp_path / "out" / "receipt.json").write_text(json.dumps({"name": NAME, "complete": False}))
+    assert seriatim_command("get", NAME, "--output", tmp_path / "out", "--accept-licence").code == 0
+    assert json.loads((tmp_path / "out" / "receipt.json").read_text())["complete"] is True
+    assert seriatim_command("inspect", tmp_path / "out" / "volumes").code == 0
 
 
 def test_without_an_accepted_licence_nothing_is_fetched_or_written(

@@ -25,6 +25,7 @@ def run(
 
     Example: `seriatim get adrenalmnist3d --output data/adrenal --accept-licence`
     """
+    from seriatim.cli.progress import SeriesBar
     from seriatim.datasets import DATASETS, find_dataset, get_dataset
     from seriatim.errors import ConfigError
 
@@ -34,7 +35,8 @@ def run(
     _show_licence(find_dataset(name))
     if output is None:
         raise ConfigError("--output is missing: the folder where the set shall lie.")
-    got = get_dataset(name, output, source=source, accept_licence=accept_licence)
+    with SeriesBar("downloading", in_bytes=True) as bar:
+        got = get_dataset(name, output, source=source, accept_licence=accept_licence, advance=bar.advance)
     for note in got.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{got.series} series in {output}; {got.check}.")

@@ -1,4 +1,4 @@
-"""A bar over series; nothing where there is no terminal."""
+"""A bar over series or bytes; nothing where there is no terminal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class SeriesBar:
-    """Shows how many series are done, how fast, and how long it will take."""
+    """Shows how many series (or bytes) are done, how fast, and how long it will take."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_bytes: bool = False) -> None:
         console = Console(stderr=True)
-        columns = (TextColumn(name), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+        counted = DownloadColumn() if in_bytes else MofNCompleteColumn()
+        columns = (TextColumn(name), BarColumn(bar_width=30), counted, TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._task = self._bar.add_task(name, total=None)
 
@@ -28,5 +29,5 @@ class SeriesBar:
         self._bar.stop()
 
     def advance(self, done: int, of: int) -> None:
-        """Show that ``done`` of ``of`` series are done."""
-        self._bar.update(self._task, completed=done, total=of)
+        """Show that ``done`` of ``of`` are done; 0 is not known."""
+        self._bar.update(self._task, completed=done, total=of or None)

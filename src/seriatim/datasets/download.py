@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,16 +22,29 @@ logger = logging.getLogger(__name__)
 OFFLINE = "SERIATIM_OFFLINE"
 TIMEOUT_S = 30.0
 BLOCK_BYTES = 1 << 18
-FRUITLESS = 3
-"""So many attempts in a row without one more byte end the download."""
+FRUITLESS, WAIT_S = 3, 1.0
+"""So many attempts in a row without one more byte end the download; and the wait after the first of them."""
+PART, RANGE_IS_WRONG, PASSING = 206, 416, (408, 429)
+"""HTTP status codes; those that pass by themselves are asked again, as all of 500 and more are."""
+Advance = Callable[[int, int], None]
 RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-def download(file: PublishedFile, url: str, folder: Path) -> Path:
+def ignore(held: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def download(file: PublishedFile, url: str, folder: Path, advance: Advance = ignore) -> Path:
     """The file in ``folder``, fetched unless it is there already, verified before it gets its name.
 
     What arrives goes to ``NAME.partial``. A connection that breaks is taken up where it broke (RFC 9110, section 14:
     Range, with If-Range so that a file that changed meanwhile starts anew), also by a later call.
+
+    Args:
+        file: what it is, and how it is verified.
+        url: where it is now: its publisher's address or a mirror's.
+        folder: where it shall lie.
+        advance: told the bytes that are here and the bytes there will be (0: not known).
 
     Raises:
         ConfigError: ``url`` is no http or https address.
@@ -39,13 +54,12 @@ def download(file: PublishedFile, url: str, folder: Path) -> Path:
     if urlsplit(url).scheme not in ("http", "https"):
         raise ConfigError(f"{url} is no http address. Give --from a base address, a file or a folder.")
     path = folder / file.name
-    if path.is_file():
-        verify(path, file)
+    if _is_verified(path, file):
         return path
     if os.environ.get(OFFLINE, "") not in ("", "0"):
         raise InputError(f"{OFFLINE} forbids to download {file.name}.")
-    partial = _Partial(path)
-    _fetch(url, partial, most_bytes=file.most_bytes)
+    partial = _Partial(path, most_bytes=file.most_bytes)
+    _fetch(url, partial, advance)
     try:
         verify(partial.path, file)
     except InputError as error:
@@ -55,11 +69,24 @@ def download(file: PublishedFile, url: str, folder: Path) -> Path:
     return path
 
 
+def _is_verified(path: Path, file: PublishedFile) -> bool:
+    """Whether the file is here and whole; one that was damaged since is fetched anew."""
+    if not path.is_file():
+        return False
+    try:
+        verify(path, file)
+    except InputError:
+        path.unlink()
+        return False
+    return True
+
+
 class _Partial:
     """What arrived so far, and the ETag or date of what it is a part of."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, most_bytes: int) -> None:
         self.path = path.with_name(path.name + ".partial")
+        self.most_bytes = most_bytes
         self._version = path.with_name(path.name + ".partial.version")
 
     @property
@@ -74,6 +101,17 @@ class _Partial:
         self.path.write_bytes(b"")
         self._version.write_text(version, encoding="utf-8")
 
+    def append(self, response: HTTPResponse, advance: Advance, *, total: int) -> None:
+        held = self.held
+        with self.path.open("ab") as file:
+            while held <= self.most_bytes and (block := response.read(BLOCK_BYTES)):
+                file.write(block)
+                held += len(block)
+                advance(held, total)
+        if held > self.most_bytes:
+            self.remove()
+            raise InputError(f"More than the {self.most_bytes} bytes that it may be were sent; they were removed.")
+
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
         self._version.unlink(missing_ok=True)
@@ -83,30 +121,34 @@ class _Partial:
         self._version.unlink(missing_ok=True)
 
 
-def _fetch(url: str, partial: _Partial, *, most_bytes: int) -> None:
+def _fetch(url: str, partial: _Partial, advance: Advance) -> None:
+    """Fetch until it is whole; wait a little longer each time that nothing came."""
     fruitless = 0
     while True:
         before = partial.held
         try:
-            if _fetch_rest(url, partial, most_bytes=most_bytes):
+            if _fetch_rest(url, partial, advance):
                 return
             reason = "the connection broke"
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the partial file is no beginning of what is there now
+            if error.code == RANGE_IS_WRONG:  # the partial file is no beginning of what is there now
                 partial.remove()
-            elif error.code < 500:
+            elif error.code not in PASSING and error.code < 500:
                 raise InputError(f"{urlsplit(url).hostname} answers {error.code} to {urlsplit(url).path}.") from error
             reason = f"it answers {error.code}"
         except (OSError, HTTPException) as error:
             reason = str(getattr(error, "reason", "") or type(error).__name__)
         fruitless = 0 if partial.held > before else fruitless + 1
         if fruitless == FRUITLESS:
-            raise InputError(f"{urlsplit(url).hostname} cannot be reached or does not go on: {reason}. "
-                             "What arrived is kept; the same command takes it up.")
+            raise InputError(
+                f"{urlsplit(url).hostname} cannot be reached or does not go on: {reason}. What arrived is kept; the "
+                "same command takes it up."
+            )
+        time.sleep(WAIT_S * fruitless)
         logger.info("%s: %s; taking it up at byte %d", partial.path.name, reason, partial.held)
 
 
-def _fetch_rest(url: str, partial: _Partial, *, most_bytes: int) -> bool:
+def _fetch_rest(url: str, partial: _Partial, advance: Advance) -> bool:
     """One attempt; whether the file is whole now."""
     held, version = partial.held, partial.version
     headers = {"User-Agent": "seriatim", "Accept-Encoding": "identity"}
@@ -114,32 +156,18 @@ def _fetch_rest(url: str, partial: _Partial, *, most_bytes: int) -> bool:
         headers |= {"Range": f"bytes={held}-", "If-Range": version}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme was checked
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-        goes_on = response.status == 206 and _starts_at(response) == held
-        if response.status == 206 and not goes_on:
-            partial.remove()
-            return False
-        if not goes_on:
+        if response.status != PART:
             partial.begin(_version_of(response))
+        elif _starts_at(response) != held or _version_of(response) not in ("", version):
+            partial.remove()  # a part of something else
+            return False
         length = response.headers.get("Content-Length")
-        total = None if length is None else partial.held + int(length)
-        if (total or 0) > most_bytes:
+        total = 0 if length is None else partial.held + int(length)
+        if total > partial.most_bytes:
             host = urlsplit(url).hostname
-            raise InputError(f"{host} sends {total} bytes, more than the {most_bytes} that it may be.")
-        _copy(response, partial, most_bytes=most_bytes)
-    return total is None or partial.held == total
-
-
-def _copy(response: HTTPResponse, partial: _Partial, *, most_bytes: int) -> None:
-    held = partial.held
-    with partial.path.open("ab") as file:
-        while block := response.read(BLOCK_BYTES):
-            held += len(block)
-            if held > most_bytes:
-                break
-            file.write(block)
-    if held > most_bytes:
-        partial.remove()
-        raise InputError(f"More than the {most_bytes} bytes that it may be were sent; what arrived was removed.")
+            raise InputError(f"{host} sends {total} bytes, more than the {partial.most_bytes} that it may be.")
+        partial.append(response, advance, total=total)
+    return not total or partial.held == total
 
 
 def _starts_at(response: HTTPResponse) -> int | None:

@@ -13,7 +13,7 @@ import seriatim
 from seriatim.datasets.catalogue import find_dataset
 from seriatim.datasets.checks import SUMS, write_sums
 from seriatim.datasets.dataset import Dataset, Prepared
-from seriatim.datasets.download import download
+from seriatim.datasets.download import Advance, download, ignore
 from seriatim.errors import ConfigError, InputError, OutputError
 from seriatim.io.tables.outputs import make_folder, write_json, write_text
 
@@ -30,7 +30,9 @@ class Got:
     notes: tuple[str, ...]
 
 
-def get_dataset(name: str, output: Path, *, source: str | None = None, accept_licence: bool = False) -> Got:
+def get_dataset(
+    name: str, output: Path, *, source: str | None = None, accept_licence: bool = False, advance: Advance = ignore
+) -> Got:
     """Get an open set, and write ``labels.csv``, a ready ``train.yaml`` and ``receipt.json`` to ``output``.
 
     Args:
@@ -38,6 +40,7 @@ def get_dataset(name: str, output: Path, *, source: str | None = None, accept_li
         output: a new folder, or one where the same set was got before: files are fetched once, a download goes on.
         source: a mirror's address, a file or a folder; None: the publisher.
         accept_licence: the set's licence was read and is accepted.
+        advance: told the bytes of a download that are here, and that there will be (0: not known).
 
     Raises:
         ConfigError: there is no such set, or its licence is not accepted.
@@ -51,14 +54,12 @@ def get_dataset(name: str, output: Path, *, source: str | None = None, accept_li
             "--accept-licence if you accept it."
         )
     _claim(output, dataset)
-    material = _obtain(dataset, output, source)
+    material = _obtain(dataset, output, source, advance)
     prepared = dataset.prepare(material, output)
     write_text(output / CONFIG, _config_text(dataset, prepared))
     write_sums(output, prepared.sources)
     write_json(output / RECEIPT, _receipt(dataset, prepared, source=source))
-    return Got(
-        series=prepared.series, config=output / CONFIG, check=prepared.check, notes=prepared.notes
-    )
+    return Got(series=prepared.series, config=output / CONFIG, check=prepared.check, notes=prepared.notes)
 
 
 def _claim(output: Path, dataset: Dataset) -> None:
@@ -74,11 +75,10 @@ def _claim(output: Path, dataset: Dataset) -> None:
             raise OutputError(f"{output} holds {owner}. Give a folder of its own to {dataset.name}.")
     elif any(output.iterdir()):
         raise OutputError(f"{output} is not empty and holds no {RECEIPT}. Give a new folder.")
-    else:
-        write_json(receipt, {"name": dataset.name, "complete": False})
+    write_json(receipt, {"name": dataset.name, "complete": False})
 
 
-def _obtain(dataset: Dataset, output: Path, source: str | None) -> Path:
+def _obtain(dataset: Dataset, output: Path, source: str | None, advance: Advance) -> Path:
     if source is not None and "://" not in source:
         path = Path(source).expanduser().resolve()
         if not path.exists():
@@ -88,7 +88,7 @@ def _obtain(dataset: Dataset, output: Path, source: str | None) -> Path:
     if url is None:
         raise InputError(f"{dataset.name} is behind a sign-in. {dataset.by_hand}")
     try:
-        return download(dataset.file, url, make_folder(output / "download"))
+        return download(dataset.file, url, make_folder(output / "download"), advance)
     except InputError as error:
         raise InputError(f"{error} {dataset.by_hand}") from error
 
