@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from seriatim.errors import InputError
 from seriatim.series import Instance, Series, Volume
@@ -97,6 +98,42 @@ def test_a_map_on_the_networks_grid_goes_back_to_where_it_came_from(options: dic
     assert back.shape == (60, 90)
     assert abs(peak[0] - 22.5) <= 3
     assert abs(peak[1] - 42.5) <= 3
+
+
+@pytest.mark.parametrize("settings", [CTSettings, IntensitySettings])
+def test_a_crop_around_the_content_keeps_what_lies_off_the_middle(settings: type) -> None:
+    array = np.full((3, 100, 80), -1000, np.int16)
+    array[:, 10:30, 5:35] = 40  # in the upper left corner, 20 x 30 mm
+    array[1, 90, 60] = 40  # so little does not matter
+    options = {"size": 40, "spacing_mm": 1.0, "centre": "content"}
+    prepared = settings(**options).prepare(make_volume(array))
+    shown = prepared[0] > float(prepared.min())
+    rows, columns = (torch.nonzero(shown.any(dim=one)).flatten() for one in (1, 0))
+    assert (int(rows[0]), int(rows[-1])) == (10, 29)  # the crop stops at the edge of the image
+    assert (int(columns[0]), int(columns[-1])) == (5, 34)
+    in_the_middle = settings(**{**options, "centre": "image"}).prepare(make_volume(array))
+    assert not bool((in_the_middle[0, 10:] > float(in_the_middle.min())).any())
+    mapped = settings(**options).placement(make_volume(array)).invert(shown[None].float())
+    assert torch.equal(mapped[0] > 0.5, torch.as_tensor(array[0] > -1000))
+
+
+def test_a_crop_is_centred_on_the_content_wherever_it_lies() -> None:
+    array = np.full((2, 200, 200), -1000, np.int16)
+    array[0, 60:80, 130:150] = array[1, 64:84, 126:146] = 40
+    prepared = CTSettings(size=40, spacing_mm=1.0, centre="content").prepare(make_volume(array))
+    assert bool((prepared[0] > 0).any(dim=1).nonzero().flatten()[0] == 8)  # one crop for all slices, around their mean
+    assert bool((prepared[1] > 0).any(dim=1).nonzero().flatten()[0] == 12)
+
+
+def test_a_volume_that_shows_nothing_is_cropped_in_the_middle() -> None:
+    empty = np.full((2, 64, 64), -1000, np.int16)
+    placement = CTSettings(size=32, spacing_mm=1.0, centre="content").placement(make_volume(empty))
+    assert placement.shift == (0, 0)
+
+
+def test_a_crop_around_the_content_needs_a_size_in_mm() -> None:
+    with pytest.raises(ValidationError, match="spacing_mm"):
+        CTSettings(size=32, centre="content")
 
 
 def test_neighbours_stand_in_order_and_repeat_at_the_ends() -> None:

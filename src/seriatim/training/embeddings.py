@@ -86,6 +86,11 @@ class Embedder:
             self._kept[key] = self._keep(series, MIRRORED, lambda: mirror(self._prepared.slices(series)))
         return self._kept[key]
 
+    def embed_views(self, series: Series) -> list[Tensor]:
+        """(S,E) in each view of ``test_time``: what validation and scoring read."""
+        mirrored = self._experiment.test_time.flip_left_right
+        return [self.embed(series), *([self.embed_mirrored(series)] if mirrored else [])]
+
     def _fetch(self, series: Series, view: int) -> Tensor:
         name = f"{self._experiment.seed} {view} {self._experiment.augmentation.model_dump_json()}" if view else ""
         return self._keep(series, name, lambda: self._slices(series, name))

@@ -53,9 +53,7 @@ class Session:
         test_time = self.experiment.test_time
         if self.embedder is None:
             return score_series(self.network, self.task, self.prepared.slices(example.series), test_time)
-        views = [self.embedder.embed(example.series)]
-        if test_time.flip_left_right:
-            views.append(self.embedder.embed_mirrored(example.series))
+        views = self.embedder.embed_views(example.series)
         return score_embeddings(self.network, self.task, *views, reverse_order=test_time.reverse_order)
 
     def freeze_encoder(self) -> Embedder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,11 +17,15 @@ RESIZE_CHUNK = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """A resize from ``source`` to ``scaled`` (rows, columns), then centred in ``size`` by padding or cropping."""
+    """A resize from ``source`` to ``scaled`` (rows, columns), then centred in ``size`` by padding or cropping.
+
+    ``shift`` moves a crop by so many scaled pixels (rows, columns), as far as the slice reaches.
+    """
 
     source: tuple[int, int]
     scaled: tuple[int, int]
     size: tuple[int, int]
+    shift: tuple[int, int] = (0, 0)
 
     def apply(self, stack: Tensor, *, fill: float) -> Tensor:
         """Resize with antialiasing and centre: (N,H,W) -> (N, *size)."""
@@ -39,7 +44,8 @@ class Placement:
         return resize(scaled, self.source)
 
     def _windows(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        pairs = [_centred(have, want) for have, want in zip(self.scaled, self.size, strict=True)]
+        sides = zip(self.scaled, self.size, self.shift, strict=True)
+        pairs = [_centred(have, want, shift) for have, want, shift in sides]
         return (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
 
 
@@ -57,11 +63,12 @@ def place(
     pixel_mm: tuple[float, float],
     spacing_mm: float | None,
     stretch: bool,
+    centre: tuple[float, float] = (0.5, 0.5),
 ) -> Placement:
     """Plan how slices of ``source`` (rows, columns) and ``pixel_mm`` (row, column) spacing go into ``size``.
 
     With ``spacing_mm`` pixels get that physical size; otherwise the slice is fitted into ``size``, its physical aspect
-    kept unless ``stretch``.
+    kept unless ``stretch``. What is cropped is cropped around ``centre``, a share of the rows and of the columns.
     """
     if spacing_mm is not None:
         scaled = [max(1, _whole(count * mm / spacing_mm)) for count, mm in zip(source, pixel_mm, strict=True)]
@@ -71,18 +78,20 @@ def place(
         extent = [count * mm for count, mm in zip(source, pixel_mm, strict=True)]
         scale = min(want / have for want, have in zip(size, extent, strict=True))
         scaled = [max(1, min(want, _whole(have * scale))) for have, want in zip(extent, size, strict=True)]
-    return Placement(source=source, scaled=(scaled[0], scaled[1]), size=size)
+    shift = [_whole((share - 0.5) * count) for share, count in zip(centre, scaled, strict=True)]
+    return Placement(source=source, scaled=(scaled[0], scaled[1]), size=size, shift=(shift[0], shift[1]))
 
 
 def _whole(value: float) -> int:
     """The nearest whole number. A spacing that went through float32 falls on the same side of a half."""
-    return int(value + 0.5 + SPACING_NOISE)
+    return math.floor(value + 0.5 + SPACING_NOISE)
 
 
-def _centred(have: int, want: int) -> tuple[slice, slice]:
-    """(where in ``want``, what of ``have``) so that the shorter lies centred in the longer."""
+def _centred(have: int, want: int, shift: int) -> tuple[slice, slice]:
+    """(where in ``want``, what of ``have``) so that the shorter lies centred in the longer, or by ``shift``."""
     length = min(have, want)
-    into, taken = (want - length) // 2, (have - length) // 2
+    into, taken = (want - length) // 2, (have - length) // 2 + shift
+    taken = min(max(taken, 0), have - length)
     return slice(into, into + length), slice(taken, taken + length)
 
 

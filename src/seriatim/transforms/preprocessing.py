@@ -6,10 +6,10 @@ resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from seriatim.errors import InputError
@@ -20,6 +20,8 @@ from seriatim.transforms.orientation import orient
 from seriatim.transforms.placement import Placement, as_float, mean_pixel, place
 
 AIR_HU = -1000.0
+TISSUE_HU = -300.0
+"""Above it is soft tissue or bone, below it lung and air."""
 
 
 class _InPlane(Settings):
@@ -29,6 +31,8 @@ class _InPlane(Settings):
     """Rows and columns of the network's input; one number makes it square."""
     spacing_mm: float | None = Field(default=None, gt=0)
     """Resample pixels to this size in mm and centre them in `size`; without it the slice is fitted into `size`."""
+    centre: Literal["image", "content"] = "image"
+    """What `spacing_mm` crops around: the middle of the image, or the centre of mass of what the whole series shows."""
     stretch: bool = False
     """Fill `size` even if that changes the aspect ratio."""
     neighbours: int = Field(default=0, ge=0, le=8)
@@ -46,6 +50,12 @@ class _InPlane(Settings):
             raise ValueError("rows and columns must be 16 to 2048, for example 224")
         return size
 
+    @model_validator(mode="after")
+    def _crop_in_mm(self) -> Self:
+        if self.centre == "content" and self.spacing_mm is None:
+            raise ValueError("centre: content needs spacing_mm, which says how much is kept around it")
+        return self
+
     def placement(self, volume: Volume) -> Placement:
         """How this volume's slices, already in the radiological view, lie in the network's input."""
         turned = orient(volume.array[:1], volume.affine)
@@ -53,7 +63,14 @@ class _InPlane(Settings):
         if volume.affine is not None and display_orientation(volume.affine).transpose:
             pixel_mm = pixel_mm[::-1]
         source = (int(turned.shape[1]), int(turned.shape[2]))
-        return place(source, self.size, pixel_mm=pixel_mm, spacing_mm=self.spacing_mm, stretch=self.stretch)
+        centre = (0.5, 0.5) if self.centre == "image" else _centre_of_mass(self._content(volume))
+        return place(
+            source, self.size, pixel_mm=pixel_mm, spacing_mm=self.spacing_mm, stretch=self.stretch, centre=centre
+        )
+
+    def _content(self, volume: Volume) -> Tensor:
+        """(S,H,W) True where the radiological view shows the patient and no air or background."""
+        raise NotImplementedError
 
     def _stack(self, volume: Volume) -> Tensor:
         """The volume in the radiological view as float32.
@@ -105,6 +122,12 @@ class CTSettings(_InPlane):
     def modalities(self) -> tuple[str, ...]:
         return ("CT",)
 
+    def _content(self, volume: Volume) -> Tensor:
+        shown = self._stack(volume)
+        shown = (shown.mean(dim=3) if shown.ndim == 4 else shown) > TISSUE_HU
+        padding = self._padding(volume)
+        return shown if padding is None else shown & ~padding
+
     def prepare(self, volume: Volume) -> Tensor:
         """HU on the network's grid: (S,h,w) float32; outside the slice, and where it is padded, is air."""
         stack = self._stack(volume)
@@ -142,6 +165,13 @@ class IntensitySettings(_InPlane):
     def modalities(self) -> tuple[str, ...]:
         return ()
 
+    def _content(self, volume: Volume) -> Tensor:
+        stack, padding = self._stack(volume), self._padding(volume)
+        grey = stack.mean(dim=3) if stack.ndim == 4 else stack
+        if padding is not None:
+            grey = grey.masked_fill(padding, float(grey.max() if volume.inverted else grey.min()))
+        return grey < grey.mean() if volume.inverted else grey > grey.mean()
+
     def prepare(self, volume: Volume) -> Tensor:
         """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice, and padding, is 0."""
         stack, padding = self._stack(volume), self._padding(volume)
@@ -174,6 +204,15 @@ class IntensitySettings(_InPlane):
         if stack.ndim == 3:
             stack = stack[..., None].expand(*stack.shape, 3)
         return stack.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def _centre_of_mass(content: Tensor) -> tuple[float, float]:
+    """The mean row and column of what is True in (S,H,W), as shares of the image; its middle where nothing is."""
+    rows, columns = content.sum(dim=(0, 2)).double(), content.sum(dim=(0, 1)).double()
+    if not float(rows.sum()):
+        return 0.5, 0.5
+    shares = [((torch.arange(len(one)) + 0.5) * one).sum() / one.sum() / len(one) for one in (rows, columns)]
+    return float(shares[0]), float(shares[1])
 
 
 PreprocessingSettings = Annotated[CTSettings | IntensitySettings, Field(discriminator="kind")]

@@ -1,0 +1,125 @@
+"""One table of models on one set of real data: same folds, same budget, same frozen encoder, several seeds.
+
+usage: benchmark.py SET OUT [--seeds 3] [--models NAME ...] [--set KEY=VALUE ...]
+for example: benchmark.py ct_ich work/bench/ct_ich          (sets: ct_ich, ct_ich_subtypes, pocus, adrenal)
+
+Every series is scored by models that never saw its patient, one for each seed; their mean is the model's answer. The
+encoder runs once: embeddings are shared through OUT/store. The last model learns from labels that were exchanged
+between the patients of a fold, and must come out at chance. Called again after a stop, it goes on where it was.
+Writes OUT/benchmark.json and OUT/benchmark.md, the table of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from benchmark_linear import run_linear
+from benchmark_scores import score_held_out
+from benchmark_sets import CONTROL, LINEAR, SETS, Benchmark
+from benchmark_tables import average_seeds, report
+
+from seriatim.experiment import Experiment
+from seriatim.training import fold_table, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=list(SETS))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", help="these models of the table only")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    args = parser.parse_args()
+    benchmark = SETS[args.set]
+    names = [*LINEAR, *benchmark.variants()]
+    wanted = [name for name in names if args.models is None or name in args.models]
+    record(args.out, {"set": args.set, "seeds": args.seeds, "overrides": args.overrides})
+    done = {}
+    for name in wanted:
+        print(f"{args.set}: {name}", flush=True)
+        done[name] = run_model(benchmark, name, args)
+    report(benchmark, done, args.out)
+    print((args.out / "benchmark.md").read_text(encoding="utf-8"))
+
+
+def record(out: Path, content: dict[str, object]) -> None:
+    """Write down what is run; another run must not go on with it."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "asked.json"
+    if path.is_file() and json.loads(path.read_text()) != content:
+        raise SystemExit(f"{out} holds a benchmark that was asked for otherwise. Choose another folder.")
+    path.write_text(json.dumps(content) + "\n")
+
+
+def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tuple[list[Path], list[list[Path]]]:
+    """Run one model of the table; its pooled score folders (one per fold), and those of each seed."""
+    common = [*benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
+    place = args.out / name.replace(" ", "_").replace(",", "")
+    if name in LINEAR:
+        experiment = Experiment.read(benchmark.config, common)
+        places = {rule: args.out / rule.replace(" ", "_").replace(",", "") for rule in LINEAR}
+        folds = folds_of(benchmark, experiment)
+        for fold in folds:
+            run_linear(leave_out(experiment, fold), {rule: own / f"fold{fold}" for rule, own in places.items()})
+        return [place / f"fold{fold}" for fold in folds], []
+    seeds = []
+    for seed in range(args.seeds):
+        experiment = Experiment.read(benchmark.config, [*common, *benchmark.variants()[name], f"seed={seed}"])
+        if name == CONTROL:
+            experiment = exchange_labels(experiment, args.out / f"random_labels_{seed}.csv", seed=seed)
+        folders = {fold: place / f"seed{seed}" / f"fold{fold}" for fold in folds_of(benchmark, experiment)}
+        for fold, folder in folders.items():
+            if not (folder / "scores" / "run.json").is_file():
+                run_fold(leave_out(experiment, fold), folder)
+        seeds.append([folder / "scores" for folder in folders.values()])
+    if name == CONTROL:
+        return [], seeds  # each seed has labels of its own, so there is no mean of them
+    pooled = [place / "mean" / f"fold{fold}" for fold in folds_of(benchmark, experiment)]
+    for index, folder in enumerate(pooled):
+        average_seeds([folders[index] for folders in seeds], folder)
+    return pooled, seeds
+
+
+def run_fold(experiment: Experiment, folder: Path) -> None:
+    """Train without one fold, going on with what is there, and score the series of that fold."""
+    run = folder / "run"
+    if not (run / "model.json").is_file():
+        train(experiment, run, resume=(run / "config.yaml").is_file())
+    score_held_out(experiment, run, folder / "scores")
+
+
+def folds_of(benchmark: Benchmark, experiment: Experiment) -> tuple[str, ...]:
+    """The folds to leave out, one after the other."""
+    return benchmark.folds or tuple(dict.fromkeys(row["fold"] for row in fold_table(experiment)))
+
+
+def leave_out(experiment: Experiment, fold: str) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"fold": fold})})
+
+
+def exchange_labels(experiment: Experiment, path: Path, *, seed: int) -> Experiment:
+    """The experiment with the labels of whole patients exchanged at random, within each fold."""
+    data = experiment.data
+    with data.manifest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    generator = np.random.default_rng(seed)
+    labels = {}
+    for fold in sorted({row[data.fold_column] for row in rows}):
+        own = {row[data.patient]: row for row in rows if row[data.fold_column] == fold}
+        patients = list(own)
+        labels.update({patients[to]: own[patients[of]] for to, of in enumerate(generator.permutation(len(patients)))})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            given = {name: labels[row[data.patient]][name] for name in experiment.task.labels}
+            writer.writerow({**row, **given, "path": (data.manifest.parent / row["path"]).resolve()})
+    return experiment.model_copy(update={"data": data.model_copy(update={"manifest": path.resolve()})})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The sets and models of the benchmark: what a set asks, and what a row of its table changes in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LINEAR = ("linear, mean", "linear, max", "linear, top 3")
+"""The frozen baselines: a logistic regression per slice, and the mean, the largest or the mean of the three largest."""
+
+BILSTM = "BiLSTM + attention"
+CONTROL = "random labels"
+
+HEADS: dict[str, tuple[str, ...]] = {
+    "mean": ("network.temporal={kind: none}", "network.pooling={kind: mean}"),
+    "max": ("network.temporal={kind: none}", "network.pooling={kind: max}"),
+    "attention": ("network.temporal={kind: none}", "network.pooling={kind: attention}"),
+    "GRU + attention": ("network.temporal={kind: gru, hidden: 64}", "network.pooling={kind: attention}"),
+    BILSTM: ("network.temporal={kind: lstm, hidden: 64}", "network.pooling={kind: attention}"),
+    "Transformer + attention": (
+        "network.temporal={kind: transformer, size: 64, heads: 4, feedforward: 128}",
+        "network.pooling={kind: attention}",
+    ),
+}
+"""The same for every set: sequence model and pooling; encoder, budget, loss and all else stay those of the config."""
+
+SLICE_SCORES = "network.pooling={kind: slice_scores, how: top_k, top: 3}"
+ON_SLICES: dict[str, tuple[str, ...]] = {
+    "slice scores": ("network.temporal={kind: none}", SLICE_SCORES),
+    "BiLSTM + slice scores": ("network.temporal={kind: lstm, hidden: 64}", SLICE_SCORES),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One set: its config, what is held out, and which figures its table shows.
+
+    ``folds`` empty means every fold of the manifest; ``linear`` is the baseline that all models are compared with;
+    ``figures`` are names of evaluation.json, those of slices with the prefix ``slice:``.
+    """
+
+    config: Path
+    figures: tuple[str, ...]
+    linear: str
+    overrides: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
+    models: dict[str, tuple[str, ...]] = field(default_factory=lambda: HEADS)
+    control: tuple[str, ...] = ()
+
+    def variants(self) -> dict[str, tuple[str, ...]]:
+        """Every trained model of the table with what it changes, the control last."""
+        return {**self.models, CONTROL: (*self.models[BILSTM], *self.control)}
+
+
+SUBTYPES = "[intraventricular, intraparenchymal, subarachnoid, epidural, subdural]"
+NO_SLICE_LABELS = ("data.slice_labels=null", "task.slice_loss_weight=0")
+SETS: dict[str, Benchmark] = {
+    "ct_ich": Benchmark(
+        config=Path("configs/ct_ich.yaml"),
+        figures=("auc", "accuracy", "slice:slice_auc_of_score"),
+        linear="linear, top 3",
+        models={**HEADS, **ON_SLICES},
+        control=NO_SLICE_LABELS,
+    ),
+    "ct_ich_subtypes": Benchmark(
+        config=Path("configs/ct_ich.yaml"),
+        figures=("auc_macro", "average_precision_macro"),
+        linear="linear, top 3",
+        overrides=("task.target=multilabel", f"task.labels={SUBTYPES}"),
+        models={**HEADS, **ON_SLICES},
+        control=NO_SLICE_LABELS,
+    ),
+    "pocus": Benchmark(
+        config=Path("configs/pocus.yaml"),
+        figures=("accuracy", "balanced_accuracy", "auc_macro"),
+        linear="linear, mean",
+    ),
+    "adrenal": Benchmark(
+        config=Path("configs/adrenal.yaml"),
+        figures=("auc", "accuracy", "balanced_accuracy"),
+        linear="linear, mean",
+        folds=("val",),
+    ),
+}
