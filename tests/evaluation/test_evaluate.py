@@ -177,6 +177,7 @@ def test_regression_figures_equal_sklearn(tmp_path):
     labels = label_rows([repr(float(one)) for one in truth], name="age")
     found = run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)["metrics"]
     assert found["mae"]["value"] == pytest.approx(sklearn.metrics.mean_absolute_error(truth, values))
+    assert found["bias"]["value"] == pytest.approx((np.asarray(values) - truth).mean())
     assert found["r2"]["value"] == pytest.approx(sklearn.metrics.r2_score(truth, values))
     assert found["pearson"]["low"] < found["pearson"]["value"] < found["pearson"]["high"]
     assert (tmp_path / "eval" / "agreement.png").stat().st_size > 5000

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import sklearn.metrics
-from test_evaluate import label_rows, make_binary, run, write
+from test_evaluate import CLASSES, label_rows, make_binary, run, score_row, write, write_run
 from typer.testing import CliRunner
 
 from seriatim.cli import app
@@ -54,6 +54,20 @@ def test_net_benefit_by_hand():
     assert net_benefit(labels, given, np.array([0.95]))[0] == 0
 
 
+def test_classes_stand_in_rows_of_their_own_and_decisions_in_a_square(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.dirichlet(np.ones(3), 30)
+    rows = [score_row(f"1.{i}", {f"probability_{c}": repr(float(x)) for c, x in zip(CLASSES, v, strict=True)})
+            for i, v in enumerate(values)]
+    write_run(tmp_path / "out", target="multiclass", labels=["label"], classes=CLASSES)
+    labels = label_rows([CLASSES[one % 3] for one in range(30)], name="label")
+    run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)
+    page = (tmp_path / "eval" / "evaluation.html").read_text()
+    assert "auc_covid" not in page
+    assert page.count("<td>covid</td>") == 2  # its figures, and its decisions
+    assert "AUC, mean of classes" in page
+
+
 def test_the_page_stands_alone_and_escapes_what_tables_say(tmp_path):
     scores, labels, _ = make_binary(tmp_path / "out")
     groups = [HOSTILE if index % 2 else "b" for index in range(40)]
@@ -69,5 +83,9 @@ def test_the_page_stands_alone_and_escapes_what_tables_say(tmp_path):
     assert page.count("data:image/png;base64,") == 3
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     auc = json.loads((tmp_path / "eval" / "evaluation.json").read_text())["metrics"]["auc"]["value"]
-    assert f"{auc:.3f}" in page
+    assert f"AUC {auc:.3f} (95 % interval" in page
+    counts = json.loads((tmp_path / "eval" / "evaluation.json").read_text())["decisions"]["bleed"]
+    assert sum(counts.values()) == 40
+    assert f"{counts['true_positive']} of 20 positive series found, {counts['false_positive']} of 20 negative" in page
+    assert "Decided at 0.500 (chosen on validation)" in page
     assert "missing: not in scores.csv" in page

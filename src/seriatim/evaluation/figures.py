@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.evaluation.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_all
-from seriatim.evaluation.intervals import Estimate, wilson
-from seriatim.evaluation.reliability import reliability_bins
+from seriatim.evaluation.intervals import Estimate, proportion
+from seriatim.evaluation.reliability import place_in_bins
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 
@@ -56,7 +56,7 @@ def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estim
         axes = figure.add_axes((0.13, 0.09, 0.83, 0.714))
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
-            labels, scores, decisions = _column(samples, column)
+            labels, scores = _column(samples, column)
             if len(np.unique(labels)) < 2:
                 continue
             colour, style = _look(column)
@@ -65,7 +65,8 @@ def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estim
             shown = f"{name} {_told(measures[_named('auc', name, question)], short=True)}"
             look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
             axes.plot(rate, sensitivity, label=shown, zorder=3, **look)
-            _draw_operating_point(axes, labels, decisions, colour=colour)
+            rates = [measures[_named(key, name, question)] for key in ("sensitivity", "specificity")]
+            _draw_operating_point(axes, *rates, colour=colour)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set(xlabel="1 − specificity (negative series called positive)", ylabel="Sensitivity")
         _finish_roc(figure, axes, question, samples, measures)
@@ -91,22 +92,22 @@ def _draw_files(axes: Any, samples: Samples, column: int, *, colour: str) -> Non
     """One thin curve per scores.csv, so that the spread of folds shows."""
     every = np.unique(samples.files)
     for file in every if len(every) > 1 else ():
-        labels, scores, _ = _column(samples.take(np.flatnonzero(samples.files == file)), column)
+        labels, scores = _column(samples.take(np.flatnonzero(samples.files == file)), column)
         if len(np.unique(labels)) == 2:
             rate, sensitivity, _ = metrics.roc_curve(labels, scores)
             axes.plot(rate, sensitivity, color=colour, linewidth=0.8, alpha=0.35, zorder=2, clip_on=False)
 
 
-def _draw_operating_point(axes: Any, labels: Array, decisions: Array, *, colour: str) -> None:
-    sensitivity, specificity = metrics.sensitivity_specificity(labels, decisions)
-    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
-    low, high = wilson(sensitivity * positives, positives)
-    left, right = wilson((1 - specificity) * negatives, negatives)
+def _draw_operating_point(axes: Any, sensitivity: Estimate, specificity: Estimate, *, colour: str) -> None:
+    """The decisions of the table of figures, with its intervals."""
+    if sensitivity.value is None or specificity.value is None:
+        return
+    (below, above), (right, left) = _reach(sensitivity), _reach(specificity)
     axes.errorbar(
-        1 - specificity,
-        sensitivity,
-        xerr=[[max(0.0, 1 - specificity - left)], [max(0.0, right - 1 + specificity)]],
-        yerr=[[max(0.0, sensitivity - low)], [max(0.0, high - sensitivity)]],
+        1 - specificity.value,
+        sensitivity.value,
+        xerr=[[left], [right]],
+        yerr=[[below], [above]],
         fmt="o",
         markersize=7,
         color=colour,
@@ -124,18 +125,19 @@ def _draw_reliability(question: Question, samples: Samples, measures: Mapping[st
         below = figure.add_axes((0.13, 0.08, 0.83, 0.125), sharex=axes)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
-            labels, probabilities, _ = _column(samples, column)
+            labels, probabilities = _column(samples, column)
             if len(labels):
                 brier = _told(measures[_named("brier", name, question)], short=True)
-                _draw_bins(axes, labels, probabilities, column=column, name=f"{name} {brier}")
+                _draw_bins(axes, samples, column=column, name=f"{name} {brier}")
                 _draw_spread(below, labels, probabilities, column=column, single=len(question.classes) == 1)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="Share truly positive")
         axes.tick_params(labelbottom=False)
-        below.set(xlabel="Probability given", yticks=[], ylabel="Series")
+        below.set(xlabel="Probability given", yticks=[])
         below.spines["left"].set_visible(False)
         axes.text(0.98, 0.03, "Bars: 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
         if len(question.classes) > 1:
             _add_legend(axes, "upper left", title="Brier score (95 % interval)")
+            below.set_ylabel("Series")
             shown = "Probability given and share truly positive, by class"
         else:
             _name_sides(below)
@@ -144,12 +146,15 @@ def _draw_reliability(question: Question, samples: Samples, measures: Mapping[st
     return path
 
 
-def _draw_bins(axes: Any, labels: Array, probabilities: Array, *, column: int, name: str) -> None:
-    given, hits, counts = reliability_bins(labels, probabilities)
-    share = hits / counts
-    low, high = np.array([wilson(float(one), int(count)) for one, count in zip(hits, counts, strict=True)]).T
+def _draw_bins(axes: Any, samples: Samples, *, column: int, name: str) -> None:
+    known = samples.take(np.flatnonzero(~np.isnan(samples.labels[:, column])))
+    labels, probabilities = _column(known, column)
+    bins = place_in_bins(probabilities)
+    given = np.array([probabilities[index].mean() for index in bins])
+    shares = [proportion(labels[index] == 1, known.clusters.take(index)) for index in bins]
+    share = np.array([one.value for one in shares], dtype=float)
     colour, style = _look(column)
-    spread = [np.maximum(0, share - low), np.maximum(0, high - share)]
+    spread = np.array([_reach(one) for one in shares]).T
     bars = {"fmt": "none", "color": colour, "elinewidth": 1, "alpha": 0.35, "clip_on": False}
     axes.errorbar(given, share, yerr=spread, zorder=2, **bars)
     look = {"color": colour, "linestyle": style, "markeredgecolor": "white", "markersize": 6.5, "clip_on": False}
@@ -171,8 +176,10 @@ def _draw_spread(axes: Any, labels: Array, probabilities: Array, *, column: int,
 
 
 def _name_sides(below: Any) -> None:
-    below.text(1.0, 0.98, "positive", transform=below.transAxes, ha="right", va="top", color=COLOURS[0], fontsize=8.5)
-    below.text(1.0, 0.02, "negative", transform=below.transAxes, ha="right", va="bottom", color=QUIET, fontsize=8.5)
+    """Beside the bars, where no bar can lie under the words."""
+    look = {"transform": below.transAxes, "ha": "right", "fontsize": 8.5}
+    below.text(-0.015, 0.98, "positive", va="top", color=COLOURS[0], **look)
+    below.text(-0.015, 0.02, "negative", va="bottom", color=QUIET, **look)
 
 
 def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
@@ -182,7 +189,7 @@ def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
         axes.axhline(0, color=QUIET, linewidth=1, label="act on no one")
         highest = 0.0
         for column, name in enumerate(question.classes):
-            labels, probabilities, _ = _column(samples, column)
+            labels, probabilities = _column(samples, column)
             if not len(labels):
                 continue
             colour, style = _look(column)
@@ -196,8 +203,8 @@ def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
         axes.set(xlabel="Threshold: the probability from which one acts")
         axes.set_ylabel("Net benefit (true positives per series)")
         _add_legend(axes, "upper right", title="" if len(question.classes) == 1 else "Dotted: act on everyone")
-        _title(figure, f"Decision curve of {_subject(question)}", "Higher is better; 0 is doing nothing",
-               _counted(question, samples))
+        caution = "Higher is better. It takes probabilities at their word: see reliability"
+        _title(figure, f"Decision curve of {_subject(question)}", caution, _counted(question, samples))
     return path
 
 
@@ -206,7 +213,7 @@ def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str,
     with _figure(path, size=(4.9 * count, 5.9)) as figure:
         for column, name in enumerate(question.classes):
             axes = figure.add_axes(((column + 0.13) / count, 0.09, 0.83 / count, 0.689))
-            labels, values, _ = _column(samples, column)
+            labels, values = _column(samples, column)
             both = np.concatenate([labels, values, np.zeros(0 if len(labels) else 2)])
             margin = 0.04 * (float(np.ptp(both)) or 1.0)
             limits = (float(both.min()) - margin, float(both.max()) + margin)
@@ -237,14 +244,23 @@ def _figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
 def _title(figure: Any, title: str, *lines: str) -> None:
     width, height = figure.get_size_inches()
     left, top = LEFT_INCHES / width, 1 - 0.18 / height
-    figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")
+    written = figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")
+    taken = written.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+    written.set_fontsize(13 * min(1.0, (width - left * width - 0.1) / taken))
     for place, line in enumerate(filter(None, lines)):
         figure.text(left, top - (0.28 + 0.19 * place) / height, line, fontsize=9.5, color=QUIET, va="top")
 
 
-def _column(samples: Samples, column: int) -> tuple[Array, Array, Array]:
+def _column(samples: Samples, column: int) -> tuple[Array, Array]:
     known = ~np.isnan(samples.labels[:, column])
-    return samples.labels[known, column], samples.scores[known, column], samples.decisions[known, column]
+    return samples.labels[known, column], samples.scores[known, column]
+
+
+def _reach(estimate: Estimate) -> tuple[float, float]:
+    """How far the interval goes below and above the value; 0 where there is none."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return 0.0, 0.0
+    return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)
 
 
 def _look(column: int) -> tuple[str, str]:

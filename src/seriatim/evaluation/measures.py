@@ -19,6 +19,7 @@ Measures: TypeAlias = dict[str, Estimate]
 
 ERRORS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
     "mae": metrics.mean_absolute_error,
+    "bias": metrics.mean_error,
     "rmse": metrics.root_mean_squared_error,
     "r2": metrics.r_squared,
     "pearson": metrics.pearson,

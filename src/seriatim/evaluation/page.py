@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page without a network: figures, metrics, subgroups, and what was left out."""
+"""The evaluation as one HTML page without a network: figures, metrics, classes, subgroups, and what was left out."""
 
 from __future__ import annotations
 
@@ -12,46 +12,73 @@ from jinja2 import Environment
 
 from seriatim import __version__
 from seriatim.evaluation.intervals import RESAMPLES, Estimate
-from seriatim.evaluation.subgroups import Subgroups
+from seriatim.evaluation.measures import Measures
 
 if TYPE_CHECKING:
     from seriatim.evaluation.report import Evaluation
 
-SHOWN_OF_GROUPS = ("auc", "average_precision", "sensitivity", "specificity", "balanced_accuracy", "brier", "mae", "r2")
+WORDS = {
+    "auc": "AUC",
+    "auc_macro": "AUC, mean of classes",
+    "auc_mean_of_files": "AUC, mean of the tables",
+    "average_precision": "Average precision",
+    "average_precision_macro": "Average precision, mean of classes",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "balanced_accuracy_macro": "Balanced accuracy, mean of classes",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "f1_macro": "F1, mean of classes",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_error": "Calibration error",
+    "set_coverage": "Coverage of prediction sets",
+    "set_size": "Answers in a prediction set",
+    "mae": "Mean absolute error",
+    "bias": "Mean error",
+    "rmse": "Root mean squared error",
+    "r2": "R²",
+    "pearson": "Correlation",
+}
+OF_NUMBERS = ("mae", "bias", "r2")
+OF_A_CLASS = ("auc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1", "brier", *OF_NUMBERS)
+OF_A_GROUP = ("auc", "auc_macro", "sensitivity", "specificity", "accuracy", "balanced_accuracy", "brier", *OF_NUMBERS)
 
 
-def write_page(evaluation: Evaluation, figures: Sequence[Path], *, path: Path) -> None:
-    """Write the page; everything from tables is escaped, the figures are inside."""
+def write_page(evaluation: Evaluation, content: Mapping[str, Any], figures: Sequence[Path], *, path: Path) -> None:
+    """Write the page of an evaluation and what ``describe`` made of it.
+
+    Everything from tables is escaped, the figures are inside.
+    """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("seriatim.evaluation").joinpath("page.html").read_text(encoding="utf-8"))
-    path.write_text(template.render(_describe(evaluation, figures)), encoding="utf-8")
+    path.write_text(template.render(_describe(evaluation, content, figures)), encoding="utf-8")
 
 
-def _describe(evaluation: Evaluation, figures: Sequence[Path]) -> dict[str, Any]:
-    question, samples, joined = evaluation.question, evaluation.samples, evaluation.joined
-    subject = ", ".join(question.labels)
-    key = next((name for name in ("auc", "auc_macro", "mae") if name in evaluation.measures), "")
-    lead = f"{key}: {tell(evaluation.measures[key])}" if key else "No single figure sums this up; see the table."
-    notes = []
-    if joined.left_out:
-        notes.append(f"{joined.left_out} series were left out because the model was trained or tuned on them.")
-    if joined.trained_on:
-        notes.append(f"{joined.trained_on} series were counted although the model was trained or tuned on them: "
-                     "too good for new series.")
+def _describe(evaluation: Evaluation, content: Mapping[str, Any], figures: Sequence[Path]) -> dict[str, Any]:
+    labels, measures = evaluation.question.labels, evaluation.all_measures
+    per_class = _split_classes(evaluation)
+    apart = {name for own in per_class.values() for name in own.values()}
+    key = next((name for name in ("auc", "auc_macro", "mae") if name in measures), "")
     return {
-        "title": f"Evaluation of {subject}",
-        "subtitle": f"{len(samples.labels)} series, {samples.clusters.count} by {samples.clustered_by}; "
-                    f"{len(evaluation.scores)} table(s) of scores",
-        "headline": lead,
-        "notes": notes,
+        "title": f"Evaluation of {', '.join(labels) if len(labels) < 4 else f'{len(labels)} labels'}",
+        "subtitle": _count(evaluation),
+        "headline": f"{WORDS[key]} {tell(measures[key])}" if key else "",
+        "decisions": _tell_decisions(content),
+        "notes": _warn(evaluation),
         "figures": [(one.stem, base64.b64encode(one.read_bytes()).decode("ascii")) for one in figures],
-        "metrics": [_row(name, one) for name, one in evaluation.all_measures.items()],
-        "subgroups": _tabulate(evaluation.subgroups),
+        "metrics": [_row(name, one) for name, one in measures.items() if name not in apart],
+        "classes": _tabulate({label: {base: measures[name] for base, name in own.items()}
+                              for label, own in per_class.items()}, OF_A_CLASS),
+        "confusion": (evaluation.question.classes, content["confusion"]["counts"]) if "confusion" in content else None,
+        "subgroups": [(column, _tabulate(groups, OF_A_GROUP)) for column, groups in evaluation.subgroups.items()],
         "not_evaluated": list(evaluation.missing_counts.items()),
         "made": f"seriatim {__version__}. Intervals are 95 %: Wilson's for shares, DeLong's for AUCs, else {RESAMPLES} "
-                "resamples of whole patients. Where patients have several series, all of them count "
-                "patients. Decisions are at the thresholds chosen on validation unless one was "
-                "given. Research use only; not a medical device.",
+                "resamples of whole patients. Where patients have several series, all of them count patients. "
+                "PPV and NPV hold for this share of positive series only. Research use only; not a medical device.",
     }
 
 
@@ -59,33 +86,82 @@ def tell(estimate: Estimate) -> str:
     """A value with its interval in a few words."""
     if estimate.value is None:
         return f"not defined ({estimate.reason})"
-    return f"{estimate.value:.3f} ({_interval(estimate)})"
+    return f"{estimate.value:.3f} ({_interval(estimate, before='95 % interval ')})"
+
+
+def _count(evaluation: Evaluation) -> str:
+    samples, tables = evaluation.samples, len(evaluation.scores)
+    count, clusters = len(samples.labels), samples.clusters.count
+    whose = {"patient": f" of {clusters} patients", "study": f" of {clusters} studies"}.get(samples.clustered_by, "")
+    positive = ""
+    if evaluation.question.target == "binary":
+        positive = f", {int(samples.labels.sum())} positive"
+    return f"{count} series{whose}{positive}; scores from {tables} {'table' if tables == 1 else 'tables'}"
+
+
+def _tell_decisions(content: Mapping[str, Any]) -> str:
+    """At which threshold was decided, and for one label what came of it."""
+    thresholds, counts = content["thresholds"], content.get("decisions", {})
+    if thresholds is None or len(counts) != 1:
+        return ""
+    (name, own), given = next(iter(counts.items())), "given" in thresholds
+    values = [thresholds["given"]] if given else [one[name] for one in thresholds]
+    told = ", ".join(f"{value:.3f}" for value in dict.fromkeys(values))
+    chosen = "given by the user" if given else "chosen on validation"
+    positive, negative = (own[f"true_{a}"] + own[f"false_{b}"] for a, b in (("positive", "negative"),
+                                                                          ("negative", "positive")))
+    return (f"Decided at {told} ({chosen}): {own['true_positive']} of {positive} positive series found, "
+            f"{own['false_positive']} of {negative} negative ones called positive.")
+
+
+def _warn(evaluation: Evaluation) -> list[str]:
+    joined, notes = evaluation.joined, []
+    if joined.left_out:
+        notes.append(f"{joined.left_out} series were left out because the model was trained or tuned on them.")
+    if joined.trained_on:
+        notes.append(f"{joined.trained_on} series were counted although the model was trained or tuned on them: "
+                     "too good for new series.")
+    return notes
+
+
+def _split_classes(evaluation: Evaluation) -> dict[str, dict[str, str]]:
+    """By class, by metric: the name under which the figures of that class stand; nothing where there is one class."""
+    classes = evaluation.question.classes
+    if len(classes) < 2:
+        return {}
+    return {label: {base: f"{base}_{label}" for base in WORDS if f"{base}_{label}" in evaluation.measures}
+            for label in classes}
 
 
 def _row(name: str, one: Estimate) -> dict[str, str]:
     value = "-" if one.value is None else f"{one.value:.3f}"
     method = one.method or one.reason
-    return {"name": name, "value": value, "interval": _interval(one), "n": str(one.n), "method": method}
+    return {"name": _spell(name), "value": value, "interval": _interval(one), "n": str(one.n), "method": method}
 
 
-def _interval(one: Estimate) -> str:
-    return "no interval" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+def _spell(name: str) -> str:
+    """A metric in words; what has none, as it stands in the table."""
+    return WORDS.get(name, name.replace("_", " "))
 
 
-def _tabulate(subgroups: Subgroups) -> list[tuple[str, Mapping[str, Any]]]:
-    tables: list[tuple[str, Mapping[str, Any]]] = []
-    for column, groups in subgroups.items():
-        names = [name for name in next(iter(groups.values()), {}) if name.startswith(SHOWN_OF_GROUPS)]
-        rows = [
-            {"name": group, "n": max((one.n for one in measures.values()), default=0),
-             "cells": [_cell(measures.get(name)) for name in names]}
-            for group, measures in groups.items()
-        ]
-        tables.append((column, {"names": names, "rows": rows}))
-    return tables
+def _interval(one: Estimate, *, before: str = "") -> str:
+    return "no interval" if one.low is None or one.high is None else f"{before}{one.low:.3f} to {one.high:.3f}"
 
 
-def _cell(one: Estimate | None) -> str:
+def _tabulate(rows: Mapping[str, Measures], wanted: Sequence[str]) -> dict[str, Any]:
+    """One line per class or group, one column per metric that any of them has."""
+    names = [name for name in wanted if any(name in measures for measures in rows.values())]
+    lines = [
+        {"name": row, "n": max((one.n for one in measures.values()), default=0),
+         "positive": measures["sensitivity"].n if "sensitivity" in measures else "",
+         "cells": [_cell(measures.get(name)) for name in names]}
+        for row, measures in rows.items()
+    ]
+    return {"names": [_spell(name) for name in names], "rows": lines, "positive": "sensitivity" in names}
+
+
+def _cell(one: Estimate | None) -> tuple[str, str]:
+    """The value, and its interval for the line below."""
     if one is None or one.value is None:
-        return "-"
-    return f"{one.value:.3f}" if one.low is None else f"{one.value:.3f} ({one.low:.2f} to {one.high:.2f})"
+        return "-", ""
+    return f"{one.value:.3f}", "" if one.low is None or one.high is None else f"{one.low:.2f} to {one.high:.2f}"

@@ -40,6 +40,7 @@ OF_SCORES: dict[str, Metric] = {
 OF_DECISIONS: dict[str, Metric] = {"balanced_accuracy": balanced_decisions, "f1": metrics.f1_score}
 OF_NUMBERS: dict[str, Metric] = {
     "mae": metrics.mean_absolute_error,
+    "bias": metrics.mean_error,
     "rmse": metrics.root_mean_squared_error,
     "r2": metrics.r_squared,
     "pearson": metrics.pearson,

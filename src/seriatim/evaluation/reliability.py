@@ -13,18 +13,13 @@ SERIES_PER_BIN = 12
 FEWEST_BINS, MOST_BINS = 3, 8
 
 
-def reliability_bins(labels: Array, probabilities: Array) -> tuple[Array, Array, Array]:
-    """Mean probability, hits and count of each bin, (M,) each: bins of about equally many series, ties together."""
-    count = int(np.clip(len(labels) // SERIES_PER_BIN, FEWEST_BINS, MOST_BINS))
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, count + 1)[1:-1])) if len(labels) else np.zeros(0)
+def place_in_bins(probabilities: Array) -> list[Array]:
+    """The indices of the series of each bin, from low to high: about equally many in each, ties together."""
+    count = int(np.clip(len(probabilities) // SERIES_PER_BIN, FEWEST_BINS, MOST_BINS))
+    places = np.linspace(0, 1, count + 1)[1:-1]
+    edges = np.unique(np.quantile(probabilities, places)) if len(probabilities) else np.zeros(0)
     place = np.searchsorted(edges, probabilities, side="right")
-    found = np.unique(place)
-    inside = [place == one for one in found]
-    return (
-        np.array([probabilities[one].mean() for one in inside]),
-        np.array([labels[one].sum() for one in inside]),
-        np.array([one.sum() for one in inside]),
-    )
+    return [np.flatnonzero(place == one) for one in np.unique(place)]
 
 
 def calibration_error(labels: Array, probabilities: Array) -> float:
@@ -35,5 +30,5 @@ def calibration_error(labels: Array, probabilities: Array) -> float:
     """
     if not len(labels):
         return float("nan")
-    given, hits, counts = reliability_bins(labels, probabilities)
-    return float((counts * np.abs(given - hits / counts)).sum() / counts.sum())
+    gaps = [abs(float((probabilities[index] - labels[index]).sum())) for index in place_in_bins(probabilities)]
+    return sum(gaps) / len(labels)

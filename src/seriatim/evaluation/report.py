@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,8 @@ def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, 
         "metrics": {name: one.as_dict() for name, one in evaluation.measures.items()},
         "not_evaluated": [asdict(one) for one in evaluation.joined.missing],
     }
+    if question.target in ("binary", "multilabel"):
+        content["decisions"] = dict(zip(question.classes, _count_decisions(samples), strict=True))
     if question.target == "multiclass":
         true, predicted = samples.labels.argmax(axis=1), samples.decisions.argmax(axis=1)
         counts = confusion_matrix(true, predicted, classes=len(question.classes))
@@ -173,6 +175,18 @@ def _counts(evaluation: Evaluation) -> dict[str, Any]:
     return counts
 
 
+def _count_decisions(samples: Samples) -> Iterator[dict[str, int]]:
+    """Of each label, how many known series were rightly and wrongly called positive and negative."""
+    for labels, called in zip(samples.labels.T, samples.decisions.T, strict=True):
+        yield {
+            f"{told}_{kind}": int(((labels == truth) & (called == decided)).sum())
+            for told, kind, truth, decided in (
+                ("true", "positive", 1, True), ("false", "positive", 0, True),
+                ("false", "negative", 1, False), ("true", "negative", 0, False),
+            )
+        }  # fmt: skip
+
+
 def _thresholds(evaluation: Evaluation, settings: EvaluationSettings) -> Any:
     if evaluation.question.target in ("regression", "multiclass"):
         return None
@@ -188,7 +202,8 @@ def _of_file(samples: Samples, file: int) -> Samples:
 def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(describe(evaluation, settings), indent=2, allow_nan=False, ensure_ascii=False)
+        content = describe(evaluation, settings)
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
         (output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
         with (output / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -202,7 +217,7 @@ def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -
         if evaluation.subgroups:
             _write_subgroups(evaluation.subgroups, output / "subgroups.csv")
         figures = draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
-        write_page(evaluation, figures, path=output / "evaluation.html")
+        write_page(evaluation, content, figures, path=output / "evaluation.html")
     except OSError as error:
         raise OutputError(f"The evaluation cannot be written to {output}: {error}. Give another --output.") from error
 

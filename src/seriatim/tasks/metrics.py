@@ -220,6 +220,12 @@ def mean_absolute_error(labels: ArrayLike, values: ArrayLike) -> float:
     return float(np.abs(error).mean()) if error.size else float("nan")
 
 
+def mean_error(labels: ArrayLike, values: ArrayLike) -> float:
+    """Mean of value - label, in the unit of the label: above 0 where values are too high; (N,) each. nan of nothing."""
+    error = np.asarray(values, dtype=float) - np.asarray(labels, dtype=float)
+    return float(error.mean()) if error.size else float("nan")
+
+
 def root_mean_squared_error(labels: ArrayLike, values: ArrayLike) -> float:
     """Square root of the mean squared error, in the unit of the label; (N,) each. nan of nothing."""
     error = np.asarray(values, dtype=float) - np.asarray(labels, dtype=float)
