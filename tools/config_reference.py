@@ -134,6 +134,8 @@ def _words(annotation: Any) -> str:
         return f"mapping of {_words(inner[0])} to {_words(inner[1])}"
     if annotation is Code:
         return "finding"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     return " or ".join(_words(part) for part in _alternatives(annotation))
 
 

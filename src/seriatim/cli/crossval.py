@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from seriatim.evaluation import Evaluation
 
 
 def run(
@@ -23,20 +26,26 @@ def run(
 
     Example: `seriatim crossval configs/ct_ich.yaml --output runs/ct_ich_folds`
     """
-    from rich.console import Console
-
-    from seriatim.cli.evaluate import summarise, tabulate
     from seriatim.experiment import Experiment
     from seriatim.studies import cross_validate
 
     experiment = Experiment.read(config, set_ or ())
-    result = cross_validate(experiment, output, jobs=jobs, report=_tell)
+    print_evaluation(cross_validate(experiment, output, jobs=jobs, report=tell_fold).evaluation, output)
+
+
+def print_evaluation(evaluation: Evaluation, output: Path) -> None:
+    """The figures of all folds together, and where they are."""
+    from rich.console import Console
+
+    from seriatim.cli.evaluate import summarise, tabulate
+
     console = Console()
-    for line in summarise(result.evaluation):
+    for line in summarise(evaluation):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(tabulate(result.evaluation))
+    console.print(tabulate(evaluation))
     console.print(f"Written to {output / 'evaluation'}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _tell(fold: str, done: int, count: int) -> None:
+def tell_fold(fold: str, done: int, count: int) -> None:
+    """Say on stderr that a fold is finished."""
     typer.echo(f"fold {fold}: finished, {done} of {count}", err=True)

@@ -4,6 +4,7 @@ from seriatim.experiment.data import DataSettings, ReadingSettings
 from seriatim.experiment.envelope import EnvelopeSettings
 from seriatim.experiment.experiment import Experiment
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, LoopSettings, TrainingSettings
+from seriatim.experiment.tuning import RangeSettings, TuneSettings
 
 __all__ = [
     "DataSettings",
@@ -12,6 +13,8 @@ __all__ = [
     "Experiment",
     "JointStageSettings",
     "LoopSettings",
+    "RangeSettings",
     "ReadingSettings",
     "TrainingSettings",
+    "TuneSettings",
 ]

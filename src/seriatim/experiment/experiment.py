@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from seriatim.experiment.data import DataSettings
 from seriatim.experiment.envelope import EnvelopeSettings
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, TrainingSettings
+from seriatim.experiment.tuning import TuneSettings
 from seriatim.models import NetworkSettings, SliceScoresSettings
 from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
 from seriatim.tasks import TaskSettings, ViewSettings
@@ -36,6 +37,7 @@ class Experiment(Settings):
     """Train encoder and sequence model together at the end, from the best weights so far."""
     test_time: ViewSettings = ViewSettings()
     envelope: EnvelopeSettings = EnvelopeSettings()
+    tune: TuneSettings | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Experiment:

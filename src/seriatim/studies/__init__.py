@@ -1,5 +1,6 @@
-"""Many runs of one experiment: cross-validation trains one model per fold and evaluates all of them together."""
+"""Many runs of one experiment: cross-validation, the search for settings, and what more labels would bring."""
 
 from seriatim.studies.crossval import CrossValidation, cross_validate
+from seriatim.studies.tune import Tuned, tune, tune_nested
 
-__all__ = ["CrossValidation", "cross_validate"]
+__all__ = ["CrossValidation", "Tuned", "cross_validate", "tune", "tune_nested"]

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from seriatim.errors import ConfigError
-from seriatim.evaluation import Evaluation, EvaluationSettings, evaluate
+from seriatim.evaluation import Evaluation, evaluate
 from seriatim.experiment import Experiment
-from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
-from seriatim.scoring import score_found
 from seriatim.series.batch import IGNORE
-from seriatim.settings import build_settings
+from seriatim.studies.runs import evaluation_settings, run_all, run_one
 from seriatim.trained import write_ensemble
-from seriatim.training import fold_table, held_out_series, train
+from seriatim.training import fold_table
 
 RECORD = "crossval.json"
 Report = Callable[[str, int, int], None]
 """(the fold that is finished, folds finished, folds in all)."""
+Work = Callable[[Experiment, str, Path], None]
+"""(experiment, name of the fold, its folder): a function of a module, to be run in another process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +34,14 @@ class CrossValidation:
     evaluation: Evaluation
 
 
+def run_fold(experiment: Experiment, name: str, folder: Path) -> None:
+    """Train without one fold, going on with what is there, and score the series that were left out."""
+    data = experiment.data.model_copy(update={"fold": name})
+    run_one(experiment.model_copy(update={"data": data}), folder)
+
+
 def cross_validate(
-    experiment: Experiment, output: Path, *, jobs: int = 1, report: Report | None = None
+    experiment: Experiment, output: Path, *, jobs: int = 1, report: Report | None = None, work: Work = run_fold
 ) -> CrossValidation:
     """Run all folds of an experiment into ``output`` and evaluate their held-out series together.
 
@@ -52,6 +55,7 @@ def cross_validate(
         output: the folder; made where it does not exist.
         jobs: folds run at a time, each in a process of its own with its share of the cores.
         report: told after every fold.
+        work: what to do for a fold, which must end with its ``scores``.
 
     Raises:
         ConfigError: there are no folds, a setting or label is wrong, or ``output`` holds other settings.
@@ -63,12 +67,13 @@ def cross_validate(
     folders = {name: output / f"fold{name}" for name in names}
     waiting = [name for name in names if not (folders[name] / "scores" / "run.json").is_file()]
     done = len(names) - len(waiting)
-    for name in _run_folds(experiment, {name: folders[name] for name in waiting}, jobs=jobs):
+    tasks = {name: partial(work, experiment, name, folders[name]) for name in waiting}
+    for name in run_all(tasks, jobs=jobs):
         done += 1
         if report is not None:
             report(name, done, len(names))
     tables = [folder / "scores" / "scores.csv" for folder in folders.values()]
-    evaluation = evaluate(tables, settings=_evaluation_settings(experiment), output=output / "evaluation")
+    evaluation = evaluate(tables, settings=evaluation_settings(experiment), output=output / "evaluation")
     _write_ensemble(experiment, output, folders=folders, evaluation=evaluation)
     return CrossValidation(folders=folders, evaluation=evaluation)
 
@@ -105,45 +110,3 @@ def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str
     else:
         write_json(path, content)
     write_csv(output / "folds.csv", list(table[0]), table)
-
-
-def _run_folds(experiment: Experiment, folders: dict[str, Path], *, jobs: int) -> Any:
-    """Run the folds and name each as it ends."""
-    if jobs == 1 or len(folders) < 2:
-        for name, folder in folders.items():
-            run_fold(experiment, name, folder)
-            yield name
-        return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads may hang
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
-        running = {pool.submit(run_fold, experiment, name, folder): name for name, folder in folders.items()}
-        for future in as_completed(running):
-            future.result()
-            yield running[future]
-
-
-def run_fold(experiment: Experiment, name: str, folder: Path) -> None:
-    """Train without one fold, going on with what is there, and score the series that were left out."""
-    data = experiment.data.model_copy(update={"fold": name})
-    own = experiment.model_copy(update={"data": data})
-    run = folder / "run"
-    if not (run / "model.json").is_file():
-        train(own, run, resume=(run / "config.yaml").is_file())
-    # all of them: an evaluation of the series that the model finds familiar would be too good
-    score_found(held_out_series(own), model=run, output=folder / "scores", outside="note")
-
-
-def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
-
-
-def _evaluation_settings(experiment: Experiment) -> EvaluationSettings:
-    """The manifest is the table of labels; slice labels count where they name their series."""
-    data = experiment.data
-    given: dict[str, Any] = {"labels": data.manifest}
-    if data.slice_labels is not None and "series_uid" in read_table(data.slice_labels)[0]:
-        given |= {"slices": data.slice_labels, "slice_names": experiment.task.slice_labels}
-    return build_settings(EvaluationSettings, given, where="crossval")

@@ -118,6 +118,32 @@ def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable
     return Examples(used=tuple(used), left_out=tuple(left_out), proof=proof)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A manifest row with its split, and its stratum: what draws keep the shares of."""
+
+    case: Case
+    split: Split
+    stratum: str
+
+
+def plan_splits(experiment: Experiment) -> list[Planned]:
+    """The split of every manifest row as ``gather_examples`` would have it; no file of a series is looked for.
+
+    Raises:
+        ConfigError: the manifest, a label or a split is wrong.
+    """
+    data = experiment.data
+    cases = read_manifest(data.manifest, patient=data.patient, look=False)
+    labels = _encode_labels(cases, experiment.task.build(), manifest=data.manifest)
+    return [
+        Planned(case=case, split=split, stratum=stratum)
+        for case, split, stratum in zip(
+            cases, _split(cases, labels, experiment), _strata(labels, experiment), strict=True
+        )
+    ]
+
+
 def fold_table(experiment: Experiment) -> list[dict[str, str]]:
     """``path``, ``patient`` and ``fold`` of every manifest row, in its order.
 

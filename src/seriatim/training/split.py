@@ -23,6 +23,7 @@ NAMES: Mapping[str, Split] = {
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "unlabelled": "unlabelled",
 }
 
 
@@ -105,16 +106,20 @@ def assign_folds(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[
             f"The manifest has no column {data.fold_column!r}; it has {', '.join(cases[0].row)}. Add it, or let folds "
             "be made: data.folds=5."
         )
-    return _draw_folds(cases, strata=strata, count=data.folds, seed=seed)
+    return draw_folds(cases, strata=strata, count=data.folds, seed=seed)
 
 
-def _draw_folds(cases: Sequence[Case], *, strata: Sequence[str], count: int, seed: int) -> list[str]:
-    """Deal the patients of each stratum out to the folds in turn; a patient's first label counts."""
+def draw_folds(cases: Sequence[Case], *, strata: Sequence[str], count: int, seed: int) -> list[str]:
+    """Deal the patients of each stratum out to the folds in turn; a patient's first label counts.
+
+    Raises:
+        ConfigError: there are fewer patients than folds.
+    """
     stratum_of: dict[str, str] = {}
     for case, stratum in zip(cases, strata, strict=True):
         stratum_of.setdefault(case.patient, stratum)
     if len(stratum_of) < count:
-        raise ConfigError(f"data.folds={count} needs as many patients; there are {len(stratum_of)}. Ask for fewer.")
+        raise ConfigError(f"{count} folds need as many patients; there are {len(stratum_of)}. Ask for fewer.")
     generator = np.random.default_rng(seed)
     fold_of: dict[str, str] = {}
     for stratum in sorted(set(stratum_of.values())):
@@ -136,7 +141,8 @@ def _from_column(cases: Sequence[Case], data: DataSettings) -> list[Split]:
     texts = [_cell(case, data.split) for case in cases]
     unknown = sorted({text for text in texts if text.lower() not in NAMES})
     if unknown:
-        raise ConfigError(f"The split column {data.split!r} has {_listed(unknown)}; legal are train, val and test.")
+        legal = "train, val, test and unlabelled"
+        raise ConfigError(f"The split column {data.split!r} has {_listed(unknown)}; legal are {legal}.")
     return [NAMES[text.lower()] for text in texts]
 
 

@@ -46,8 +46,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
+def read_manifest(path: Path, *, patient: str = "patient", look: bool = True) -> tuple[Case, ...]:
     """Read the manifest: column ``path`` (relative to the manifest), the ``patient`` column, labels, split or fold.
+
+    Without ``look`` the table alone is read, and the paths may lead nowhere.
 
     Raises:
         ConfigError: a needed column is missing or empty, a path does not exist, or a series stands there twice.
@@ -57,6 +59,11 @@ def read_manifest(path: Path, *, patient: str = "patient") -> tuple[Case, ...]:
         if column not in rows[0]:
             raise ConfigError(f"The manifest {path} has no column {column!r}; it has {', '.join(rows[0])}.")
     cases = tuple(_case(row, folder=path.parent, patient=patient, line=line) for line, row in enumerate(rows, start=2))
+    for line, case in enumerate(cases if look else (), start=2):
+        if not exists(case.path):
+            raise ConfigError(
+                f"Manifest line {line}: {case.path} does not exist. Paths are relative to the manifest's folder."
+            )
     seen: dict[tuple[Path, str, str], int] = {}
     for line, case in enumerate(cases, start=2):
         first = seen.setdefault((case.path, case.series_uid, case.volume), line)
@@ -78,7 +85,5 @@ def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case
                 f"Manifest line {line}: {column!r} is empty. Every series needs its path and its patient."
             )
     path = (folder / row["path"]).resolve()
-    if not exists(path):
-        raise ConfigError(f"Manifest line {line}: {path} does not exist. Paths are relative to the manifest's folder.")
     return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""),
                 volume=row.get("volume", ""))

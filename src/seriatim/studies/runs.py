@@ -1,0 +1,70 @@
+"""What all studies do with runs: train and score one, run many side by side, and share what they compute."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from seriatim.evaluation import EvaluationSettings
+from seriatim.experiment import Experiment
+from seriatim.io.tables.manifest import read_table
+from seriatim.scoring import score_found
+from seriatim.settings import build_settings
+from seriatim.training import held_out_series, train
+
+
+def run_one(experiment: Experiment, folder: Path) -> None:
+    """Train into ``folder/run``, going on with what is there, and score the test split into ``folder/scores``."""
+    run = folder / "run"
+    if not (run / "model.json").is_file():
+        train(experiment, run, resume=run.is_dir())
+    # all of them: an evaluation of the series that the model finds familiar would be too good
+    score_found(held_out_series(experiment), model=run, output=folder / "scores", outside="note")
+
+
+def share_embeddings(experiment: Experiment, store: Path) -> Experiment:
+    """The experiment with its embeddings in ``store``, where it is two-stage and its encoder is as it was loaded."""
+    training = experiment.training
+    if training.mode != "two-stage" or training.embedding_store is not None or experiment.encoder_stage is not None:
+        return experiment
+    return experiment.model_copy(update={"training": training.model_copy(update={"embedding_store": store})})
+
+
+def run_all(tasks: Mapping[str, Callable[[], None]], *, jobs: int) -> Iterator[str]:
+    """Run all tasks, so many at a time, and name each as it ends."""
+    if jobs == 1 or len(tasks) < 2:
+        for name, task in tasks.items():
+            task()
+            yield name
+        return
+    with start_pool(jobs) as pool:
+        running = {pool.submit(task): name for name, task in tasks.items()}
+        for future in as_completed(running):
+            future.result()
+            yield running[future]
+
+
+def start_pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that share the cores evenly."""
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads may hang
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,))
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def evaluation_settings(experiment: Experiment) -> EvaluationSettings:
+    """How held-out scores are evaluated: against the manifest, and the slice labels where they name their series."""
+    data = experiment.data
+    given: dict[str, Any] = {"labels": data.manifest}
+    if data.slice_labels is not None and "series_uid" in read_table(data.slice_labels)[0]:
+        given |= {"slices": data.slice_labels, "slice_names": experiment.task.slice_labels}
+    return build_settings(EvaluationSettings, given, where="crossval")
