@@ -80,3 +80,8 @@ def test_two_values_that_do_not_go_together_are_both_named() -> None:
 def test_without_a_search_the_page_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"docs/tuning\.md"):
         open_search(Experiment.from_content(BASE, where="test"))
+
+
+@pytest.mark.parametrize("name", ["ct_ich_tune.yaml"])
+def test_the_committed_searches_are_legal(name: str) -> None:
+    assert open_search(Experiment.read(Path(__file__).parents[2] / "configs" / name)).whole == set()

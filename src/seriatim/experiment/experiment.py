@@ -38,6 +38,7 @@ class Experiment(Settings):
     test_time: ViewSettings = ViewSettings()
     envelope: EnvelopeSettings = EnvelopeSettings()
     tune: TuneSettings | None = None
+    """What `seriatim tune` searches; all other commands ignore it."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Experiment:
