@@ -36,6 +36,21 @@ def test_a_cell_is_placed_where_its_gradient_is_centred(name: str, size: int) ->
             assert abs(evenly - placed) > 0.4 * grid.stride[axis]
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_cells_of_two_resolutions_stand_on_the_finer_grid(name: str) -> None:
+    torch.manual_seed(0)
+    last, both = (TorchvisionSettings(name=name, stages=stages).build(3).eval() for stages in (1, 2))
+    slices = torch.zeros(1, 3, 224, 224)
+    coarse, fine = locate_cells(last, slices), locate_cells(both, slices)
+    assert (coarse.stride, fine.stride) == ((32.0, 32.0), (16.0, 16.0))
+    finer = torch.nn.Module()
+    finer.feature_maps = lambda given: both.feature_maps(given)[:, both.depth :]
+    centres = [measure_centre(finer, (7, 7), 224) for _ in range(8)]
+    for axis in (0, 1):
+        mean = sum(one[axis] for one in centres) / len(centres)
+        assert abs(mean - fine.offset[axis] - fine.stride[axis] * 7) < 0.2 * fine.stride[axis]
+
+
 def test_heat_peaks_on_the_pixel_of_its_cell_and_does_not_wrap() -> None:
     encoder = SmallCNNSettings().build(1).eval()
     grid = locate_cells(encoder, torch.zeros(1, 1, 96, 96))

@@ -131,6 +131,22 @@ def test_modes_and_flag_come_back_after_an_error():
     assert torch.backends.cudnn.enabled
 
 
+@pytest.mark.parametrize("options", [{"pool": "max"}, {"pool": "both", "stages": 2}])
+def test_heat_comes_of_maxima_and_finer_maps_too(options):
+    torch.manual_seed(0)
+    encoder = {"kind": "torchvision", "name": "resnet18", **options}
+    settings = {"encoder": encoder, "temporal": {"kind": "none"}, "pooling": {"kind": "mean"}}
+    network = NetworkSettings.model_validate(settings).build(1, 1).eval()
+    slices = torch.rand(3, 1, 64, 64)
+    heat = grad_cam(network, slices, class_index=0, slice_indices=[2, 0])
+    assert heat.shape == (2, 64, 64)
+    assert float(heat.max()) == pytest.approx(1.0)
+    with torch.no_grad():
+        embeddings = network.encoder(slices)
+    given = grad_cam(network, slices, class_index=0, slice_indices=[2, 0], embeddings=embeddings)
+    torch.testing.assert_close(given, heat, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("indices", [[], [0, 0], [3], [-1]])
 def test_wrong_slices_are_refused(indices):
     with pytest.raises(ValueError, match=r"distinct slices of 0\.\.2"):

@@ -27,9 +27,9 @@ NAMES = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 WITH_HIDDEN_HEAD = ("vgg", "alexnet", "squeezenet", "mobilenet_v3")
 
 
-def build(name: str, *, in_channels: int = 3, weights=None, freeze: str = "none"):
+def build(name: str, *, in_channels: int = 3, weights=None, **options):
     torch.manual_seed(0)
-    settings = SmallCNNSettings() if name == "small_cnn" else TorchvisionSettings(name=name, freeze=freeze)
+    settings = SmallCNNSettings() if name == "small_cnn" else TorchvisionSettings(name=name, **options)
     return settings.build(in_channels, weights)
 
 
@@ -83,9 +83,83 @@ def test_an_encoder_is_its_maps_pooled(name, in_channels):
         assert torch.equal(encoder.pool_maps(maps), embeddings)
 
 
+SLOW_CHAINS = [name for name in SLOW if not name.startswith(("swin", "vit"))]
+CHAINS = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CHAINS)]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_maps_of_two_stages_are_those_of_the_last_and_of_one_twice_as_fine(name):
+    last, both = build(name).eval(), build(name, stages=2).eval()
+    side = 96 if name != "maxvit_t" else 224
+    slices = torch.rand(1, 3, side, side)
+    with torch.no_grad():
+        coarse, maps, embedding = last.feature_maps(slices), both.feature_maps(slices), both(slices)
+        assert torch.equal(both.pool_maps(maps), embedding)
+    rows = coarse.shape[2]
+    assert rows < maps.shape[2] <= 2 * rows + 2  # Inception pads nothing
+    places = ((torch.arange(maps.shape[2]) + 0.5) * rows / maps.shape[2]).long()
+    assert torch.equal(maps[:, : both.depth], coarse[:, :, places][:, :, :, places])
+    assert embedding.shape == (1, both.embedding_size)
+    assert both.embedding_size == maps.shape[1] > last.embedding_size == both.depth
+
+
+def test_the_finer_maps_are_what_the_network_had_there():
+    theirs = import_torchvision().models.resnet18().eval()
+    both = build("resnet18", stages=3, weights=theirs.state_dict()).eval()
+    seen = {}
+    for name in ("layer2", "layer3", "layer4"):
+        getattr(theirs, name).register_forward_hook(lambda _, __, result, name=name: seen.update({name: result}))
+    slices = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        theirs((slices - both.mean) / both.std)
+        found = both(slices)
+    expected = torch.cat([seen[name].mean(dim=(2, 3)) for name in ("layer4", "layer3", "layer2")], dim=1)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_pooling_by_mean_maximum_or_both(name):
+    mean, highest, both = (build(name, pool=pool).eval() for pool in ("mean", "max", "both"))
+    slices = torch.rand(2, 3, 80, 80)
+    with torch.no_grad():
+        maps = mean.feature_maps(slices)
+        one, other = mean(slices), highest(slices)
+        assert torch.equal(both(slices), torch.cat([one, other], dim=1))
+        expected = highest.norm(maps.amax(dim=(2, 3), keepdim=True)).flatten(1)
+    torch.testing.assert_close(other, expected)
+    assert both.embedding_size == 2 * mean.embedding_size == 2 * highest.embedding_size
+
+
+def test_a_small_finding_moves_the_maximum_and_finer_maps_more_than_the_mean():
+    """What frozen features averaged over a slice lose: a bright dot of 8 x 8 pixels in one of 224 x 224."""
+    slices = torch.full((2, 3, 224, 224), 0.3)
+    slices[1, :, 96:104, 120:128] = 1.0
+    moved = {}
+    for options in ({}, {"pool": "max"}, {"pool": "max", "stages": 2}):
+        with torch.no_grad():
+            without, shown = build("resnet18", **options).eval()(slices)
+        moved[tuple(options)] = float((shown - without).norm() / without.norm())
+    assert moved[("pool",)] > 3 * moved[()]
+    assert moved[("pool", "stages")] > 3 * moved[()]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("swin_t", {"stages": 2}, "no maps of 2 resolutions"),
+        ("vit_b_32", {"pool": "max"}, "vit_b_32 has no maps"),
+        ("vit_b_32", {"stages": 2}, "vit_b_32 has no maps"),
+    ],
+)
+def test_what_a_network_has_not_is_refused(name, options, said):
+    with pytest.raises(ConfigError, match=said):
+        build(name, **options)
+
+
 @pytest.mark.parametrize("name", ["small_cnn", *NAMES])
 def test_an_embedding_is_bit_identical_whatever_stands_beside_it(name):
-    encoder = build(name, in_channels=1).eval()
+    more = {} if name == "small_cnn" or name.startswith(("swin", "vit")) else {"pool": "both", "stages": 2}
+    encoder = build(name, in_channels=1, **more).eval()
     big = name not in ("small_cnn", *QUICK)
     count = 11 if big else 19
     slices = torch.rand(count, 1, 64 if not big else 80, 76)

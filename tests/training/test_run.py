@@ -198,7 +198,7 @@ def test_loader_processes_change_nothing(tmp_path: Path, head_ct: Path) -> None:
          "network.deltas=true"],
         ["network.pooling={kind: attention, per_class: true}", "training.mode=two-stage"],
         ["network.temporal={kind: lstm, hidden: 8, project: 6, dropout: 0.1}", "network.checkpoint_chunk=5"],
-        ["network.encoder={kind: torchvision, name: squeezenet1_1}", "preprocessing.size=40"],
+        ["network.encoder={kind: torchvision, name: squeezenet1_1, pool: both, stages: 2}", "preprocessing.size=40"],
         ["training.mode=two-stage", "training.max_slices=7"],
         ["training.accumulate=2", "training.max_slices=5", "training.schedule=constant"],
         ["task.class_weights=balanced", "task.label_smoothing=0.1", "task.focal_gamma=2", "training.encoder_rate=0.1"],

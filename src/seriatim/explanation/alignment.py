@@ -46,7 +46,8 @@ def locate_cells(encoder: Encoder, slices: Tensor) -> MapGrid:
         for handle in handles:
             handle.remove()
     size = (slices.shape[2], slices.shape[3])
-    return _follow(steps, size=size) if _leads_to(steps, size[0], maps.shape[2]) else _spread(size, maps)
+    last = maps.shape[2]
+    return _follow(steps, size=size, last=last) if _leads_to(steps, size[0], last) else _spread(size, maps)
 
 
 def resize_heat(heat: Tensor, grid: MapGrid, *, size: tuple[int, int]) -> Tensor:
@@ -79,13 +80,13 @@ def _leads_to(steps: list[tuple[int, int, tuple[float, float]]], first: int, las
     return first == last
 
 
-def _follow(steps: list[tuple[int, int, tuple[float, float]]], *, size: tuple[int, int]) -> MapGrid:
-    """Add up the layers along the way; parallel branches shrink alike, and the first of them counts."""
+def _follow(steps: list[tuple[int, int, tuple[float, float]]], *, size: tuple[int, int], last: int) -> MapGrid:
+    """Add up the layers on the way to ``last`` rows; parallel branches shrink alike, and the first of them counts."""
     rows, stride, offset = size[0], 1.0, [0.0, 0.0]
     first_at: dict[int, tuple[int, tuple[float, float]]] = {}
     for before, after, centre in steps:
         first_at.setdefault(before, (after, centre))
-    while rows in first_at:
+    while rows in first_at and rows != last:
         after, centre = first_at[rows]
         offset = [have + stride * add for have, add in zip(offset, centre, strict=True)]
         stride *= max(2, round(rows / after))

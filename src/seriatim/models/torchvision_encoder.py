@@ -2,7 +2,8 @@
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -23,6 +24,7 @@ INCEPTIONS = ("googlenet", "inception_v3")
 DRY_RUN_SIZE = 64
 
 Freeze = Literal["none", "batchnorm", "all"]
+Pool = Literal["mean", "max", "both"]
 
 
 class TorchvisionSettings(Settings):
@@ -36,6 +38,12 @@ class TorchvisionSettings(Settings):
     download torchvision's own, or null: random."""
     freeze: Freeze = "none"
     """batchnorm: statistics and scales of BatchNorm stay as loaded; all: the whole encoder does."""
+    pool: Pool = "mean"
+    """How maps become an embedding: their mean, in which a small finding is lost among the cells of a slice, their
+    maximum (Oquab et al. 2015), or both, one after the other."""
+    stages: int = Field(default=1, ge=1, le=4)
+    """Of how many resolutions maps are taken, counted from the last: 2 adds those whose cells are half as wide and show
+    smaller things (Hariharan et al. 2015, hypercolumns)."""
 
     def build(self, in_channels: int, weights: Mapping[str, Tensor] | None = None) -> "TorchvisionEncoder":
         """The encoder, with ``weights`` loaded where given: a whole state dict, or one without the classifier.
@@ -44,7 +52,7 @@ class TorchvisionSettings(Settings):
         repeated and rescaled, which keeps the response to a grey image.
 
         Raises:
-            ConfigError: torchvision has no classification network of this name.
+            ConfigError: torchvision has no classification network of this name, or it has no such stages.
             ModelError: ``weights`` lacks tensors of the encoder, or belongs to another network.
         """
         network = _make_network(self.name)
@@ -56,26 +64,28 @@ class TorchvisionSettings(Settings):
             load_encoder_weights(network, weights, name=self.name)
         _adapt_channels(network, first, in_channels=in_channels)
         kind = VisionTransformerEncoder if hasattr(network, "conv_proj") else TorchvisionEncoder
-        return kind(network, name=self.name, in_channels=in_channels, freeze=self.freeze)
+        return kind(network, self, in_channels=in_channels)
 
 
 class TorchvisionEncoder(Encoder):
-    """A torchvision network as a chain: its children up to the pooling, then global average pooling.
+    """A torchvision network as a chain: its children up to the pooling, then global pooling.
 
     All torchvision's convolutional classifiers are chains of their children. The hidden linear layers that some have
     between pooling and classifier (VGG, AlexNet, MobileNetV3) are dropped with the head; ConvNeXt's last norm is kept.
+    With several stages, the maps of all of them stand on the finest grid, the last stage's first.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: Any, *, name: str, in_channels: int, freeze: Freeze) -> None:
+    def __init__(self, network: Any, settings: TorchvisionSettings, *, in_channels: int) -> None:
         super().__init__()
-        self.name, self.frozen = name, freeze
-        self.smallest, self.only_size = _size_limits(name)
+        self.name, self.frozen, self.pool = settings.name, settings.freeze, settings.pool
+        freeze = settings.freeze
+        self.smallest, self.only_size = _size_limits(settings.name)
         self._add_normalisation(in_channels)
         self._take_parts(network)
-        self.embedding_size = self._measure_embedding(in_channels)
+        self._measure(in_channels, stages=settings.stages)
         for module in self.modules():
             if freeze == "all" or (freeze == "batchnorm" and isinstance(module, _BatchNorm)):
                 for parameter in module.parameters(recurse=False):
@@ -92,12 +102,24 @@ class TorchvisionEncoder(Encoder):
         return self
 
     def feature_maps(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n depth h w"]:
-        maps: Tensor = self.trunk(self.prepare(slices))
-        return maps
+        maps, finer = self.prepare(slices), []
+        for place, step in enumerate(_steps(self.trunk)):
+            maps = step(maps)
+            if place in self.stage_ends:
+                finer.append(maps)
+        if not finer:
+            return maps
+        grid = finer[0].shape[2:]
+        return torch.cat([_spread(one, grid) for one in (maps, *reversed(finer))], dim=1)
 
     def pool_maps(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n embedding"]:
-        embeddings: Tensor = self.norm(functional.adaptive_avg_pool2d(maps, 1)).flatten(1)
-        return embeddings
+        pooled = []
+        if self.pool != "max":
+            pooled.append(functional.adaptive_avg_pool2d(maps, 1))
+        if self.pool != "mean":
+            pooled.append(maps.amax(dim=(2, 3), keepdim=True))
+        parts = [part for one in pooled for part in (self.norm(one[:, : self.depth]), one[:, self.depth :])]
+        return torch.cat(parts, dim=1).flatten(1)
 
     def prepare(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n channels rows2 columns2"]:
         """Normalised slices, resized where the network takes one size only."""
@@ -131,11 +153,24 @@ class TorchvisionEncoder(Encoder):
         self.register_buffer("mean", mean[None, :, None, None])
         self.register_buffer("std", std[None, :, None, None])
 
-    def _measure_embedding(self, in_channels: int) -> int:
+    def _measure(self, in_channels: int, *, stages: int) -> None:
+        """Find where the stages end, and how many maps and numbers a slice gets, on an empty slice."""
         self.eval()
         side = max(self.smallest, DRY_RUN_SIZE)
+        slices = torch.zeros(1, in_channels, side, side)
         with torch.no_grad():
-            return int(self(torch.zeros(1, in_channels, side, side)).shape[1])
+            maps, shapes = self.prepare(slices), []
+            for step in _steps(self.trunk):
+                maps = step(maps)
+                shapes.append(maps.shape)
+            ends = [place for place, (one, after) in enumerate(pairwise(shapes)) if one[-2:] != after[-2:]]
+            if stages > 1 and (self.name.startswith("swin") or stages > len(ends) + 1):  # swin's have channels last
+                raise ConfigError(
+                    f"{self.name} has no maps of {stages} resolutions. Take another network, or leave "
+                    "network.encoder.stages out."
+                )
+            self.depth, self.stage_ends = int(maps.shape[1]), frozenset(ends[len(ends) - stages + 1 :])
+            self.embedding_size = int(self(slices).shape[1])
 
 
 class VisionTransformerEncoder(TorchvisionEncoder):
@@ -156,6 +191,25 @@ class VisionTransformerEncoder(TorchvisionEncoder):
 
     def _take_parts(self, network: Any) -> None:
         self.network = network
+
+    def _measure(self, in_channels: int, *, stages: int) -> None:  # noqa: ARG002
+        if self.pool != "mean" or stages > 1:
+            raise ConfigError(f"{self.name} has no maps. Leave network.encoder.pool and stages out.")
+        self.embedding_size = int(self.network.hidden_dim)
+
+
+def _steps(trunk: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a chain, those of plain chains within it one by one."""
+    for child in trunk.children():
+        if type(child) is nn.Sequential:
+            yield from _steps(child)
+        else:
+            yield child
+
+
+def _spread(maps: Tensor, grid: torch.Size) -> Tensor:
+    """Coarser maps on a finer grid, each cell repeated."""
+    return maps if maps.shape[2:] == grid else functional.interpolate(maps, grid, mode="nearest-exact")
 
 
 def _make_network(name: str) -> Any:

@@ -34,8 +34,9 @@ def transfer_encoder(network: SequenceNetwork, experiment: Experiment, source: P
         ModelError: the folder is no finished run, or its encoder is another network or sees other channels.
     """
     given = load_model(source)
+    apart = {"weights", "freeze", "pool", "stages"}  # what changes no tensor of it
     told = [
-        (one.network.encoder.model_dump(mode="json", exclude={"weights", "freeze"}), one.preprocessing.channels)
+        (one.network.encoder.model_dump(mode="json", exclude=apart), one.preprocessing.channels)
         for one in (experiment, given.experiment)
     ]
     if told[0] != told[1]:
