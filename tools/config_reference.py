@@ -14,8 +14,10 @@ import annotated_types
 from pydantic.fields import FieldInfo
 
 from seriatim.experiment import Experiment
+from seriatim.experiment.anomaly import DetectorTrainingSettings
 from seriatim.series import Code
 from seriatim.settings import Settings
+from seriatim.tasks.anomaly import AnomalySettings
 
 PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 INTRODUCTION = """# Settings
@@ -29,6 +31,11 @@ and only the settings of that kind are legal beside it. The run folder keeps the
 config is data: it holds no code and no import paths, and it may be 1 MiB at most, without aliases (`*name`).
 
 Paths (manifest, slice labels, encoder weights) are relative to the YAML's folder, or else to the folder you are in.
+"""
+ANOMALY = """# An anomaly run
+
+With `task.kind: anomaly` normal sequences are learnt, and every frame is scored by how unlike them it is
+([anomaly.md](anomaly.md)). Such a run has `name`, `seed`, `data`, `preprocessing` and `network.encoder` as above, and:
 """
 WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path", object: "anything"}
 OR_NULL = " or null"
@@ -53,7 +60,10 @@ def main() -> None:
 
 def describe() -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, *_section(Experiment, path="", title="The run")]).rstrip() + "\n"
+    task = _section(AnomalySettings, path="task.", title="`task`, `kind: anomaly`")
+    training = _section(DetectorTrainingSettings, path="training.", title="`training` of an anomaly run")
+    diagnosis = _section(Experiment, path="", title="The run")
+    return "\n".join([INTRODUCTION, *diagnosis, ANOMALY, *task, *training]).rstrip() + "\n"
 
 
 def _section(kind: type[Settings], *, path: str, title: str) -> Iterator[str]:
@@ -98,7 +108,7 @@ def _groups(field: FieldInfo) -> list[type[Settings]]:
 
 def _alternatives(annotation: Any) -> list[Any]:
     origin = get_origin(annotation)
-    if origin is Annotated:
+    if origin is Annotated or (origin is tuple and get_args(annotation)[-1] is Ellipsis):
         return _alternatives(get_args(annotation)[0])
     return list(get_args(annotation)) if origin in (Union, UnionType) else [annotation]
 

@@ -42,15 +42,15 @@ def run(
     """
     from seriatim.scoring import score
     from seriatim.series.findings import parse_actions
-    from seriatim.trained import load_ensemble
+    from seriatim.trained import load_scorer
 
     actions = parse_actions(on or ())
-    ensemble = load_ensemble(model, device=device)
-    only = ensemble.find_split(split) if split else None
+    scorer = load_scorer(model, device=device)
+    only = scorer.find_split(split) if split else None
     with SeriesBar("scoring") as bar:
         summary = score(
             path,
-            model=ensemble,
+            model=scorer,
             output=output,
             only=only,
             actions=actions,

@@ -29,10 +29,10 @@ def run(
         raise ConfigError("Give a config to train, or --resume RUN to go on with a run; one of the two.")
     if resume is not None and output is not None:
         raise ConfigError("--resume goes on in the run's own folder. Leave --output out.")
-    from seriatim.experiment import Experiment
+    from seriatim.experiment import read_experiment
     from seriatim.training import read_run_config, train
 
-    experiment = read_run_config(resume, set_ or ()) if resume else Experiment.read(config or Path(), set_ or ())
+    experiment = read_run_config(resume, set_ or ()) if resume else read_experiment(config or Path(), set_ or ())
     folder = resume or output or Path("runs") / experiment.name
     try:
         summary = train(experiment, folder, resume=resume is not None)
@@ -42,4 +42,5 @@ def run(
     if "validation" not in summary:  # one of several processes, and not the one that reports
         return
     shown = "  ".join(f"{name} {value:.3f}" for name, value in summary["validation"].items())
-    typer.echo(f"{folder}: best epoch {summary['best_epoch']} of {summary['epochs']}; validation {shown}")
+    kept = f"best epoch {summary['best_epoch']} of {summary['epochs']}; " if "epochs" in summary else ""
+    typer.echo(f"{folder}: {kept}validation {shown}")

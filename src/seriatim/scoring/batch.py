@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,10 +20,9 @@ from seriatim.scoring.engine import score_one
 from seriatim.scoring.tables import ScoreTables
 from seriatim.series import Code, Prediction, Series, Skipped
 from seriatim.series.findings import Action
-from seriatim.trained import Ensemble, Model, load_ensemble
+from seriatim.trained import AnomalyModel, Model, Models, Scorer, load_scorer
 
 PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
-Models = Path | str | Model | Ensemble | Sequence[Path | str | Model]
 Report = Callable[[int, int, Prediction], None]
 """(series done, series in all, the last one's prediction): called after every series."""
 
@@ -63,7 +63,7 @@ def score(
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = _load(model, device=device)
+    loaded = load_scorer(model, device=device)
     limits = limits or loaded.limits
     loaded = replace(loaded, limits=limits).with_outside(outside)
     folder = make_folder(Path(output))
@@ -93,7 +93,7 @@ def score_found(
         OutputError: ``output`` cannot be written.
     """
     started = perf_counter()
-    loaded = _load(model, device=device).with_outside(outside)
+    loaded = load_scorer(model, device=device).with_outside(outside)
     folder = make_folder(Path(output))
     counts = _write_tables(series, loaded, folder)
     counted = {"discovered": len(series), **counts, "not_asked_for": 0, "files_skipped": 0}
@@ -103,7 +103,7 @@ def score_found(
 
 
 def _write_tables(
-    asked: Sequence[Series], model: Ensemble, folder: Path, *, skipped: Sequence[Skipped] = (),
+    asked: Sequence[Series], model: Scorer, folder: Path, *, skipped: Sequence[Skipped] = (),
     report: Report | None = None,
 ) -> Counter[str]:
     """Score one series after the other into the tables; how many ended in each status."""
@@ -119,13 +119,11 @@ def _write_tables(
     return counts
 
 
-def _load(model: Models, *, device: str) -> Ensemble:
-    return model if isinstance(model, Ensemble) else load_ensemble(model, device=device)
-
-
-def describe_run(model: Ensemble, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:
+def describe_run(model: Scorer, *, counts: dict[str, int], seconds: float) -> dict[str, Any]:
     """What made the tables: versions, models, thresholds, counts."""
-    task, members = model.experiment.task, [_describe_model(one) for one in model.members]
+    task = model.experiment.task
+    loaded = (model,) if isinstance(model, AnomalyModel) else model.members
+    members = [_describe_model(one) for one in loaded]
     several = {"name": " + ".join(dict.fromkeys(one["name"] for one in members)), "digest": model.digest}
     return {
         "model": members[0] if len(members) == 1 else {**several, "members": members},
@@ -136,18 +134,31 @@ def describe_run(model: Ensemble, *, counts: dict[str, int], seconds: float) -> 
             "classes": list(model.task.class_names),
             "slice_labels": list(task.slice_labels or task.labels),
             "soft_labels": task.soft_labels,
+            **(_describe_anomaly(model) if isinstance(model, AnomalyModel) else {}),
         },
         "thresholds": dict(model.thresholds),
         "thresholds_from": model.thresholds_from,
         "counts": counts,
         "seconds": round(seconds, 3),
-        "device": str(next(model.members[0].network.parameters()).device),
+        "device": str(next(loaded[0].network.parameters()).device),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
 
-def _describe_model(model: Model) -> dict[str, Any]:
+def _describe_model(model: Model | AnomalyModel) -> dict[str, Any]:
+    described = {"name": model.experiment.name, "path": str(model.path), "digest": model.digest}
+    if isinstance(model, AnomalyModel):
+        return described
+    experiment = model.experiment
+    return {**described, "test_time": experiment.test_time.model_dump(), "envelope": experiment.envelope.model_dump()}
+
+
+def _describe_anomaly(model: AnomalyModel) -> dict[str, Any]:
+    """What a reader needs to know of an anomaly task: the words for normal, the methods, and where the threshold is."""
+    norms = model.task.norms
+    assert norms is not None
     return {
-        "name": model.experiment.name, "path": str(model.path), "digest": model.digest,
-        "test_time": model.experiment.test_time.model_dump(), "envelope": model.experiment.envelope.model_dump(),
+        "normal": list(model.task.settings.normal),
+        "methods": [method.kind for method in model.task.settings.methods],
+        "threshold_p_value": math.exp(-norms.threshold),
     }

@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from time import perf_counter
 
-import torch
-
 from seriatim.errors import reason_of
 from seriatim.io import read_volume
+from seriatim.scoring.anomaly import predict_frames
 from seriatim.series import Prediction, Series
 from seriatim.series.prediction import Status
-from seriatim.trained import Ensemble, EnsembleScores
+from seriatim.trained import AnomalyModel, Ensemble, Scorer
 
 logger = logging.getLogger(__name__)
 
 
-def score_one(series: Series, model: Ensemble) -> Prediction:
+def score_one(series: Series, model: Scorer) -> Prediction:
     """The prediction for one discovered series; never raises for what is wrong with the series."""
     started = perf_counter()
     refusal = model.refuse(series)
     if refusal:
         return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
-        volume = read_volume(series, limits=model.limits)
-        scores = model.score(volume)
+        found = predict_frames(series, model) if isinstance(model, AnomalyModel) else _predict(series, model)
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = reason_of(error, files=series.files)
         return _unscored(series, "failed", reason, seconds=perf_counter() - started)
     seconds = perf_counter() - started
-    if not bool(torch.isfinite(scores.probabilities).all()):
+    if not all(math.isfinite(value) for value in found.probabilities.values()):
         return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)
+    return replace(found, seconds=seconds)
+
+
+def _predict(series: Series, model: Ensemble) -> Prediction:
+    task, scores = model.task, model.score(read_volume(series, limits=model.limits))
+    notes = tuple(dict.fromkeys([*model.note(series), *scores.verdict.notes]))
     if scores.verdict.reason:
-        told = _unscored(series, "refused", scores.verdict.reason, seconds=seconds)
-        return replace(told, findings=_note(series, model, scores), distance=scores.verdict.distance)
-    return _scored(series, model, scores, seconds=seconds)
-
-
-def _note(series: Series, model: Ensemble, scores: EnsembleScores) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*model.note(series), *scores.verdict.notes]))
-
-
-def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds: float) -> Prediction:
-    task = model.task
+        told = _unscored(series, "refused", scores.verdict.reason)
+        return replace(told, findings=notes, distance=scores.verdict.distance)
     per_slice = dict(zip(task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
     probabilities, disagreement = scores.probabilities.numpy(), scores.disagreement.tolist()
     return Prediction(
@@ -53,7 +49,7 @@ def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds:
         path=series.path,
         modality=series.modality,
         volume=series.volume,
-        findings=_note(series, model, scores),
+        findings=notes,
         frames=tuple(instance.frame for instance in series.instances),
         status="scored",
         probabilities={name: float(value) for name, value in zip(task.class_names, probabilities, strict=True)},
@@ -61,7 +57,6 @@ def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds:
         prediction_set=model.tell_set(probabilities),
         distance=scores.verdict.distance,
         disagreement=dict(zip(task.class_names, disagreement, strict=True)) if disagreement else {},
-        seconds=seconds,
         slices=len(series.instances),
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),
         positions=series.positions,
@@ -70,7 +65,7 @@ def _scored(series: Series, model: Ensemble, scores: EnsembleScores, *, seconds:
     )
 
 
-def _unscored(series: Series, status: Status, reason: str, *, seconds: float) -> Prediction:
+def _unscored(series: Series, status: Status, reason: str, *, seconds: float = 0.0) -> Prediction:
     return Prediction(
         findings=tuple(dict.fromkeys(str(finding.code) for finding in series.findings)),
         study_uid=series.study_uid,

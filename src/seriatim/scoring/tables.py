@@ -1,8 +1,9 @@
-"""scores.csv, slices.csv and skipped.csv, written row by row and put in place when whole."""
+"""scores.csv, slices.csv, skipped.csv and events.csv, written row by row and put in place when whole."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,19 +11,26 @@ from typing import Any, Self
 
 from seriatim.errors import OutputError
 from seriatim.io.tables.outputs import cell_text as text
+from seriatim.scoring.anomaly import detail_columns
 from seriatim.series import Prediction, Skipped
-from seriatim.trained import Ensemble
+from seriatim.trained import AnomalyModel, Ensemble, Scorer
+
+EVENT_COLUMNS = (
+    "series_uid", "volume", "event", "first_index", "last_index", "peak_index", "first_position", "last_position",
+    "peak_position", "peak_score", "first_sop_instance_uid", "last_sop_instance_uid", "peak_sop_instance_uid",
+    "study_uid",
+)
 
 
 class ScoreTables:
     """The tables of one scoring run; leaving the ``with`` block without an error puts them in place."""
 
     def __init__(
-        self, output: Path, *, model: Ensemble
+        self, output: Path, *, model: Scorer
     ) -> None:
         """The columns are those of ``model``, and so are the splits that its own manifests gave to series."""
         self._classes, self._splits = model.task.class_names, model.read_splits()
-        self._several = len(model.members) > 1
+        self._several = isinstance(model, Ensemble) and len(model.members) > 1
         prefix = "value" if model.experiment.task.target == "regression" else "probability"
         self._slice_classes = self._classes if model.task.scores_slices else ()
         scores = ["study_uid", "series_uid", "path", "modality", "slices", "status", "reason"]
@@ -31,8 +39,12 @@ class ScoreTables:
         scores += [f"disagreement_{name}" for name in self._classes] if self._several else []
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
+        self._details = detail_columns(model) if isinstance(model, AnomalyModel) else ()
+        slices += self._details
+        scores += ["events"] if isinstance(model, AnomalyModel) else []
         self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
         self._skipped = _Table(output / "skipped.csv", ["path", "reason"])
+        self._events = _Table(output / "events.csv", EVENT_COLUMNS) if isinstance(model, AnomalyModel) else None
 
     def __enter__(self) -> Self:
         return self
@@ -40,8 +52,9 @@ class ScoreTables:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for table in (self._scores, self._slices, self._skipped):
-            table.close(keep=kind is None)
+        for table in (self._scores, self._slices, self._skipped, self._events):
+            if table is not None:
+                table.close(keep=kind is None)
 
     def add(self, prediction: Prediction) -> None:
         """Write one series and, when it was scored, its slices."""
@@ -66,6 +79,7 @@ class ScoreTables:
                 text(one.prediction_set),
                 "" if one.distance is None else f"{one.distance:.4g}",
                 *(spread if self._several else ()),
+                *((len(one.events) if one.status == "scored" else "",) if self._events else ()),
             ]
         )
         if one.positions is None or one.attention is None:
@@ -75,12 +89,30 @@ class ScoreTables:
             weighed = [repr(float(one.positions[index])), repr(float(one.attention[index]))]
             frame = "" if not one.frames or one.frames[index] is None else one.frames[index]
             named = [text(one.volume), frame, text(one.study_uid)]
-            self._slices.write([text(one.series_uid), text(uid), index, *weighed, *per_slice, *named])
+            details = [_number(float(one.slice_details[name][index])) for name in self._details]
+            self._slices.write([text(one.series_uid), text(uid), index, *weighed, *per_slice, *named, *details])
+        self._add_events(one)
+
+    def _add_events(self, one: Prediction) -> None:
+        if self._events is None or one.positions is None:
+            return
+        for number, (start, stop, peak, score) in enumerate(one.events, start=1):
+            ends = [repr(float(one.positions[index])) for index in (start, stop - 1, peak)]
+            uids = [text(one.sop_instance_uids[index]) for index in (start, stop - 1, peak)]
+            self._events.write([text(one.series_uid), text(one.volume), number, start, stop - 1, peak, *ends,
+                                repr(score), *uids, text(one.study_uid)])
 
     def add_skipped(self, skipped: Iterable[Skipped]) -> None:
         """Write the files that are part of no series."""
         for one in skipped:
             self._skipped.write([text(str(one.path)), text(one.reason)])
+
+
+def _number(value: float) -> str:
+    """A number in full, whole ones as such; "" for what is not known."""
+    if math.isnan(value):
+        return ""
+    return repr(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(value)
 
 
 class _Table:

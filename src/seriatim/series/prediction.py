@@ -21,9 +21,10 @@ class Prediction:
     of a stated coverage, "" where the model gives none. ``disagreement`` maps class to the standard deviation of
     several models' probabilities, empty of one model. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
     (S,) probabilities, empty where the model has no slice head. All per-slice fields are in the order of
-    ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``findings`` are codes of what was
-    noticed about the series; ``distance`` is how far it lies from those of training, where 1 is the limit. ``reason``
-    says why a series was refused or failed, "" when scored.
+    ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``slice_details`` are further (S,)
+    numbers by name, and ``events`` stretches of slices (start, stop, peak, score of the peak), of models that have
+    them. ``findings`` are codes of what was noticed about the series; ``distance`` is how far it lies from those of
+    training, where 1 is the limit. ``reason`` says why a series was refused or failed, "" when scored.
     """
 
     study_uid: str
@@ -46,6 +47,8 @@ class Prediction:
     positions: NDArray[np.float64] | None = None
     attention: NDArray[np.float64] | None = None
     slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    slice_details: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    events: tuple[tuple[int, int, int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.status != "scored":
@@ -53,7 +56,8 @@ class Prediction:
                 raise ValueError(f"Series {self.series_uid}: a {self.status} series needs a reason.")
             return
         count = len(self.sop_instance_uids)
-        per_slice = {"positions": self.positions, "attention": self.attention, **self.slice_scores}
+        per_slice = {"positions": self.positions, "attention": self.attention, **self.slice_scores,
+                     **self.slice_details}
         wrong = {
             name: None if values is None else len(values)
             for name, values in per_slice.items()

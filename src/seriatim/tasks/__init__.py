@@ -2,9 +2,19 @@
 
 from typing import TypeAlias
 
+from seriatim.tasks.anomaly import AnomalySettings, AnomalyTask
 from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
 from seriatim.tasks.views import ViewSettings
 
 TaskSettings: TypeAlias = DiagnosisSettings
+AnyTask: TypeAlias = DiagnosisTask | AnomalyTask
 
-__all__ = ["DiagnosisSettings", "DiagnosisTask", "TaskSettings", "ViewSettings"]
+__all__ = [
+    "AnomalySettings",
+    "AnomalyTask",
+    "AnyTask",
+    "DiagnosisSettings",
+    "DiagnosisTask",
+    "TaskSettings",
+    "ViewSettings",
+]

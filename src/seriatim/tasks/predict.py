@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from seriatim.models.chunks import encode_in_chunks
+from seriatim.models.detectors.network import AnomalyNetwork
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks.diagnosis import DiagnosisTask
 from seriatim.tasks.views import PLAIN, ViewSettings, mirror
+
+EncodingNetwork: TypeAlias = SequenceNetwork | AnomalyNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +31,14 @@ class SeriesScores:
     uncalibrated: Tensor
 
 
-def embed_series(network: SequenceNetwork, slices: Tensor) -> Tensor:
+def embed_series(network: EncodingNetwork, slices: Tensor) -> Tensor:
     """(S,C,H,W) -> (S,E) in fixed-size chunks, so that an embedding never depends on its neighbours."""
     device = next(network.parameters()).device
     with torch.inference_mode():
         return encode_in_chunks(network.encoder, slices.to(device))
 
 
-def embed_views(network: SequenceNetwork, slices: Tensor, test_time: ViewSettings) -> tuple[Tensor, ...]:
+def embed_views(network: EncodingNetwork, slices: Tensor, test_time: ViewSettings) -> tuple[Tensor, ...]:
     """The embeddings (S,E) of the slices as they are, and then mirrored where ``test_time`` asks for it."""
     seen = (slices, mirror(slices)) if test_time.flip_left_right else (slices,)
     return tuple(embed_series(network, one) for one in seen)

@@ -12,17 +12,17 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from seriatim import __version__
 from seriatim.errors import ConfigError, ModelError
-from seriatim.experiment import Experiment, ReadingSettings
+from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, ReadingSettings, kind_of
 from seriatim.experiment.envelope import Outside
 from seriatim.io import Limits
 from seriatim.io.tables.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
-from seriatim.tasks import DiagnosisTask
+from seriatim.tasks import AnomalyTask, AnyTask, DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
 from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
@@ -125,8 +125,8 @@ class Model:
 def write_description(
     run: Path,
     *,
-    experiment: Experiment,
-    task: DiagnosisTask,
+    experiment: BaseExperiment,
+    task: AnyTask,
     thresholds: Mapping[str, float],
     envelope: Envelope,
     metrics: Mapping[str, Any],
@@ -143,6 +143,7 @@ def write_description(
         "thresholds": dict(thresholds),
         "calibration": task.calibration.as_dict() if task.calibration else None,
         "conformal": task.conformal.as_dict() if task.conformal else None,
+        "norms": task.norms.as_dict() if isinstance(task, AnomalyTask) and task.norms else None,
         "envelope": asdict(envelope),
         "familiarity_sha256": None if familiarity is None else _sha256(run / FAMILIARITY),
         "validation": dict(metrics),
@@ -162,7 +163,62 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
     Raises:
         ModelError: a file is missing, was changed after training, or does not fit.
     """
-    folder = Path(run)
+    files = read_files(Path(run))
+    experiment = files.experiment
+    if not isinstance(experiment, Experiment):
+        raise ModelError(f"{run} is an anomaly model, and one of a diagnosis is asked for here.")
+    try:
+        task = _read_fitted(experiment.task.build(), files.description)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise files.illegal(error) from error
+    network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
+    files.fill(network, device=device)
+    return Model(
+        network=network,
+        experiment=experiment,
+        task=task,
+        thresholds=files.thresholds,
+        envelope=files.envelope,
+        digest=files.digest,
+        path=files.folder,
+        familiarity=_read_familiarity(files.folder, files.description.get("familiarity_sha256")),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """What stands in a run folder, read and checked: whatever kind of model it is."""
+
+    folder: Path
+    description: Mapping[str, Any]
+    experiment: Experiment | AnomalyExperiment
+    envelope: Envelope
+    thresholds: Mapping[str, float]
+    digest: str
+
+    def illegal(self, error: Exception) -> ModelError:
+        """What to raise where the description does not hold what it should."""
+        return _illegal(self.folder, error)
+
+    def fill(self, network: nn.Module, *, device: str) -> None:
+        """Load the weights into a network and make it ready to score.
+
+        Raises:
+            ModelError: they do not fit.
+        """
+        try:
+            network.load_state_dict(load_file(self.folder / WEIGHTS))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise ModelError(f"{self.folder / WEIGHTS} does not fit its description: {error}") from error
+        network.to(choose_device(device)).eval().requires_grad_(False)
+
+
+def read_files(folder: Path) -> ModelFiles:
+    """Read and check a run folder.
+
+    Raises:
+        ModelError: a file is missing, was changed after training, or is not of this version.
+    """
     description = _read_description(folder)
     found = _sha256(folder / WEIGHTS)
     if found != description["weights_sha256"]:
@@ -170,29 +226,26 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
             f"{folder / WEIGHTS} is not the file that was trained (SHA-256 {found[:12]}..). Copy the run again."
         )
     try:
-        experiment = Experiment.from_content(description["experiment"], where=str(folder / DESCRIPTION))
-        envelope = Envelope.from_dict(description["envelope"])
-        thresholds = {str(name): float(value) for name, value in description["thresholds"].items()}
-        task = _read_fitted(experiment.task.build(), description)
+        content = description["experiment"]
+        return ModelFiles(
+            folder=folder,
+            description=description,
+            experiment=kind_of(content).from_content(content, where=str(folder / DESCRIPTION)),
+            envelope=Envelope.from_dict(description["envelope"]),
+            thresholds={str(name): float(value) for name, value in description["thresholds"].items()},
+            digest=hashlib.sha256((found + _sha256(folder / DESCRIPTION)).encode()).hexdigest(),
+        )
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}") from error
-    network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(f"{folder / WEIGHTS} does not fit its description: {error}") from error
-    network.to(choose_device(device)).eval().requires_grad_(False)
-    digest = hashlib.sha256((found + _sha256(folder / DESCRIPTION)).encode()).hexdigest()
-    return Model(
-        network=network,
-        experiment=experiment,
-        task=task,
-        thresholds=thresholds,
-        envelope=envelope,
-        digest=digest,
-        path=folder,
-        familiarity=_read_familiarity(folder, description.get("familiarity_sha256")),
-    )
+        raise _illegal(folder, error) from error
+
+
+def is_anomaly_model(run: Path) -> bool:
+    """Whether a folder holds a run of an anomaly task; False for all else, also where there is no run."""
+    return (run / DESCRIPTION).is_file() and kind_of(_read_description(run).get("experiment", {})) is AnomalyExperiment
+
+
+def _illegal(folder: Path, error: Exception) -> ModelError:
+    return ModelError(f"{folder / DESCRIPTION} is not a description this version reads: {error}")
 
 
 def _read_familiarity(folder: Path, digest: str | None) -> Familiarity | None:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from seriatim.errors import OutputError
-from seriatim.experiment import Experiment
+from seriatim.experiment import BaseExperiment
 from seriatim.io.content import digest_files
 from seriatim.io.tables.outputs import make_folder
 from seriatim.models.encoder import digest_weights
-from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series
-from seriatim.tasks.predict import embed_series
+from seriatim.tasks.predict import EncodingNetwork, embed_series
 from seriatim.tasks.views import mirror
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import series_key
@@ -65,7 +64,7 @@ class Embedder:
     """Embeds series with a frozen encoder: plainly, and in ``views`` augmented ways."""
 
     def __init__(
-        self, network: SequenceNetwork, prepared: PreparedSeries, experiment: Experiment, *, augment: Augment | None
+        self, network: EncodingNetwork, prepared: PreparedSeries, experiment: BaseExperiment, *, augment: Augment | None
     ) -> None:
         self._network, self._prepared, self._experiment, self._augment = network, prepared, experiment, augment
         folder = experiment.training.embedding_store
@@ -108,7 +107,7 @@ class Embedder:
         return self._experiment.preprocessing.finish(self._augment(self._prepared.prepare(series), seed))
 
 
-def make_recipe(experiment: Experiment, network: SequenceNetwork) -> bytes:
+def make_recipe(experiment: BaseExperiment, network: EncodingNetwork) -> bytes:
     """A digest of all that turns a series into embeddings, beside the series itself."""
     device = next(network.parameters()).device.type
     settings = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import Tensor
 
 from seriatim.errors import ModelError
-from seriatim.experiment import Experiment
+from seriatim.experiment import BaseExperiment
 from seriatim.io.weights import load_weights
-from seriatim.models.network import SequenceNetwork
+from seriatim.tasks.predict import EncodingNetwork
 from seriatim.trained import load_model
 
 
-def encoder_weights(experiment: Experiment) -> dict[str, Tensor] | None:
+def encoder_weights(experiment: BaseExperiment) -> dict[str, Tensor] | None:
     """The pretrained weights the encoder's settings ask for, or None."""
     encoder = experiment.network.encoder
     if encoder.weights is None or source_run(experiment) is not None:
@@ -21,13 +21,13 @@ def encoder_weights(experiment: Experiment) -> dict[str, Tensor] | None:
     return load_weights(encoder.weights, name=encoder.name if encoder.kind == "torchvision" else encoder.kind)
 
 
-def source_run(experiment: Experiment) -> Path | None:
+def source_run(experiment: BaseExperiment) -> Path | None:
     """The run folder whose encoder the settings ask for; None where they ask for a file or nothing."""
     weights = experiment.network.encoder.weights
     return Path(weights) if weights is not None and Path(weights).is_dir() else None
 
 
-def transfer_encoder(network: SequenceNetwork, experiment: Experiment, source: Path) -> None:
+def transfer_encoder(network: EncodingNetwork, experiment: BaseExperiment, source: Path) -> None:
     """Start the encoder where that of another run ended.
 
     Raises:

@@ -69,6 +69,7 @@ def train_encoder(session: Session) -> None:
 class EncoderStage(Stage):
     """The encoder of the session's network under a linear head, and the slices it learns from and is judged by."""
 
+    session: Session
     name = "encoder"
 
     def __init__(self, session: Session, slices: LabelledSlices, held_out: LabelledSlices) -> None:

@@ -18,7 +18,7 @@ from seriatim.training.checkpoint import Progress, Tensors, read_checkpoint, sav
 from seriatim.training.progress import EpochBar
 from seriatim.training.records import MetricsLog
 from seriatim.training.runtime import scaler_of
-from seriatim.training.session import Session
+from seriatim.training.session import RunSession
 
 AfterEpoch = Callable[[int, Mapping[str, float]], None]
 """(epoch, metrics of validation): called when an epoch is finished and saved; what it raises ends the run."""
@@ -30,7 +30,7 @@ class Stage(ABC):
     Everything random in an epoch must follow from the seed and the epoch's number alone.
     """
 
-    session: Session
+    session: RunSession
     optimizer: Optimizer
     epochs: int
     patience: int

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.errors import ConfigError, InputError
-from seriatim.experiment import Experiment
+from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.io import find_series
 from seriatim.io.tables.manifest import Case, read_manifest
 from seriatim.io.tables.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Series
 from seriatim.series.batch import IGNORE
-from seriatim.tasks import DiagnosisTask
+from seriatim.tasks import AnyTask
 from seriatim.trained import refuse_modality
 from seriatim.training.few_shot import name_groups
 from seriatim.training.split import Split, assign_folds, assign_splits, prove_split
@@ -74,7 +74,7 @@ def series_key(series: Series) -> str:
     return f"{series.series_uid}#{digest.hexdigest()[:16]}"
 
 
-def gather_examples(experiment: Experiment, task: DiagnosisTask, check: Callable[[Series], object]) -> Examples:
+def gather_examples(experiment: BaseExperiment, task: AnyTask, check: Callable[[Series], object]) -> Examples:
     """Read the manifest, split it, and find each series. A bad series is left out with its reason, and logged.
 
     ``check`` reads a series of train or val (and may keep what it read); an InputError leaves the series out.
@@ -167,23 +167,23 @@ def held_out_series(experiment: Experiment) -> list[Series]:
     return [example.series for example in examples.of("test")]
 
 
-def _split(cases: Sequence[Case], labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[Split]:
+def _split(cases: Sequence[Case], labels: Sequence[tuple[float, ...]], experiment: BaseExperiment) -> list[Split]:
     hard = _harden(labels, experiment)
     strata, groups = _strata(hard, experiment), name_groups(hard, experiment)
     return assign_splits(cases, experiment.data, strata=strata, groups=groups, seed=experiment.seed)
 
 
-def _harden(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[tuple[float, ...]]:
+def _harden(labels: Sequence[tuple[float, ...]], experiment: BaseExperiment) -> list[tuple[float, ...]]:
     task = experiment.task.build()
     return [tuple(row) for row in task.harden(np.array(labels, dtype=float)).tolist()]
 
 
-def _strata(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> list[str]:
+def _strata(labels: Sequence[tuple[float, ...]], experiment: BaseExperiment) -> list[str]:
     """What splits and folds are alike in: the labels; nothing where these are numbers."""
     return ["" if experiment.task.target == "regression" else str(label) for label in labels]
 
 
-def _pick(case: Case, experiment: Experiment) -> Series:
+def _pick(case: Case, experiment: BaseExperiment) -> Series:
     data = experiment.data
     found = find_series(case.path, data.findings, sequence=data.sequence, limits=data.reading.limits).series
     if case.series_uid:
@@ -215,7 +215,7 @@ def _without_labels(example: Example) -> Example:
     return replace(example, labels=unknown, slice_labels=np.full_like(example.slice_labels, IGNORE))
 
 
-def _label_slices(series: Series, case: Case, table: SliceLabels, task: DiagnosisTask) -> NDArray[np.float32]:
+def _label_slices(series: Series, case: Case, table: SliceLabels, task: AnyTask) -> NDArray[np.float32]:
     unknown = (IGNORE,) * task.outputs
     rows = [unknown if row is None else task.encode_slice_labels(row) for row in table.of(series, case)]
     return np.asarray(rows, dtype=np.float32)
@@ -230,7 +230,7 @@ def _digest(used: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _encode_labels(cases: Sequence[Case], task: DiagnosisTask, *, manifest: Path) -> list[tuple[float, ...]]:
+def _encode_labels(cases: Sequence[Case], task: AnyTask, *, manifest: Path) -> list[tuple[float, ...]]:
     labels = []
     for line, case in enumerate(cases, start=2):
         try:

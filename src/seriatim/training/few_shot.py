@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seriatim.errors import ConfigError
-from seriatim.experiment import DataSettings, Experiment
+from seriatim.experiment import BaseExperiment, DataSettings
 from seriatim.io.tables.manifest import Case
 from seriatim.series.batch import IGNORE
 
@@ -24,7 +24,7 @@ Groups = Sequence[tuple[str, ...]]
 """For each case what it is a patient of: its class; each label it is positive for, else ``none``; () if unlabelled."""
 
 
-def name_groups(labels: Sequence[tuple[float, ...]], experiment: Experiment) -> Groups:
+def name_groups(labels: Sequence[tuple[float, ...]], experiment: BaseExperiment) -> Groups:
     """The groups of which ``data.patients_per_class`` are drawn: classes, positive labels, or all of regression."""
     task = experiment.task
     if task.target == "regression":

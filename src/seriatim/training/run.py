@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seriatim.experiment import Experiment
+from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.trained import WEIGHTS
+from seriatim.training.anomaly_run import train_anomaly
 from seriatim.training.checkpoint import write_tensors
 from seriatim.training.encoder_stage import train_encoder
 from seriatim.training.epochs import AfterEpoch
@@ -18,7 +19,8 @@ from seriatim.training.session import start_session
 
 
 def train(
-    experiment: Experiment, run: Path, *, resume: bool = False, after_epoch: AfterEpoch | None = None
+    experiment: Experiment | AnomalyExperiment, run: Path, *, resume: bool = False,
+    after_epoch: AfterEpoch | None = None,
 ) -> dict[str, Any]:
     """Train an experiment into the folder ``run`` and return its summary (validation metrics, best epoch, paths).
 
@@ -32,6 +34,8 @@ def train(
         ModelError: encoder weights are missing or do not fit, or there is nothing to resume.
         OutputError: ``run`` exists already and ``resume`` is False.
     """
+    if isinstance(experiment, AnomalyExperiment):
+        return train_anomaly(experiment, run, resume=resume)
     open_run(run, resume=resume)
     session = start_session(experiment, run, resume=resume)
     train_encoder(session)

@@ -11,7 +11,7 @@ import yaml
 from lightning_fabric import Fabric
 
 from seriatim.errors import ConfigError, OutputError
-from seriatim.experiment import Experiment
+from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, read_experiment
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
@@ -19,11 +19,11 @@ from seriatim.training.runtime import describe_environment
 CONFIG = "config.yaml"
 
 
-def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment:
+def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | AnomalyExperiment:
     """The experiment of a run folder, for ``--resume``; ``overrides`` are KEY=VALUE, for example more epochs."""
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} has no {CONFIG}: it is not a run to resume. Give the folder that train wrote.")
-    return Experiment.read(run / CONFIG, overrides)
+    return read_experiment(run / CONFIG, overrides)
 
 
 def open_run(run: Path, *, resume: bool) -> None:
@@ -40,7 +40,7 @@ def refuse_changed_data(run: Path, examples: Examples) -> None:
         raise ConfigError(f"Series, labels or splits changed since {run} was started. Put them back, or train anew.")
 
 
-def write_start(run: Path, *, experiment: Experiment, examples: Examples, fabric: Fabric) -> None:
+def write_start(run: Path, *, experiment: BaseExperiment, examples: Examples, fabric: Fabric) -> None:
     """Write what is run: resolved settings, versions, the proof of the split, every manifest row."""
     (run / CONFIG).write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
     write_json(run / "environment.json", describe_environment(fabric))

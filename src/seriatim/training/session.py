@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from seriatim.experiment import Experiment
+from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks import DiagnosisTask
-from seriatim.tasks.predict import SeriesScores, score_embeddings, score_series
+from seriatim.tasks.predict import EncodingNetwork, SeriesScores, score_embeddings, score_series
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
 from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
@@ -22,18 +22,17 @@ from seriatim.training.runtime import start_fabric
 
 
 @dataclass(slots=True, kw_only=True)
-class Session:
-    """One run while it is trained. Every stage changes ``network`` in place and leaves it at its best.
+class RunSession:
+    """What the stages of any kind of run share. ``network`` is the one whose encoder embeds.
 
     ``embedder`` is there while the encoder is frozen and its embeddings are kept; a stage that changes the encoder sets
     it to None.
     """
 
-    experiment: Experiment
+    experiment: BaseExperiment
     run: Path
     fabric: Fabric
-    task: DiagnosisTask
-    network: SequenceNetwork
+    network: EncodingNetwork
     prepared: PreparedSeries
     examples: Examples
     embedder: Embedder | None = None
@@ -47,6 +46,21 @@ class Session:
             write_start(self.run, experiment=self.experiment, examples=self.examples, fabric=self.fabric)
         self._begun = True
 
+    def freeze_encoder(self) -> Embedder:
+        """From here on the encoder stays as it is, and each series is embedded once."""
+        if self.embedder is None:
+            self.embedder = freeze(self.network, self.prepared, self.experiment, self.fabric)
+        return self.embedder
+
+
+@dataclass(slots=True, kw_only=True)
+class Session(RunSession):
+    """One diagnosis while it is trained. Every stage changes ``network`` in place and leaves it at its best."""
+
+    experiment: Experiment
+    task: DiagnosisTask
+    network: SequenceNetwork
+
     def score(self, example: Example) -> SeriesScores:
         """Score one series with the present weights, as scoring will; from its embeddings where they are kept."""
         self.network.eval()
@@ -55,12 +69,6 @@ class Session:
             return score_series(self.network, self.task, self.prepared.slices(example.series), test_time)
         views = self.embedder.embed_views(example.series)
         return score_embeddings(self.network, self.task, *views, reverse_order=test_time.reverse_order)
-
-    def freeze_encoder(self) -> Embedder:
-        """From here on the encoder stays as it is, and each series is embedded once."""
-        if self.embedder is None:
-            self.embedder = _freeze(self.network, self.prepared, self.experiment, self.fabric)
-        return self.embedder
 
 
 def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session:
@@ -75,7 +83,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session
     again = _reads_images_again(experiment) or experiment.training.embedding_views > 0
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     network = build_network(experiment, task)
-    embedder = None if _reads_images_again(experiment) else _freeze(network, prepared, experiment, fabric)
+    embedder = None if _reads_images_again(experiment) else freeze(network, prepared, experiment, fabric)
     examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
     task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))
     if task.center is not None and task.scale is not None:
@@ -102,7 +110,10 @@ def _reads_images_again(experiment: Experiment) -> bool:
     return experiment.training.mode == "end-to-end" or bool(experiment.encoder_stage or experiment.joint_stage)
 
 
-def _freeze(network: SequenceNetwork, prepared: PreparedSeries, experiment: Experiment, fabric: Fabric) -> Embedder:
+def freeze(
+    network: EncodingNetwork, prepared: PreparedSeries, experiment: BaseExperiment, fabric: Fabric
+) -> Embedder:
+    """Freeze the encoder of a network, on its device, and make of it what embeds series."""
     network.encoder.requires_grad_(False)
     fabric.to_device(network)
     network.eval()

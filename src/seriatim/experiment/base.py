@@ -1,0 +1,68 @@
+"""What every kind of experiment has, and how it is read from a YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field
+
+from seriatim.experiment.data import DataSettings
+from seriatim.settings import Settings, apply_overrides, build_settings, read_yaml
+from seriatim.transforms import PreprocessingSettings
+
+
+class BaseExperiment(Settings):
+    """A whole run as data. ``read`` makes it from a YAML; an illegal or unknown key says what is legal."""
+
+    name: str
+    """What the run is called in pictures, in its model card, and in `runs/<name>` where no --output is given."""
+    seed: int = Field(default=0, ge=0)
+    """Everything random follows from it: first weights, validation draw, order, augmentation, dropout."""
+    data: DataSettings
+    preprocessing: PreprocessingSettings
+
+    if TYPE_CHECKING:  # fields of every kind of experiment, each kind with settings of its own
+
+        @property
+        def network(self) -> Any: ...
+        @property
+        def task(self) -> Any: ...
+        @property
+        def training(self) -> Any: ...
+        @property
+        def augmentation(self) -> Any: ...
+        @property
+        def test_time(self) -> Any: ...
+
+    @classmethod
+    def read(cls, path: Path, overrides: Iterable[str] = ()) -> Self:
+        """Read a YAML, apply ``KEY=VALUE`` overrides, and check the whole.
+
+        Raises:
+            ConfigError: the file cannot be read or a setting is illegal; the message names it and what is legal.
+        """
+        return cls.from_content(apply_overrides(read_yaml(path), overrides), where=str(path), folder=path.parent)
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], *, where: str, folder: Path | None = None) -> Self:
+        """Check a mapping as an experiment, and resolve its paths against ``folder`` where they exist there."""
+        experiment = build_settings(cls, content, where=where)
+        if folder is None:
+            return experiment
+        data = experiment.data
+        found = {name: _find(getattr(data, name), folder) for name in ("manifest", "slice_labels")}
+        located = experiment.model_copy(update={"data": data.model_copy(update=found)})
+        encoder = experiment.network.encoder
+        if encoder.weights in (None, "imagenet"):
+            return located
+        weights = encoder.model_copy(update={"weights": str(_find(Path(str(encoder.weights)), folder))})
+        return located.model_copy(update={"network": experiment.network.model_copy(update={"encoder": weights})})
+
+
+def _find(path: Path | None, folder: Path) -> Path | None:
+    if path is None:
+        return None
+    beside = folder / path
+    return (beside if beside.exists() else path).resolve()

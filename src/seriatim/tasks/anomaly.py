@@ -1,0 +1,287 @@
+"""Anomaly: what normal sequences look like is learnt, and each frame of a new one is scored by how unlike it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from seriatim.models.detectors import Evidence
+from seriatim.models.detectors.network import DetectorSettings
+from seriatim.models.detectors.prediction import PredictionSettings
+from seriatim.series.batch import IGNORE
+from seriatim.settings import Settings
+from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
+from seriatim.tasks.events import Event, find_events
+from seriatim.tasks.labels import read_cell
+from seriatim.tasks.normality import Normality, fuse, learn_normality
+
+Array = NDArray[Any]
+UNNAMED = "anomaly"
+
+
+class AnomalySettings(Settings):
+    """Learn normal sequences, and score each frame of others by how unlike normal it is."""
+
+    kind: Literal["anomaly"] = "anomaly"
+    methods: tuple[DetectorSettings, ...] = Field(default=(PredictionSettings(),), min_length=1)
+    """How: one or more of cloze, causal, memory, gaussian, future. Several are fused after each was calibrated."""
+    label: str | None = None
+    """Manifest column that says which series are abnormal. Those of train are then not learnt from, and those of val
+    are only measured. Without it all series of train and val are taken as normal."""
+    normal: tuple[str, ...] = ()
+    """The values of `label` that mean normal; empty: the column holds 0 (normal) and 1."""
+    slice_label: str | None = None
+    """Column of `data.slice_labels` with 1 for abnormal frames; null: the name of `label`."""
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=0.5)
+    """The share of normal frames that may reach the threshold."""
+    false_alarms_per_minute: float | None = Field(default=None, gt=0)
+    """Choose the threshold by so many false events per minute of normal validation frames instead."""
+    release: float = Field(default=0.5, gt=0, le=1)
+    """An event goes on until the score falls below this share of the threshold (1: no hysteresis)."""
+    least_frames: int = Field(default=1, ge=1)
+    """Shorter events are dropped."""
+    most_gap: int = Field(default=1, ge=0)
+    """Events with at most so many frames between them are one."""
+
+    @property
+    def target(self) -> Literal["binary"]:
+        return "binary"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return (self.label or UNNAMED,)
+
+    @property
+    def slice_labels(self) -> tuple[str, ...]:
+        return (self.slice_label,) if self.slice_label else ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    @property
+    def soft_labels(self) -> bool:
+        return False
+
+    @model_validator(mode="after")
+    def _check(self) -> AnomalySettings:
+        kinds = [method.kind for method in self.methods]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each method may stand once, not {', '.join(kinds)}")
+        if self.normal and self.label is None:
+            raise ValueError("normal names values of a column; name the column with label")
+        return self
+
+    def build(self) -> AnomalyTask:
+        return AnomalyTask(settings=self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norms:
+    """What validation's normal frames taught: the law of each part and of their fusion, and the threshold.
+
+    ``threshold`` is a surprise, -log p. ``frames`` and ``seconds`` tell of how much normal material it comes.
+    """
+
+    parts: Mapping[str, Normality]
+    fused: Normality
+    threshold: float
+    frames: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``model.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Norms:
+        """What ``as_dict`` gave. Raises LookupError, TypeError or ValueError."""
+        parts = {str(name): _read_normality(one) for name, one in content["parts"].items()}
+        return cls(parts=parts, fused=_read_normality(content["fused"]), threshold=float(content["threshold"]),
+                   frames=int(content["frames"]), seconds=float(content["seconds"]))
+
+
+def _read_normality(content: Mapping[str, Any]) -> Normality:
+    return Normality(
+        quantiles=tuple(float(value) for value in content["quantiles"]), tail_start=float(content["tail_start"]),
+        tail_mean=float(content["tail_mean"]), frames=int(content["frames"]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameScores:
+    """One sequence judged: ``surprise`` (S,) is -log p of the fused score, ``parts`` the same of each part.
+
+    ``levels`` (S,) are surprises as numbers from 0 to 1, 0.5 at the threshold; ``level`` is that of the whole sequence:
+    of the highest threshold at which it would still have an event, so that it is at least 0.5 where it has one, and a
+    single odd frame does not decide where ``least_frames`` asks for more. ``places`` (S,h,w) are raw.
+    """
+
+    surprise: NDArray[np.float64]
+    parts: Mapping[str, NDArray[np.float64]]
+    levels: NDArray[np.float64]
+    level: float
+    events: tuple[Event, ...]
+    places: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomalyTask:
+    """Labels, norms, scores, metrics and decisions of one anomaly task; ``norms`` are there once they were learnt."""
+
+    settings: AnomalySettings
+    norms: Norms | None = None
+
+    outputs = 1
+    scores_slices = True
+    calibration = None
+    conformal = None
+
+    @property
+    def question(self) -> DiagnosisTask:
+        """The same question as a yes or no of a series: for labels and metrics."""
+        return DiagnosisSettings(labels=self.settings.labels, slice_labels=self.settings.slice_labels).build()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.settings.labels
+
+    def encode_labels(self, row: Mapping[str, str]) -> tuple[float, ...]:
+        """A manifest row to (1.0,) abnormal, (0.0,) normal or (IGNORE,).
+
+        Raises:
+            ConfigError: the column is missing, or holds no legal value.
+        """
+        if self.settings.label is None:
+            return (IGNORE,)
+        if not self.settings.normal:
+            return self.question.encode_labels(row)
+        cell = read_cell(row, self.settings.label)
+        return (IGNORE if not cell else float(cell not in self.settings.normal),)
+
+    def encode_slice_labels(self, row: Mapping[str, str]) -> tuple[float, ...]:
+        """A row of the slice-label table to (1.0,), (0.0,) or (IGNORE,)."""
+        return self.question.encode_slice_labels(row)
+
+    def harden(self, labels: Array) -> Array:
+        """The labels (N,1) as they are: they are yes or no."""
+        return labels
+
+    def learn_norms(self, normal: Sequence[Sequence[Evidence]], seconds: Sequence[float]) -> AnomalyTask:
+        """The task with the laws and the threshold of the normal validation sequences.
+
+        ``normal`` is the evidence of every detector about each sequence, ``seconds`` how long each lasts (0 where it
+        has no times).
+
+        Raises:
+            ValueError: there are too few normal frames, or no time to count alarms per minute in.
+        """
+        told = [_parts(evidence) for evidence in normal]
+        laws = {name: learn_normality(_known(np.concatenate([one[name] for one in told]))) for name in told[0]}
+        raws = [fuse(np.stack([laws[name].surprise(one[name]) for name in laws])) for one in told]
+        fused = learn_normality(_known(np.concatenate(raws)))
+        surprises = [_silent(fused.surprise(raw)) for raw in raws]
+        total = float(sum(seconds))
+        frames = sum(map(len, surprises))
+        learnt = Norms(parts=laws, fused=fused, threshold=-float(np.log(self.settings.false_alarm_rate)), frames=frames,
+                       seconds=total)
+        wanted = self.settings.false_alarms_per_minute
+        if wanted is not None:
+            learnt = replace(learnt, threshold=self._threshold(surprises, wanted, total))
+        return replace(self, norms=learnt)
+
+    def _threshold(self, surprises: Sequence[Array], wanted: float, seconds: float) -> float:
+        """The lowest threshold at which normal sequences have at most ``wanted`` events per minute."""
+        if seconds <= 0:
+            raise ValueError("false_alarms_per_minute needs frames with times; set false_alarm_rate instead")
+        allowed = wanted * seconds / 60
+        levels = np.unique(np.concatenate(surprises))
+        for level in levels[levels > 0]:
+            if sum(len(self._events(one, float(level))) for one in surprises) <= allowed:
+                return float(level)
+        return float(levels[-1]) * (1 + 1e-9) + 1e-9
+
+    def _events(self, surprise: Array, threshold: float) -> list[Event]:
+        settings = self.settings
+        return find_events(surprise, threshold=threshold, release=settings.release * threshold,
+                           least_frames=settings.least_frames, most_gap=settings.most_gap)
+
+    def _highest(self, surprise: Array) -> float:
+        """The highest threshold at which a sequence has an event; 0 where none is low enough."""
+        assert self.norms is not None
+        ends = surprise / self.settings.release
+        candidates = np.unique(np.concatenate([surprise, ends, [self.norms.threshold]]))
+        candidates = candidates[candidates > 0]
+        low, high = 0, len(candidates)  # events get fewer as the threshold rises: those below `low` have one
+        while low < high:
+            middle = (low + high) // 2
+            if self._events(surprise, float(candidates[middle])):
+                low = middle + 1
+            else:
+                high = middle
+        return float(candidates[low - 1]) if low else 0.0
+
+    def judge(self, evidence: Sequence[Evidence]) -> FrameScores:
+        """The scores and events of one sequence.
+
+        Raises:
+            ValueError: the task has no norms yet.
+        """
+        if self.norms is None:
+            raise ValueError("an anomaly task judges nothing before it learnt its norms")
+        raw = _parts(evidence)
+        parts = {name: law.surprise(raw[name]) for name, law in self.norms.parts.items()}
+        surprise = _silent(self.norms.fused.surprise(fuse(np.stack(list(parts.values())))))
+        threshold = self.norms.threshold
+        top = self._highest(surprise)
+        places = [one.places for one in evidence if one.places is not None]
+        return FrameScores(
+            surprise=surprise, parts=parts, levels=surprise / (surprise + threshold), level=top / (top + threshold),
+            events=tuple(self._events(surprise, threshold)),
+            places=places[0].float().cpu().numpy() if places else None,
+        )
+
+    def metrics(self, probabilities: Array, labels: Array) -> dict[str, float]:
+        """AUC and average precision of (N,1) scores about (N,1) labels, where both kinds are known."""
+        found = self.question.metrics(probabilities, labels)
+        return {name: value for name, value in found.items() if name in ("auc", "average_precision")}
+
+    def thresholds(self, probabilities: Array, labels: Array) -> dict[str, float]:  # noqa: ARG002  as of a diagnosis
+        """0.5, where the scores put the threshold."""
+        return {self.class_names[0]: 0.5}
+
+    def one_sided(self, labels: Array) -> tuple[str, ...]:  # noqa: ARG002
+        """Nothing: the threshold comes from normal frames alone."""
+        return ()
+
+    def decide(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> str:
+        """1 where the sequence reaches the threshold, else 0."""
+        return self.question.decide(probabilities, thresholds)
+
+    def tell_set(self, probabilities: Sequence[float] | Array) -> str:  # noqa: ARG002
+        """No prediction sets."""
+        return ""
+
+
+def _parts(evidence: Sequence[Evidence]) -> dict[str, NDArray[np.float64]]:
+    return {
+        name: values.detach().double().cpu().numpy() for one in evidence for name, values in one.parts.items()
+    }
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]
+
+
+def _silent(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nothing said about a frame is no surprise."""
+    return np.where(np.isnan(values), 0.0, values)

@@ -1,0 +1,115 @@
+"""A trained anomaly model: encoder, detectors, and the norms that make their scores comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seriatim.errors import ModelError
+from seriatim.experiment import AnomalyExperiment
+from seriatim.experiment.envelope import Outside
+from seriatim.io import Limits
+from seriatim.models.detectors.network import AnomalyNetwork
+from seriatim.series import Series, Volume
+from seriatim.tasks.anomaly import AnomalyTask, FrameScores, Norms
+from seriatim.trained.envelope import Envelope
+from seriatim.trained.model import choose_split, read_files, read_splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyModel:
+    """Detectors ready to score: in eval mode, with their experiment and the task that holds their norms.
+
+    ``digest`` is the SHA-256 of the weights and the description together.
+    """
+
+    network: AnomalyNetwork
+    experiment: AnomalyExperiment
+    task: AnomalyTask
+    thresholds: Mapping[str, float]
+    envelope: Envelope
+    digest: str
+    path: Path
+    limits: Limits
+    thresholds_from: str = "validation"
+    outside: Outside = "refuse"
+
+    def refuse(self, series: Series) -> str:
+        """Why this model must not score a series; "" where it may."""
+        if not series.usable:
+            return series.reason
+        least = self.network.fewest_frames
+        if len(series.instances) < least:
+            noun = "frames" if series.axis == "time" else "slices"
+            return (f"TOO_SHORT: {len(series.instances)} {noun}, and this model judges each by those around it; it "
+                    f"needs at least {least}.")
+        part = self.envelope.judge_body_part(series)
+        if part is not None and self.outside == "refuse":
+            return part.reason
+        return self.envelope.refuse(series, modalities=self.experiment.preprocessing.modalities)
+
+    def note(self, series: Series) -> tuple[str, ...]:
+        """The codes of what was noticed: the series' findings, and where it lies outside of the training's ranges."""
+        codes = [str(finding.code) for finding in series.findings]
+        part = self.envelope.judge_body_part(series)
+        return tuple(dict.fromkeys([*codes, *self.envelope.note(series), *([part.note] if part else [])]))
+
+    def with_outside(self, outside: Outside | None) -> AnomalyModel:
+        """The same model, which refuses or only notes another body part than training's; as it is where None."""
+        return self if outside is None else replace(self, outside=outside)
+
+    def with_limits(self, limits: Limits) -> AnomalyModel:
+        """The same model, for which series are read under other limits."""
+        return replace(self, limits=limits)
+
+    def prepare(self, volume: Volume) -> Tensor:
+        """A volume as the network sees it: (S,C,H,W) in [0,1]."""
+        preprocessing = self.experiment.preprocessing
+        return preprocessing.finish(preprocessing.prepare(volume))
+
+    def score(self, slices: Tensor) -> FrameScores:
+        """How unlike normal each frame of one series (S,C,H,W) is, and its events."""
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            return self.task.judge(self.network.examine(slices.to(device)))
+
+    def read_splits(self) -> dict[str, str]:
+        """The split of each series UID of its own manifest."""
+        return read_splits(self.path)
+
+    def find_split(self, split: str) -> set[str]:
+        """The series UIDs of a split, to score just the held-out part. Raises ConfigError where there are none."""
+        return choose_split(self.read_splits(), split, where=str(self.path))
+
+
+def load_anomaly_model(run: Path | str, *, device: str = "cpu") -> AnomalyModel:
+    """Load a run folder of an anomaly task for scoring; ``device`` as for ``load_model``.
+
+    Raises:
+        ModelError: a file is missing, was changed after training, does not fit, or is of another task.
+    """
+    files = read_files(Path(run))
+    experiment = files.experiment
+    if not isinstance(experiment, AnomalyExperiment):
+        raise ModelError(f"{run} is the model of a diagnosis, and an anomaly model is asked for here.")
+    try:
+        task = replace(experiment.task.build(), norms=Norms.from_dict(files.description["norms"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise files.illegal(error) from error
+    network = build_network(experiment)
+    files.fill(network, device=device)
+    return AnomalyModel(
+        network=network, experiment=experiment, task=task, thresholds=files.thresholds, envelope=files.envelope,
+        digest=files.digest, path=files.folder, limits=experiment.data.reading.limits,
+    )
+
+
+def build_network(experiment: AnomalyExperiment, weights: Mapping[str, Tensor] | None = None) -> AnomalyNetwork:
+    """The network of an experiment, its encoder with ``weights`` where they are given."""
+    channels = experiment.preprocessing.channels
+    encoder = experiment.network.encoder.build(channels, weights)
+    return AnomalyNetwork(experiment.task.methods, encoder=encoder, in_channels=channels)

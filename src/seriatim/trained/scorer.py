@@ -1,0 +1,32 @@
+"""Whatever can score a series: one model of a diagnosis, several, or an anomaly model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from seriatim.errors import ModelError
+from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
+from seriatim.trained.ensemble import Ensemble, load_ensemble
+from seriatim.trained.model import Model, is_anomaly_model
+
+Scorer: TypeAlias = Ensemble | AnomalyModel
+Models: TypeAlias = Path | str | Model | Scorer | Sequence[Path | str | Model]
+
+
+def load_scorer(models: Models, *, device: str = "cpu") -> Scorer:
+    """Load what one or more names stand for: run folders, a folder of ``seriatim crossval``, or loaded models.
+
+    Raises:
+        ModelError: a model is incomplete or changed, or several cannot score together.
+    """
+    if isinstance(models, Ensemble | AnomalyModel):
+        return models
+    given = [models] if isinstance(models, Path | str | Model) else list(models)
+    anomaly = [one for one in given if not isinstance(one, Model) and is_anomaly_model(Path(one))]
+    if not anomaly:
+        return load_ensemble(given, device=device)
+    if len(given) > 1:
+        raise ModelError(f"{anomaly[0]} is an anomaly model, which scores alone. Train one run with several methods.")
+    return load_anomaly_model(anomaly[0], device=device)
