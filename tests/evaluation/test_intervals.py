@@ -16,7 +16,6 @@ from seriatim.evaluation.intervals import (
     structural_components,
     wilson,
 )
-from seriatim.evaluation.student import quantile_95, two_sided
 from seriatim.tasks import metrics
 
 
@@ -33,14 +32,6 @@ def test_wilson_equals_scipy(hits, count):
 def delong_variance(labels, scores, clusters=None):
     above, below = structural_components(labels, scores)
     return component_variance(labels, above - above.mean(), below - below.mean(), clusters or own(len(labels)))
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 57, 400])
-def test_student_equals_scipy(freedom):
-    assert quantile_95(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), rel=1e-9)
-    for distance in (0.0, 0.4, 1.7, 3.2, 12.0):
-        expected = 2 * scipy.stats.t.sf(distance, freedom)
-        assert two_sided(-distance, freedom) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_clustered_variance_is_obuchowskis_and_delongs_where_each_series_is_its_own():

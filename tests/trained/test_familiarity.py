@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from seriatim.errors import ModelError
@@ -16,7 +15,6 @@ from seriatim.trained.familiarity import (
     limit_distances,
     load_familiarity,
     mean_direction,
-    student_quantile,
 )
 from seriatim.training.familiarity import learn_familiarity
 
@@ -36,12 +34,6 @@ def test_the_distance_is_that_to_the_third_nearest() -> None:
     assert Familiarity(points=points, threshold=0.25).measure(series) == pytest.approx(expected / 0.25, rel=1e-5)
     turned = Familiarity(points=points, threshold=0.25).measure(series.flip(0) * 3)  # neither order nor length counts
     assert turned == pytest.approx(expected / 0.25, rel=1e-5)
-
-
-@pytest.mark.parametrize("freedom", [9, 30, 60])
-@pytest.mark.parametrize("probability", [0.9, 0.95, 0.99])
-def test_student_quantiles(freedom: int, probability: float) -> None:
-    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=2e-3)
 
 
 def test_many_distances_give_their_conformal_quantile_and_few_no_less_than_all_of_them() -> None:

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.evaluation.student import quantile_95
 from seriatim.tasks import metrics
+from seriatim.tasks.student import quantile
 
 Array: TypeAlias = NDArray[Any]
 Statistic: TypeAlias = Callable[[Array], float]
@@ -90,7 +90,7 @@ def proportion(hits: Array, clusters: Clusters) -> Estimate:
     sums = np.bincount(clusters.number, weights=hits - value)
     variance = float((sums**2).sum()) * clusters.count / (clusters.count - 1) / len(hits) ** 2
     effect = max(1.0, variance * len(hits) / (value * (1 - value)))
-    size, distance = len(hits) / effect, quantile_95(clusters.count - 1)
+    size, distance = len(hits) / effect, quantile(0.975, clusters.count - 1)
     low, high = wilson(value * size, size, distance=distance)
     return Estimate(value=value, low=low, high=high, method="wilson, clustered", n=len(hits))
 
@@ -114,7 +114,7 @@ def area(labels: Array, scores: Array, clusters: Clusters) -> Estimate:
     variance = component_variance(labels, above - value, below - value, clusters)
     if variance <= NO_VARIANCE:
         return Estimate(value=value, n=len(labels), reason="all series of a class score alike, so nothing varies")
-    distance = quantile_95(clusters.count - 1) if clusters.clustered else Z_95
+    distance = quantile(0.975, clusters.count - 1) if clusters.clustered else Z_95
     low, high = logit_interval(value, variance, distance=distance)
     method = "delong, clustered, logit" if clusters.clustered else "delong, logit"
     return Estimate(value=value, low=low, high=high, method=method, n=len(labels))

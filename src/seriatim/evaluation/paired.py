@@ -25,8 +25,8 @@ from seriatim.evaluation.intervals import (
 )
 from seriatim.evaluation.measures import balanced_decisions
 from seriatim.evaluation.samples import Question, Samples
-from seriatim.evaluation.student import quantile_95, two_sided
 from seriatim.tasks import metrics
+from seriatim.tasks.student import quantile, two_sided
 
 Array: TypeAlias = NDArray[Any]
 Metric: TypeAlias = Callable[[Array, Array], float]
@@ -188,7 +188,7 @@ def delong_difference(labels: Array, first: Array, second: Array, clusters: Clus
     if variance <= NO_VARIANCE:
         return None
     spread, freedom = math.sqrt(variance), clusters.count - 1
-    half = spread * (quantile_95(freedom) if clusters.clustered else Z_95)
+    half = spread * (quantile(0.975, freedom) if clusters.clustered else Z_95)
     p = two_sided(value / spread, freedom) if clusters.clustered else math.erfc(abs(value) / spread / math.sqrt(2))
     kind = ", clustered" if clusters.clustered else ""
     estimate = Estimate(value=value, low=max(-1.0, value - half), high=min(1.0, value + half),

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from seriatim.errors import ModelError
+from seriatim.tasks.student import quantile
 
 NEIGHBOURS = 3
 Points = NDArray[np.float32]
@@ -79,18 +79,5 @@ def limit_distances(distances: Sequence[float], *, false_refusals: float) -> flo
     if place <= len(ordered):
         return float(ordered[place - 1])
     logs = np.log(np.maximum(ordered, 1e-12))
-    reach = student_quantile(1 - false_refusals, len(logs) - 1) * math.sqrt(1 + 1 / len(logs))
+    reach = quantile(1 - false_refusals, len(logs) - 1) * math.sqrt(1 + 1 / len(logs))
     return max(float(ordered[-1]), math.exp(float(logs.mean()) + reach * float(logs.std(ddof=1))))
-
-
-def student_quantile(probability: float, freedom: int) -> float:
-    """Student's t quantile by the Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5), good from 5 degrees on."""
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(sum(term / freedom**power for power, term in enumerate(terms)))

@@ -1,8 +1,10 @@
-"""Student's t distribution with whole degrees of freedom: for intervals and tests that rest on few patients."""
+"""Student's t distribution with whole degrees of freedom: for bounds and tests that rest on few patients."""
 
 from __future__ import annotations
 
 import math
+
+FURTHEST = 1e9
 
 
 def inside(distance: float, freedom: int) -> float:
@@ -23,10 +25,12 @@ def two_sided(distance: float, freedom: int) -> float:
     return max(0.0, 1 - inside(abs(distance), freedom))
 
 
-def quantile_95(freedom: int) -> float:
-    """Within which distance of 0 t lies with a chance of 95 %."""
-    low, high = 1.9, 13.0
-    for _ in range(50):
+def quantile(probability: float, freedom: int) -> float:
+    """Below which distance t lies with a ``probability`` of at least a half."""
+    low, high = 0.0, 1.0
+    while (1 + inside(high, freedom)) / 2 < probability and high < FURTHEST:
+        low, high = high, 2 * high
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if inside(middle, freedom) < 0.95 else (low, middle)
+        low, high = (middle, high) if (1 + inside(middle, freedom)) / 2 < probability else (low, middle)
     return high
