@@ -137,6 +137,27 @@ def test_the_command_prints_the_pooled_figures(
     assert "12 series labelled, 12 scored and evaluated" in outcome.out
 
 
+def test_a_crossval_is_compared_and_evaluated_by_its_folder_alone(
+    done: Done, tmp_path: Path, head_ct: Path, seriatim_command: CommandLine
+) -> None:
+    output, _ = done
+    other = tmp_path / "other"
+    shutil.copytree(output, other)
+    compared = seriatim_command("compare", output, other, "--output", tmp_path / "comparison")
+    assert compared.code == 0, compared.err
+    assert "12 series compared" in compared.out
+    evaluated = seriatim_command("evaluate", output, "--by", "bleed", "--output", tmp_path / "eval")
+    assert evaluated.code == 0, evaluated.err
+    again = json.loads((tmp_path / "eval" / "evaluation.json").read_text())
+    first = json.loads((output / "evaluation" / "evaluation.json").read_text())
+    assert again["metrics"] == first["metrics"]
+    assert set(again["subgroups"]["bleed"]) == {"0", "1"}
+    scores = output / "fold0" / "scores" / "scores.csv"
+    unknown = seriatim_command("compare", output, scores, "--output", tmp_path / "no")
+    assert unknown.code == 2
+    assert "Give --labels" in unknown.err
+
+
 def test_a_fold_without_usable_series_stops_with_the_reason(tmp_path: Path, head_ct: Path) -> None:
     data = tmp_path / "data"
     rows = [{"path": f"{one}.dcm", "patient": one, "bleed": one % 2, "fold": one // 2} for one in range(4)]

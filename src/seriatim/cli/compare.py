@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 def run(
     models: Annotated[list[Path], typer.Argument(help="Two or more: a scores.csv, or a folder of scores (folds).")],
-    labels: Annotated[Path, typer.Option(help="CSV: series_uid or path, label columns, and patient.")],
     output: Annotated[Path, typer.Option(help="Folder for comparison.json and comparison.csv.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV: series_uid or path, label columns, and patient; crossvals have their manifest."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Label column, repeatable; without it the model's own, from run.json.")
     ] = None,
@@ -33,15 +36,18 @@ def run(
     resampling patients. What the models share cancels in a paired difference: it may be sure where the two intervals
     overlap.
 
+    Of two folders of `crossval` with one manifest, nothing else is needed.
+
     Example: `seriatim compare scores/mean_pooling scores/lstm --labels labels.csv --output comparison`
     """
     from rich.console import Console
 
     from seriatim.evaluation import EvaluationSettings
     from seriatim.evaluation.compare import compare
+    from seriatim.evaluation.find import find_labels
     from seriatim.settings import build_settings
 
-    given = {"labels": labels, "names": tuple(label or ()), "threshold": threshold}
+    given = {"labels": labels or find_labels(models), "names": tuple(label or ()), "threshold": threshold}
     given["include_training"] = include_training
     settings = build_settings(EvaluationSettings, given, where="compare")
     comparison = compare(models, settings=settings, output=output)

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def run(
-    scores: Annotated[list[Path], typer.Argument(help="One or more scores.csv; several (folds) are pooled.")],
-    labels: Annotated[Path, typer.Option(help="CSV: series_uid or path, label columns, and patient.")],
+    scores: Annotated[
+        list[Path], typer.Argument(help="One or more scores.csv, or folders of them; several (folds) are pooled.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.csv and the figures.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV: series_uid or path, label columns, and patient; a crossval has its manifest."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Label column, repeatable; without it the model's own, from run.json.")
     ] = None,
@@ -50,10 +55,11 @@ def run(
     from rich.console import Console
 
     from seriatim.evaluation import EvaluationSettings, evaluate
+    from seriatim.evaluation.find import find_labels
     from seriatim.settings import build_settings
 
     given = {
-        "labels": labels,
+        "labels": labels or find_labels(scores),
         "names": tuple(label or ()),
         "threshold": threshold,
         "slices": slices,

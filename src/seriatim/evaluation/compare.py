@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seriatim.errors import ConfigError, OutputError
+from seriatim.evaluation.find import find_scores
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import Joined, Pair, join
 from seriatim.evaluation.measures import Measures, measure
@@ -56,7 +57,7 @@ def compare(models: Sequence[Path], *, settings: EvaluationSettings, output: Pat
     """
     if len(models) < 2:
         raise ConfigError("A comparison needs two models. Give two folders with scores.csv, or two scores.csv.")
-    tables = [[read_scores(path) for path in _find_scores(model)] for model in models]
+    tables = [[read_scores(path) for path in find_scores(model)] for model in models]
     question = ask([one for own in tables for one in own], settings.names)
     joined = [join(own, settings.labels, include_training=settings.include_training) for own in tables]
     shared = _share(joined)
@@ -99,16 +100,6 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
             for model in comparison.models
         ],
     }
-
-
-def _find_scores(model: Path) -> list[Path]:
-    if model.is_file():
-        return [model]
-    own = model / "scores.csv"
-    found = [own] if own.is_file() else sorted(model.rglob("scores.csv"))
-    if not found:
-        raise ConfigError(f"{model} holds no scores.csv. Score with the model first: `seriatim score`.")
-    return found
 
 
 def _name(models: Sequence[Path]) -> list[str]:

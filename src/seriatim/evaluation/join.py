@@ -113,9 +113,9 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
             "relative to the folder of the labels; a study_uid must be that of the scores. The first scored path is "
             f"{scores[0].rows[0]['path']!r}."
         )
-    chosen = {
+    chosen = {  # in the order of the labels, so that resamples do not depend on that of the files
         index: _only_one(pairs, where=tell_line(labels_path, index), include_training=include_training)
-        for index, pairs in matches.items()
+        for index, pairs in sorted(matches.items())
     }
     missing = {index: _explain(row, chosen.get(index), include_training) for index, row in enumerate(rows)}
     return Joined(

@@ -16,6 +16,7 @@ from pydantic import Field
 from seriatim.errors import OutputError
 from seriatim.evaluation.attended import SliceMeasures, measure_slices
 from seriatim.evaluation.figures import draw_figures
+from seriatim.evaluation.find import find_scores
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import TRAINED_ON, Joined, join
 from seriatim.evaluation.measures import Measures, mean_of_files, measure
@@ -79,14 +80,15 @@ class Evaluation:
 def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Path) -> Evaluation:
     """Hold one or more scores.csv (folds, say) against labels; write evaluation.json, .csv and .html, and figures.
 
-    Several files are pooled, each decided by its own threshold. Only scored rows enter, and only of series that the
-    model was not trained or tuned on; every labelled series that does not is counted with its reason.
+    A folder stands for the scores.csv in it, else for all below it. Several files are pooled, each decided by its own
+    threshold. Only scored rows enter, and only of series that the model was not trained or tuned on; every labelled
+    series that does not is counted with its reason.
 
     Raises:
         ConfigError: the tables do not fit each other, or no threshold is known.
         OutputError: the results cannot be written.
     """
-    tables = [read_scores(path) for path in scores]
+    tables = [read_scores(path) for given in scores for path in find_scores(given)]
     question = ask(tables, settings.names)
     joined = join(tables, settings.labels, include_training=settings.include_training)
     samples = collect(

@@ -12,6 +12,7 @@ import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation import Evaluation, evaluate
+from seriatim.evaluation.find import CROSSVAL
 from seriatim.experiment import Experiment
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.series.batch import IGNORE
@@ -19,7 +20,6 @@ from seriatim.studies.runs import evaluation_settings, run_all, run_one
 from seriatim.trained import write_ensemble
 from seriatim.training import fold_table
 
-RECORD = "crossval.json"
 Report = Callable[[str, int, int], None]
 """(the fold that is finished, folds finished, folds in all)."""
 Work = Callable[[Experiment, str, Path], None]
@@ -103,7 +103,7 @@ def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str
     settings = experiment.model_dump(mode="json")
     settings["data"]["fold"] = None
     content = {"experiment": settings, "folds": list(folds)}
-    path = output / RECORD
+    path = output / CROSSVAL
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != content:
             raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
