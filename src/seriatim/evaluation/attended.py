@@ -23,7 +23,7 @@ from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
 
-SLICE_SCORE = "score_"
+SLICE_SCORE, CLASS_ATTENTION = "score_", "attention_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,8 @@ def _attend(
     known = [index for index, label in enumerate(found) if not math.isnan(label)]
     if not known:
         return None
-    attention = np.array([read_number(row, "attention", where=where) for row in rows])
+    own = CLASS_ATTENTION + answer.name if CLASS_ATTENTION + answer.name in rows[0] else "attention"
+    attention = np.array([read_number(row, own, where=where) for row in rows])
     column = SLICE_SCORE + answer.name if SLICE_SCORE + answer.name in rows[0] else ""
     scored = [read_number(rows[index], column, where=where) for index in known] if column else None
     top = attention == attention.max()

@@ -116,6 +116,8 @@ def explain_volume(volume: Volume, model: Model, *, top: int = 6) -> Explanation
         attention=attention,
         contributions=slice_contributions(model.network, embeddings, class_index=chosen).double().cpu().numpy(),
         slice_scores=_slice_scores(model, scores),
+        class_attention=dict(zip(model.task.class_names, scores.class_attention.T.numpy(), strict=True))
+        if model.network.attends_by_class else {},
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),
         top=shown,
         images=view.images,

@@ -22,10 +22,11 @@ class Explanation:
     ``label`` is the class explained and ``probability`` its number (for regression, the value); ``prediction`` is the
     model's answer in words, e.g. "bleed", ``threshold`` what it was decided at (None where there is none).
     ``positions`` (S,) ascend in ``unit``; ``attention`` (S,) sums to 1; ``contributions`` (S,) are logit units;
-    ``slice_scores`` maps class to (S,). ``top`` are the T slice indices shown, most attended first. ``images`` uint8
-    (T,H,W) or (T,H,W,3), windowed, in the radiological view, pixels square; ``heat`` (T,H,W) in [0,1] on the same
-    grid, None for an encoder without feature maps. ``letters`` are the patient directions at the (left, right, top,
-    bottom) edges. ``findings`` are codes or short texts without identifiers. ``truth`` bool (S,) marks labelled slices.
+    ``slice_scores`` maps class to (S,), and so does ``class_attention``, which is empty where all classes share one.
+    ``top`` are the T slice indices shown, most attended first. ``images`` uint8 (T,H,W) or (T,H,W,3), windowed, in the
+    radiological view, pixels square; ``heat`` (T,H,W) in [0,1] on the same grid, None for an encoder without feature
+    maps. ``letters`` are the patient directions at the (left, right, top, bottom) edges. ``findings`` are codes or
+    short texts without identifiers. ``truth`` bool (S,) marks labelled slices.
     """
 
     series_uid: str
@@ -42,6 +43,7 @@ class Explanation:
     heat: NDArray[np.float32] | None = None
     contributions: NDArray[np.float64] | None = None
     slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    class_attention: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     truth: NDArray[np.bool_] | None = None
     threshold: float | None = None
     letters: Letters | None = None
@@ -64,6 +66,7 @@ class Explanation:
         fields = {
             "positions": self.positions, "attention": self.attention, "contributions": self.contributions,
             "truth": self.truth, **self.slice_scores,
+            **{f"attention of {name}": values for name, values in self.class_attention.items()},
         }
         given = {name: values for name, values in fields.items() if values is not None}
         wrong = {name: values.shape for name, values in given.items() if values.shape != (count,)}

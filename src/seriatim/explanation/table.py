@@ -17,13 +17,15 @@ def write_explanation_csv(explanation: Explanation, path: Path) -> None:
 
     Columns: ``series_uid, sop_instance_uid, index`` (0-based), ``position, unit, attention, rank`` (1 = most attended),
     ``contribution`` (logit units, empty where it was not computed), then one ``score_<class>`` per class of the slice
-    head. A text that a spreadsheet would run as a formula gets a leading apostrophe.
+    head, and one ``attention_<class>`` per class that attends by itself. A text that a spreadsheet would run as a
+    formula gets a leading apostrophe.
 
     Raises:
         OutputError: the file cannot be written.
     """
     header = ["series_uid", "sop_instance_uid", "index", "position", "unit", "attention", "rank", "contribution"]
     header += [cell_text(f"score_{name}") for name in explanation.slice_scores]
+    header += [cell_text(f"attention_{name}") for name in explanation.class_attention]
     write_csv(path, header, _rows(explanation, header))
 
 
@@ -48,6 +50,7 @@ def _rows(explanation: Explanation, header: list[str]) -> Iterator[dict[str, str
             str(ranks[index]),
             "" if contributions is None else _as_number(contributions[index]),
             *(_as_number(scores[index]) for scores in explanation.slice_scores.values()),
+            *(_as_number(weights[index]) for weights in explanation.class_attention.values()),
         ]
         yield dict(zip(header, cells, strict=True))
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from seriatim.models.encoder import Encoder
 from seriatim.models.masks import add_deltas, count_slices, zero_padding
 from seriatim.models.output import SequenceOutput
-from seriatim.models.pooling import AttentionSettings, LastSettings, MaxSettings, MeanSettings
+from seriatim.models.pooling import AttentionSettings, ClassAttention, LastSettings, MaxSettings, MeanSettings
 from seriatim.models.slice_scores import SliceScores, SliceScoresSettings
 from seriatim.models.small_cnn import SmallCNNSettings
 from seriatim.models.temporal import NoTemporalSettings, RecurrentSettings
@@ -71,6 +71,7 @@ class SequenceNetwork(nn.Module):
         self.temporal = settings.temporal.build(encoder.embedding_size * (3 if settings.deltas else 1))
         size = self.temporal.context_size
         self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional, outputs=outputs)
+        self.attends_by_class = outputs > 1 and isinstance(self.pooling, ClassAttention | SliceScores)
         self.dropout = nn.Dropout(settings.dropout)
         self.volume_head = None if isinstance(self.pooling, SliceScores) else nn.Linear(size, outputs)
         self.slice_head = nn.Linear(size, outputs)
@@ -132,7 +133,7 @@ class SequenceNetwork(nn.Module):
             volume_logits=volume_logits * self.output_scale + self.output_center,
             slice_logits=functional.pad(slice_logits, (0, 0, 0, padding)),
             attention=by_class.mean(dim=2),
-            class_attention=by_class if by_class.shape[2] > 1 else None,
+            class_attention=by_class if self.attends_by_class else None,
         )
 
     def _answer(

@@ -61,6 +61,8 @@ def _predict(series: Series, model: Ensemble) -> Prediction:
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in series.instances),
         positions=series.positions,
         attention=scores.attention.numpy(),
+        class_attention=dict(zip(task.class_names, scores.class_attention.T.numpy(), strict=True))
+        if model.attends_by_class else {},
         slice_scores=per_slice if task.scores_slices else {},
     )
 

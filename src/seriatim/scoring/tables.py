@@ -37,7 +37,9 @@ class ScoreTables:
         scores += [f"{prefix}_{name}" for name in self._classes] + ["prediction", "seconds"]
         scores += ["volume", "split", "findings", "prediction_set", "distance"]
         scores += [f"disagreement_{name}" for name in self._classes] if self._several else []
+        self._attending = self._classes if isinstance(model, Ensemble) and model.attends_by_class else ()
         slices = ["series_uid", "sop_instance_uid", "index", "position", "attention"]
+        slices += [f"attention_{name}" for name in self._attending]
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
         self._details = detail_columns(model) if isinstance(model, AnomalyModel) else ()
         slices += self._details
@@ -87,6 +89,7 @@ class ScoreTables:
         for index, uid in enumerate(one.sop_instance_uids):
             per_slice = [repr(float(one.slice_scores[name][index])) for name in self._slice_classes]
             weighed = [repr(float(one.positions[index])), repr(float(one.attention[index]))]
+            weighed += [repr(float(one.class_attention[name][index])) for name in self._attending]
             frame = "" if not one.frames or one.frames[index] is None else one.frames[index]
             named = [text(one.volume), frame, text(one.study_uid)]
             details = [_number(float(one.slice_details[name][index])) for name in self._details]

@@ -19,12 +19,13 @@ class Prediction:
 
     ``probabilities`` maps class to probability (for regression, target to value); ``prediction_set`` names the answers
     of a stated coverage, "" where the model gives none. ``disagreement`` maps class to the standard deviation of
-    several models' probabilities, empty of one model. ``attention`` (S,) sums to 1; ``slice_scores`` maps class to
-    (S,) probabilities, empty where the model has no slice head. All per-slice fields are in the order of
-    ``sop_instance_uids``; ``frames`` are 0-based frames of multi-frame files. ``slice_details`` are further (S,)
-    numbers by name, and ``events`` stretches of slices (start, stop, peak, score of the peak), of models that have
-    them. ``findings`` are codes of what was noticed about the series; ``distance`` is how far it lies from those of
-    training, where 1 is the limit. ``reason`` says why a series was refused or failed, "" when scored.
+    several models' probabilities, empty of one model. ``attention`` (S,) sums to 1; ``class_attention`` maps class to
+    its own (S,), empty where all share one; ``slice_scores`` maps class to (S,) probabilities, empty where the model
+    has no slice head. All per-slice fields are in the order of ``sop_instance_uids``; ``frames`` are 0-based frames of
+    multi-frame files. ``slice_details`` are further (S,) numbers by name, and ``events`` stretches of slices (start,
+    stop, peak, score of the peak), of models that have them. ``findings`` are codes of what was noticed about the
+    series; ``distance`` is how far it lies from those of training, where 1 is the limit. ``reason`` says why a series
+    was refused or failed, "" when scored.
     """
 
     study_uid: str
@@ -46,6 +47,7 @@ class Prediction:
     sop_instance_uids: tuple[str, ...] = ()
     positions: NDArray[np.float64] | None = None
     attention: NDArray[np.float64] | None = None
+    class_attention: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     slice_details: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     events: tuple[tuple[int, int, int, float], ...] = ()
@@ -58,6 +60,7 @@ class Prediction:
         count = len(self.sop_instance_uids)
         per_slice = {"positions": self.positions, "attention": self.attention, **self.slice_scores,
                      **self.slice_details}
+        per_slice |= {f"attention of {name}": values for name, values in self.class_attention.items()}
         wrong = {
             name: None if values is None else len(values)
             for name, values in per_slice.items()

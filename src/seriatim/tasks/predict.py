@@ -22,13 +22,15 @@ class SeriesScores:
     """The network's answer for one series, on the CPU in float64.
 
     ``probabilities`` (K,), ``attention`` (S,), ``slice_probabilities`` (S,K); ``uncalibrated`` (K,) are the
-    probabilities before the task's calibration.
+    probabilities before the task's calibration. ``class_attention`` is (S,K) where each output pools by itself, else
+    (S,0).
     """
 
     probabilities: Tensor
     attention: Tensor
     slice_probabilities: Tensor
     uncalibrated: Tensor
+    class_attention: Tensor
 
 
 def embed_series(network: EncodingNetwork, slices: Tensor) -> Tensor:
@@ -69,18 +71,23 @@ def score_embeddings(
     found = [_read(network, task, view) for view in views]
     if reverse_order:
         turned = [_read(network, task, torch.flip(view, dims=(0,))) for view in views]
-        found += [(answer, attention.flip(0), slices.flip(0)) for answer, attention, slices in turned]
-    answer, attention, slices = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+        found += [(answer, *(one.flip(0) for one in per_slice)) for answer, *per_slice in turned]
+    answer, attention, slices, by_class = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
     return SeriesScores(
-        probabilities=task.calibrate(answer), attention=attention, slice_probabilities=slices, uncalibrated=answer
-    )
+        probabilities=task.calibrate(answer), attention=attention, slice_probabilities=slices, uncalibrated=answer,
+        class_attention=by_class,
+    )  # fmt: skip
 
 
-def _read(network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities (K,) before calibration, attention (S,) and slice probabilities (S,K) of one view."""
+def _read(network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor) -> tuple[Tensor, ...]:
+    """Of one view: probabilities (K,) before calibration, attention (S,), slice probabilities (S,K), and attention of
+    each output (S,K), or (S,0).
+    """
     device = next(network.parameters()).device
     mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=device)
     with torch.inference_mode():
         output = network.read(embeddings[None].to(device), mask)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
-    return task.probabilities(logits), output.attention[0].double().cpu(), task.slice_probabilities(slice_logits)
+    attention = output.attention[0].double().cpu()
+    by_class = attention.new_zeros(len(attention), 0) if output.class_attention is None else output.class_attention[0]
+    return task.probabilities(logits), attention, task.slice_probabilities(slice_logits), by_class.double().cpu()

@@ -41,6 +41,7 @@ class EnsembleScores:
 
     probabilities: Tensor
     attention: Tensor
+    class_attention: Tensor
     slice_probabilities: Tensor
     disagreement: Tensor
     verdict: Verdict
@@ -78,6 +79,11 @@ class Ensemble:
         return self.members[0].task
 
     @property
+    def attends_by_class(self) -> bool:
+        """Whether all members have an attention of each class."""
+        return all(one.network.attends_by_class for one in self.members)
+
+    @property
     def digest(self) -> str:
         """The digest of the one model, or that of all digests."""
         digests = [one.digest for one in self.members]
@@ -110,6 +116,8 @@ class Ensemble:
         return EnsembleScores(
             probabilities=probabilities.mean(dim=0),
             attention=torch.stack([one.attention for one in scores]).mean(dim=0),
+            class_attention=torch.stack([one.class_attention for one in scores]).mean(dim=0)
+            if self.attends_by_class else scores[0].class_attention[:, :0],
             slice_probabilities=torch.stack([one.slice_probabilities for one in scores]).mean(dim=0),
             disagreement=probabilities.std(dim=0, correction=0) if len(scores) > 1 else probabilities.new_zeros(0),
             verdict=_join_verdicts([verdict for _, _, verdict in found]),
