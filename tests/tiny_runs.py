@@ -78,6 +78,23 @@ def make_experiment(
     return Experiment.read(write_config(folder, data, *overrides, content=content))
 
 
+def make_uneven(folder: Path, data: Path) -> list[str]:
+    """Options for 7 training series and 3 of validation below ``data``: two without a label, one without slice labels,
+    the others with every second, and the columns grade (none, low, high) and age.
+    """
+    rows = read_rows(data / "labels.csv")
+    for index, row in enumerate(rows):
+        row |= {"path": str(data / row["path"]), "grade": ("none", "low", "high")[index % 3], "age": str(40 + index)}
+    chosen = sorted(rows, key=lambda row: ("train", "test", "val").index(row["split"]))
+    used, held_out = chosen[:7], chosen[-3:]
+    for row, split in [*((row, "train") for row in used), *((row, "val") for row in held_out)]:
+        row["split"], row["patient"] = split, row["series_uid"]
+    used[2]["bleed"] = used[5]["bleed"] = ""
+    slices = [row for row in read_rows(data / "slices.csv") if row["series_uid"] != used[0]["series_uid"]]
+    manifest = write_rows(folder / "uneven.csv", [*used, *held_out])
+    return [f"data.manifest={manifest}", f"data.slice_labels={write_rows(folder / 'some_slices.csv', slices[::2])}"]
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

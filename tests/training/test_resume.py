@@ -60,7 +60,7 @@ def break_save(monkeypatch: pytest.MonkeyPatch, *, epoch: int) -> None:
 
 def steps_of(experiment: object, data: Path) -> int:
     count = sum(row["split"] == "train" for row in read_rows(data / "labels.csv"))
-    return -(-count // experiment.training.batch_size)
+    return -(-count // (experiment.training.batch_size * experiment.training.accumulate))
 
 
 def metrics_of(run: Path) -> list[dict[str, float]]:

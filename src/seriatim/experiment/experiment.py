@@ -55,6 +55,14 @@ class Experiment(BaseExperiment):
         return self
 
     @model_validator(mode="after")
+    def _check_frozen(self) -> Experiment:
+        late = self.training.unfreeze_epoch > 1
+        if late and (self.training.mode == "two-stage" or getattr(self.network.encoder, "freeze", "none") == "all"):
+            raise ValueError("training.unfreeze_epoch is for an encoder that learns in training: end-to-end, and not "
+                             "with network.encoder.freeze all; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_pooling(self) -> Experiment:
         pooling, yes_no = self.network.pooling, self.task.target in ("binary", "multilabel")
         if isinstance(pooling, SliceScoresSettings) and pooling.how == "linear_softmax" and not yes_no:

@@ -33,9 +33,10 @@ class LoopSettings(Settings):
     epochs: int = Field(default=20, ge=1)
     """Epochs at most; `patience` may end them sooner."""
     batch_size: int = Field(default=4, ge=1)
-    """Series per step and process."""
+    """Series per batch and process."""
     accumulate: int = Field(default=1, ge=1)
-    """Steps whose gradients are added before the weights move."""
+    """Batches whose gradients are added before the weights move: as one batch so many times larger, in the memory of
+    one. BatchNorm that learns its statistics sees the small ones."""
     max_slices: int = Field(default=64, ge=1)
     """Longer series are sampled in training: one random slice from each of this many equal stretches, in order."""
     slice_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
@@ -49,6 +50,15 @@ class LoopSettings(Settings):
     """AdamW's learning rate after the warm-up."""
     encoder_rate: float = Field(default=1.0, ge=0)
     """The encoder's learning rate as a multiple of `learning_rate`."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The rate of each block of the encoder as a multiple of that of the block after it; the last has `encoder_rate`.
+    For example 0.75: early layers change least (Howard and Ruder 2018; Bao et al. 2021)."""
+    unfreeze_epoch: int = Field(default=1, ge=1)
+    """The encoder stays as it came until this epoch begins, so that the parts after it, which start from nothing, do
+    not spoil it; 1: it learns from the start."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Judge and keep an exponential moving average of the weights with this decay, for example 0.999 (Tarvainen and
+    Valpola 2017); null: the weights themselves."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """AdamW's decay of weights; biases and norms have none."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
@@ -73,7 +83,9 @@ class TrainingSettings(LoopSettings):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     devices: int = Field(default=1, ge=1)
-    """Processes (one per device), by DDP where there is more than one."""
+    """Processes on each machine (one per device), by DDP where there is more than one."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines; above 1, torchrun or SLURM starts the processes on each."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """The number format of training, in the names of Lightning Fabric."""
     workers: int = Field(default=0, ge=0)

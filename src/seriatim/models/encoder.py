@@ -3,7 +3,7 @@
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -38,8 +38,28 @@ class Encoder(nn.Module, ABC):
     def pool_maps(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n embedding"]:
         """Embeddings from the last maps."""
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Its parameters by depth, from the input on: the steps of its chain; a norm belongs to the step before it."""
+        blocks: list[list[nn.Parameter]] = []
+        for step in _steps(self):
+            own = list(step.parameters())
+            if blocks and all(parameter.ndim == 1 for parameter in own):
+                blocks[-1] += own
+            else:
+                blocks.append(own)
+        return [block for block in blocks if block]
+
     def forward(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n embedding"]:
         return self.pool_maps(self.feature_maps(slices))
+
+
+def _steps(module: nn.Module) -> Iterator[nn.Module]:
+    """The children of a module in order, those of plain chains in their place."""
+    for child in module.children():
+        if type(child) is nn.Sequential:
+            yield from _steps(child)
+        else:
+            yield child
 
 
 def load_encoder_weights(module: nn.Module, weights: Mapping[str, Tensor], *, name: str) -> None:

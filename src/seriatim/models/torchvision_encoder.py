@@ -185,6 +185,11 @@ class VisionTransformerEncoder(TorchvisionEncoder):
             "Use a convolutional encoder, or an explanation without Grad-CAM."
         )
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        layers = [list(layer.parameters()) for layer in self.network.encoder.layers]
+        first = [self.network.class_token, *self.network.conv_proj.parameters(), self.network.encoder.pos_embedding]
+        return [first, *layers[:-1], [*layers[-1], *self.network.encoder.ln.parameters()]]
+
     def forward(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n embedding"]:
         embeddings: Tensor = self.network(self.prepare(slices))
         return embeddings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +21,13 @@ from seriatim.tasks.balance import measure_spread, weigh_classes, weigh_positive
 from seriatim.tasks.calibration import Calibration, CalibrationKind, fit_classes, fit_columns
 from seriatim.tasks.conformal import Conformal, fit_answers, fit_numbers
 from seriatim.tasks.labels import HALF, encode_class, encode_number, encode_yes_no, read_cell
-from seriatim.tasks.losses import Emphasis, attention_loss, class_loss, number_loss, yes_no_loss
+from seriatim.tasks.losses import Emphasis, attention_loss, class_loss, drawn_series, number_loss, yes_no_loss
 from seriatim.tasks.metrics import sensitive_threshold, youden_threshold
 
 Target = Literal["binary", "multiclass", "multilabel", "regression"]
 Array = NDArray[Any]
+WHOLE: Mapping[str, float] = MappingProxyType({})
+"""No shares: the batch is all there is."""
 
 
 class DiagnosisSettings(Settings):
@@ -206,21 +209,40 @@ class DiagnosisTask:
             self, class_weights=weigh_classes(labels, classes=self.outputs) if several else weigh_positives(labels)
         )
 
-    def loss(self, output: SequenceOutput, batch: SliceBatch) -> dict[str, Tensor]:
+    def loss(
+        self, output: SequenceOutput, batch: SliceBatch, shares: Mapping[str, float] = WHOLE
+    ) -> dict[str, Tensor]:
         """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known.
 
-        With ``attention_loss_weight`` also that times ``attention_loss``.
+        With ``attention_loss_weight`` also that times ``attention_loss``. Each is multiplied by its share, where there
+        is one: the part that this batch has in the ``amounts`` of several, whose losses then add up to that of all.
         """
         volume_loss = self._loss(output.volume_logits, batch.labels, weights=self.class_weights)
         slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
         slice_loss = self.slice_loss(output.slice_logits[slices], batch.slice_labels[slices])
+        volume_loss, slice_loss = volume_loss * shares.get("volume", 1.0), slice_loss * shares.get("slice", 1.0)
         total = volume_loss + self.settings.slice_loss_weight * slice_loss
         losses = {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
         if not self.settings.attention_loss_weight:
             return losses
         shown = output.attention if output.class_attention is None else output.class_attention
-        drawn = attention_loss(shown, batch.slice_labels, batch.mask)
+        share = shares.get("attention" if output.class_attention is None else "class_attention", 1.0)
+        drawn = attention_loss(shown, batch.slice_labels, batch.mask) * share
         return {**losses, "loss": total + self.settings.attention_loss_weight * drawn, "attention_loss": drawn}
+
+    def amounts(self, batch: SliceBatch) -> dict[str, float]:
+        """What the losses of a batch are means over: numbers of known labels, of classes the weights of their classes.
+
+        For gradients added over batches or processes, which shall be those of one large batch.
+        """
+        known, classes = batch.labels != IGNORE, self.settings.target == "multiclass" and self.class_weights
+        weights = known.new_tensor(classes, dtype=torch.float64)[batch.labels.clamp(min=0).long()] if classes else 1.0
+        return {
+            "volume": float((known * weights).sum()),
+            "slice": float((batch.slice_labels[batch.mask] != IGNORE).sum()),
+            "attention": float(drawn_series(batch.slice_labels, batch.mask).any(dim=1).sum()),
+            "class_attention": float(drawn_series(batch.slice_labels, batch.mask).sum()),
+        }
 
     def slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss over slices of which something is known: ``logits`` and ``labels`` (N,K), IGNORE where not."""

@@ -72,6 +72,11 @@ def attention_loss(attention: Tensor, slice_labels: Tensor, mask: Tensor) -> Ten
     return _mean_of_known(-on_them.log(), (found & real).any(dim=1))
 
 
+def drawn_series(slice_labels: Tensor, mask: Tensor) -> Tensor:
+    """(B,K): of which series, and by which finding, attention is drawn."""
+    return ((slice_labels >= HALF) & mask[..., None]).any(dim=1)
+
+
 def _raise(errors: Tensor, power: float) -> Tensor:
     """``errors ** power``, whose gradient stays finite at an error of 0."""
     return errors.clamp(min=1e-6) ** power

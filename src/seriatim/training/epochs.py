@@ -46,7 +46,11 @@ class Stage(ABC):
 
     @abstractmethod
     def kept(self) -> nn.Module:
-        """The module whose weights are kept at the best epoch, and loaded when the stage ends."""
+        """The module that has the best weights when the stage ends."""
+
+    def judged(self) -> nn.Module:
+        """The module whose weights ``validate`` judges and the best epoch saves: ``kept``, unless they are averaged."""
+        return self.kept()
 
     @abstractmethod
     def train_epoch(self, epoch: int, progress: Progress, bar: EpochBar) -> dict[str, float]:
@@ -150,7 +154,7 @@ def _end_epoch(stage: Stage, progress: Progress, log: MetricsLog, line: dict[str
     if progress.best is None or rank > progress.best:
         progress.best, progress.best_epoch = rank, progress.epoch
         if stage.session.fabric.is_global_zero:
-            write_tensors(stage.best_path, stage.kept().state_dict())
+            write_tensors(stage.best_path, stage.judged().state_dict())
     seconds = line.get("seconds", 0.0) + perf_counter() - started
     log.add({**line, "seconds": seconds, **{f"val_{key}": value for key, value in metrics.items()}})
     stage.session.fabric.barrier()

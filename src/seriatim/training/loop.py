@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ from seriatim.experiment import LoopSettings
 from seriatim.models.network import SequenceNetwork
 from seriatim.series.batch import SliceBatch
 from seriatim.tasks import DiagnosisTask
+from seriatim.training.average import Average
 from seriatim.training.checkpoint import Progress
 from seriatim.training.dataset import Item, load_batches, plan_epoch
 from seriatim.training.epochs import Stage
 from seriatim.training.mixup import mixed_loss
+from seriatim.training.optimizer import build_optimizer, set_learning_rate
 from seriatim.training.progress import EpochBar
-from seriatim.training.runtime import build_optimizer, gather_rows, scaler_of, seed_epoch, set_learning_rate, share
+from seriatim.training.runtime import add_up, gather_rows, scaler_of, seed_epoch, share, share_buffers
 from seriatim.training.session import Session
 
 
@@ -31,7 +33,8 @@ from seriatim.training.session import Session
 class SequenceStage(Stage):
     """A stage that learns from whole series. ``model`` is the LossModule as Fabric wrapped it.
 
-    ``still_encoder``: the encoder stays in eval mode, so that BatchNorm keeps the statistics it came with.
+    ``adapting`` are the encoder's parameters that learn once it is not frozen. ``average`` is there where averaged
+    weights are judged and kept. With ``still_encoder`` BatchNorm keeps the statistics it came with.
     """
 
     session: Session
@@ -40,6 +43,8 @@ class SequenceStage(Stage):
     model: Any
     optimizer: Optimizer
     train: Dataset[Item]
+    adapting: Sequence[nn.Parameter] = ()
+    average: Average | None = None
     keeps_start: bool = False
     still_encoder: bool = False
 
@@ -47,39 +52,54 @@ class SequenceStage(Stage):
         self.epochs, self.patience = self.settings.epochs, self.settings.patience
 
     def learning(self) -> Mapping[str, nn.Module]:
-        return {"weights": self.session.network}
+        averaged = {} if self.average is None else {"average": self.average.network}
+        return {"weights": self.session.network, **averaged}
 
     def kept(self) -> nn.Module:
         return self.session.network
 
+    def judged(self) -> SequenceNetwork:
+        return self.session.network if self.average is None else self.average.network
+
     def train_epoch(self, epoch: int, progress: Progress, bar: EpochBar) -> dict[str, float]:
         session, settings = self.session, self.settings
-        experiment, fabric = session.experiment, session.fabric
-        seed_epoch(self.seed, epoch, rank=fabric.global_rank)
-        self.model.train()
-        if self.still_encoder:
-            session.network.encoder.eval()
+        rank, world = session.fabric.global_rank, session.fabric.world_size
+        seed_epoch(self.seed, epoch, rank=rank)
+        self._set_modes(epoch)
         count = len(session.examples.of("train"))
         plan = plan_epoch(count, epoch=epoch, seed=self.seed, batch_size=settings.batch_size)
-        mine = share(plan, rank=fabric.global_rank, world=fabric.world_size)
-        steps = settings.epochs * len(mine)
+        mine, left = share(plan, rank=rank, world=world), len(plan[rank::world])
+        moves = -(-len(mine) // settings.accumulate)
         sums: dict[str, float] = {}
-        batches = load_batches(self.train, mine, workers=experiment.training.workers)
-        for number, batch in enumerate(batches, start=1):
-            rate = set_learning_rate(self.optimizer, settings, step=progress.step, steps=steps)
-            moves = number % settings.accumulate == 0 or number == len(mine)
-            losses = _step(self, batch.to(fabric.device), moves=moves)
+        batches = load_batches(self.train, mine, workers=session.experiment.training.workers)
+        for number in range(1, moves + 1):
+            rate = set_learning_rate(self.optimizer, settings, step=progress.step, steps=settings.epochs * moves)
+            group = list(islice(batches, settings.accumulate))
+            losses = _step(self, group, counted=max(0, min(left, len(group))))
+            left -= len(group)
             progress.step += 1
+            if self.average is not None:
+                self.average.follow(session.network, step=progress.step)
             for key, value in losses.items():
                 sums[key] = sums.get(key, 0.0) + value
-            bar.advance(done=number, of=len(mine), loss=sums["loss"] / number)
-        return {**{key: value / len(mine) for key, value in sums.items()}, "learning_rate": rate}
+            bar.advance(done=number, of=moves, loss=sums["loss"] / number)
+        return {**{key: value / moves for key, value in sums.items()}, "learning_rate": rate}
+
+    def _set_modes(self, epoch: int) -> None:
+        """Training mode, with the encoder frozen until its epoch comes: then its weights and statistics stay."""
+        encoder, frozen = self.session.network.encoder, epoch < self.settings.unfreeze_epoch
+        for parameter in self.adapting:
+            parameter.requires_grad_(not frozen)
+        self.model.train()
+        if frozen or self.still_encoder:
+            encoder.eval()
 
     def validate(self) -> dict[str, float]:
         """Score every validation series once, as scoring would, each process its share; then the metrics over all."""
         session, validation = self.session, self.session.examples.of("val")
+        share_buffers(session.fabric, self.judged())
         rows = range(session.fabric.global_rank, len(validation), session.fabric.world_size)
-        mine = {row: session.score(validation[row]).probabilities.numpy() for row in rows}
+        mine = {row: session.score(validation[row], self.judged()).probabilities.numpy() for row in rows}
         labels = np.array([example.labels for example in validation])
         return session.task.metrics(gather_rows(session.fabric, mine, len(labels)), labels)
 
@@ -95,10 +115,12 @@ def build_stage(
     With ``adapts`` it goes on from trained weights: these stay the best until an epoch is better, and BatchNorm keeps
     its statistics.
     """
+    adapting = [one for one in session.network.encoder.parameters() if one.requires_grad]
     optimizer = build_optimizer(session.network, settings)
     model, optimizer = session.fabric.setup(LossModule(session.network, session.task), optimizer)
+    average = None if settings.ema_decay is None else Average(session.network, decay=settings.ema_decay)
     return SequenceStage(session=session, settings=settings, name=name, model=model, optimizer=optimizer, train=train,
-                         keeps_start=adapts, still_encoder=adapts)
+                         adapting=adapting, average=average, keeps_start=adapts, still_encoder=adapts)
 
 
 class LossModule(nn.Module):
@@ -110,28 +132,39 @@ class LossModule(nn.Module):
         super().__init__()
         self.network, self._task = network, task
 
-    def forward(self, fields: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, fields: dict[str, Any], shares: dict[str, float]) -> dict[str, Tensor]:
         batch = SliceBatch(**fields)
         embeddings = batch.embeddings if batch.slices is None else self.network.encode(batch.slices, batch.mask)
         assert embeddings is not None
         if batch.mixing < 1.0:
-            return mixed_loss(self.network, self._task, embeddings, batch)
-        return self._task.loss(self.network.read(embeddings, batch.mask), batch)
+            return mixed_loss(self.network, self._task, embeddings, batch, shares)
+        return self._task.loss(self.network.read(embeddings, batch.mask), batch, shares)
 
 
-def _step(stage: SequenceStage, batch: SliceBatch, *, moves: bool) -> dict[str, float]:
-    settings, fabric, optimizer = stage.settings, stage.session.fabric, stage.optimizer
-    with fabric.no_backward_sync(stage.model, enabled=not moves):
-        losses = stage.model({field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)})
-        fabric.backward(losses["loss"] / settings.accumulate)
-    values = {key: float(value.detach()) for key, value in losses.items()}
+def _step(stage: SequenceStage, group: Sequence[SliceBatch], *, counted: int) -> dict[str, float]:
+    """Move the weights once, by the gradient of one batch made of the first ``counted`` of ``group`` and of those of
+    the other processes. The others are here so that all processes make the same steps, and weigh nothing.
+    """
+    fabric, optimizer, task = stage.session.fabric, stage.optimizer, stage.session.task
+    amounts = [task.amounts(batch) for batch in group[:counted]]
+    totals = add_up(fabric, {name: sum(one[name] for one in amounts) for name in task.amounts(group[0])})
+    values: dict[str, float] = {}
+    for index, batch in enumerate(group):
+        own = amounts[index] if index < counted else {}
+        shares = {name: own.get(name, 0.0) / total if total else 0.0 for name, total in totals.items()}
+        with fabric.no_backward_sync(stage.model, enabled=index + 1 < len(group)):
+            moved = batch.to(fabric.device)
+            losses = stage.model({field.name: getattr(moved, field.name) for field in fields(moved)}, shares)
+            fabric.backward(losses["loss"] * fabric.world_size)  # processes average their gradients
+        for name, value in losses.items():
+            values[name] = values.get(name, 0.0) + float(value.detach())
+    values = add_up(fabric, values)
     _refuse_divergence("loss", values["loss"], stage)
-    if moves:
-        norm = fabric.clip_gradients(stage.model, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
-        if scaler_of(fabric) is None:  # a scaler skips such a step by itself and tries a smaller scale
-            _refuse_divergence("gradient's norm", float(norm), stage)
-        optimizer.step()
-        optimizer.zero_grad()
+    norm = fabric.clip_gradients(stage.model, optimizer, max_norm=stage.settings.clip_norm, error_if_nonfinite=False)
+    if scaler_of(fabric) is None:  # a scaler skips such a step by itself and tries a smaller scale
+        _refuse_divergence("gradient's norm", float(norm), stage)
+    optimizer.step()
+    optimizer.zero_grad()
     return values
 
 

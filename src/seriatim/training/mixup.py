@@ -7,6 +7,7 @@ repeated and never blended with one another, so that no slice of either is lost 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -15,20 +16,23 @@ from torch import Tensor
 from seriatim.models import SequenceNetwork
 from seriatim.series.batch import SliceBatch
 from seriatim.tasks import DiagnosisTask
+from seriatim.tasks.diagnosis import WHOLE
 
 
 def mixed_loss(
-    network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor, batch: SliceBatch
+    network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor, batch: SliceBatch,
+    shares: Mapping[str, float] = WHOLE,
 ) -> dict[str, Tensor]:
     """The losses of each series mixed with the next of the batch: ``batch.mixing`` times those by its own labels, and
-    the rest times those by the labels of the other. ``embeddings`` (B,S,E) are the batch's own.
+    the rest times those by the labels of the other. ``embeddings`` (B,S,E) are the batch's own, ``shares`` as of
+    ``DiagnosisTask.loss``.
     """
     share = batch.mixing
     one, other = pair_up(replace(batch, slices=None, embeddings=embeddings.float()))
     assert one.embeddings is not None
     assert other.embeddings is not None
     output = network.read(share * one.embeddings + (1 - share) * other.embeddings, one.mask)
-    own, others = task.loss(output, one), task.loss(output, other)
+    own, others = task.loss(output, one, shares), task.loss(output, other, shares)
     return {name: share * value + (1 - share) * others[name] for name, value in own.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import sys
 from collections.abc import Mapping
@@ -16,11 +15,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import AdamW, Optimizer
 
 from seriatim.errors import ConfigError
-from seriatim.experiment import LoopSettings, TrainingSettings
-from seriatim.models.network import SequenceNetwork
+from seriatim.experiment import TrainingSettings
 from seriatim.trained import choose_device
 
 PACKAGES = (
@@ -39,52 +36,28 @@ PACKAGES = (
 def start_fabric(training: TrainingSettings) -> Fabric:
     """Fabric for the settings, launched: one process per device, DDP where there is more than one.
 
+    It takes its place where torchrun or SLURM started the processes, and else starts those of this machine.
+
     Raises:
-        ConfigError: this machine has no such accelerator, or not as many devices.
+        ConfigError: this machine has no such accelerator, or not as many devices, or the launcher started another
+            number of processes.
     """
     choose_device(training.accelerator)
     # a head without labels gets no gradient, which plain DDP waits for forever
-    strategy = "ddp_find_unused_parameters_true" if training.devices > 1 else "auto"
+    several = training.devices * training.nodes > 1
     try:
         fabric = Fabric(
-            accelerator=training.accelerator, devices=training.devices, precision=training.precision, strategy=strategy
+            accelerator=training.accelerator, devices=training.devices, num_nodes=training.nodes,
+            precision=training.precision, strategy="ddp_find_unused_parameters_true" if several else "auto",
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(
-            f"training.accelerator={training.accelerator} with training.devices={training.devices} and "
-            f"training.precision={training.precision} cannot be had here: {' '.join(str(error).split())}"
+            f"training.accelerator={training.accelerator} with training.devices={training.devices}, "
+            f"training.nodes={training.nodes} and training.precision={training.precision} cannot be had here: "
+            f"{' '.join(str(error).split())}"
         ) from error
     fabric.launch()
     return fabric
-
-
-def build_optimizer(network: SequenceNetwork, settings: LoopSettings) -> Optimizer:
-    """AdamW; the encoder has its own rate, and biases and norms no weight decay (Loshchilov and Hutter, 2019)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            rate = settings.encoder_rate if name.startswith("encoder.") else 1.0
-            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return AdamW(
-        [
-            {"params": members, "rate": rate, "weight_decay": decay}
-            for (rate, decay), members in groups.items()
-            if rate > 0
-        ],
-        lr=settings.learning_rate,
-    )
-
-
-def set_learning_rate(optimizer: Optimizer, settings: LoopSettings, *, step: int, steps: int) -> float:
-    """Set every group's rate for ``step`` of ``steps``: linear warm-up, then cosine to zero or constant."""
-    warmup = max(1, round(settings.warmup * steps))
-    scale = min(1.0, (step + 1) / warmup)
-    if settings.schedule == "cosine" and step >= warmup:
-        scale = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * group["rate"] * scale
-    return settings.learning_rate * scale
 
 
 def seed_epoch(seed: int, epoch: int, *, rank: int) -> None:
@@ -92,8 +65,26 @@ def seed_epoch(seed: int, epoch: int, *, rank: int) -> None:
     torch.manual_seed((seed * 1_000_003 + epoch) * 1_009 + rank)
 
 
+def share_buffers(fabric: Fabric, module: nn.Module) -> None:
+    """Give all processes the buffers of the first: BatchNorm's statistics, which are not averaged as gradients are."""
+    if fabric.world_size > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+
+
+def add_up(fabric: Fabric, values: Mapping[str, float]) -> dict[str, float]:
+    """The sum of each number over all processes."""
+    if fabric.world_size == 1:
+        return dict(values)
+    given = torch.tensor(list(values.values()), dtype=torch.float64, device=fabric.device)
+    return dict(zip(values, fabric.all_reduce(given, reduce_op="sum").tolist(), strict=True))
+
+
 def share(plan: list[list[Any]], *, rank: int, world: int) -> list[list[Any]]:
-    """The batches of one process; the first are repeated so that every process makes the same number of steps."""
+    """The batches of one process; where there are too few, some are repeated, so that all make equally many steps.
+
+    Of process ``rank`` the first ``len(plan[rank::world])`` are its own; what comes after must weigh nothing.
+    """
     padded = [plan[index % len(plan)] for index in range(-(-len(plan) // world) * world)]
     return padded[rank::world]
 

@@ -61,14 +61,17 @@ class Session(RunSession):
     task: DiagnosisTask
     network: SequenceNetwork
 
-    def score(self, example: Example) -> SeriesScores:
-        """Score one series with the present weights, as scoring will; from its embeddings where they are kept."""
-        self.network.eval()
+    def score(self, example: Example, network: SequenceNetwork | None = None) -> SeriesScores:
+        """Score one series as scoring will, from its embeddings where they are kept; with ``network`` in place of the
+        session's where one is given.
+        """
+        network = network or self.network
+        network.eval()
         test_time = self.experiment.test_time
         if self.embedder is None:
-            return score_series(self.network, self.task, self.prepared.slices(example.series), test_time)
+            return score_series(network, self.task, self.prepared.slices(example.series), test_time)
         views = self.embedder.embed_views(example.series)
-        return score_embeddings(self.network, self.task, *views, reverse_order=test_time.reverse_order)
+        return score_embeddings(network, self.task, *views, reverse_order=test_time.reverse_order)
 
 
 def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session:
