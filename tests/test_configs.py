@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from seriatim.experiment import Experiment
+from seriatim.experiment import AnomalyExperiment, Experiment, read_experiment
+from seriatim.trained.anomaly import build_network
 from seriatim.training.encoder_source import encoder_weights
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +19,24 @@ def test_there_are_configs() -> None:
     assert "demo.yaml" in {path.name for path in CONFIGS}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+DIAGNOSES = [path for path in CONFIGS if isinstance(read_experiment(path), Experiment)]
+ANOMALIES = [path for path in CONFIGS if path not in DIAGNOSES]
+
+
+@pytest.mark.parametrize("path", ANOMALIES, ids=lambda path: path.name)
+def test_an_anomaly_config_loads_builds_and_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment(path)
+    assert isinstance(experiment, AnomalyExperiment)
+    network = build_network(experiment).eval()
+    rows, columns = experiment.preprocessing.size
+    with torch.inference_mode():
+        evidence = network.examine(torch.rand(3, experiment.preprocessing.channels, rows, columns))
+    assert len(evidence) == len(experiment.task.methods)
+    assert all(values.shape == (3,) for one in evidence for values in one.parts.values())
+
+
+@pytest.mark.parametrize("path", DIAGNOSES, ids=lambda path: path.name)
 def test_a_config_loads_builds_and_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     experiment = Experiment.read(path)
