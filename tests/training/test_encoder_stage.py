@@ -16,7 +16,8 @@ from seriatim.trained import load_model
 from seriatim.training import encoder_stage as stage_module
 from seriatim.training import train
 from seriatim.training.encoder_stage import LabelledSlices, draw_epoch
-from tiny_runs import make_experiment, read_rows
+from seriatim.training.session import start_session
+from tiny_runs import CT_CONFIG, make_experiment, read_rows
 
 STAGE = ("encoder_stage={epochs: 3, batch_size: 8, learning_rate: 0.003}", "training.mode=two-stage")
 
@@ -105,6 +106,26 @@ def test_neighbours_and_augmentation_and_end_to_end_go_with_the_stage(tmp_path: 
     learnt = load_file(tmp_path / "run" / "encoder.safetensors")
     model = load_model(tmp_path / "run").network.encoder.state_dict()
     assert any(not torch.equal(learnt[name], model[name]) for name in learnt)  # end to end it goes on learning
+
+
+@pytest.mark.parametrize("channels", [
+    {"kind": "ct", "windows_hu": [[40, 80], [70, 180]], "neighbours": 2},
+    {"kind": "intensity", "colour": "rgb", "neighbours": 1},
+    {"kind": "intensity", "neighbours": 8},
+])  # fmt: skip
+def test_a_slice_of_the_stage_is_that_of_scoring_with_all_its_channels(
+    tmp_path: Path, head_ct: Path, channels: dict[str, object]
+) -> None:
+    """At the ends of the series too, where the first or last slice stands in for the neighbours beyond."""
+    content = {**CT_CONFIG, "preprocessing": {"size": 32, **channels}, "encoder_stage": {"epochs": 1}}
+    session = start_session(make_experiment(tmp_path, head_ct, content=content), tmp_path / "run", resume=False)
+    slices = stage_module.labelled_slices(session.examples.of("train")[:2])
+    stage = stage_module.EncoderStage(session, slices, slices)
+    for index, (example, row) in enumerate(slices.place):
+        seen = stage._slice(index, seed=0)
+        assert seen.shape[0] == session.experiment.preprocessing.channels
+        assert torch.equal(seen, session.prepared.slices(slices.examples[example].series)[row])
+    assert {row for example, row in slices.place if example == 0} >= {0, 1, len(slices.examples[0].slice_labels) - 1}
 
 
 def test_what_the_stage_needs_is_said(tmp_path: Path, head_ct: Path) -> None:

@@ -148,6 +148,18 @@ def test_neighbours_stand_in_order_and_repeat_at_the_ends() -> None:
     ]
 
 
+def test_neighbours_of_several_windows_reach_beyond_a_short_series() -> None:
+    """Channels are grouped by slice, from the one before to the one after, and windows stand in their own order."""
+    array = np.stack([np.full((16, 16), value, np.int16) for value in (0, 20)])
+    settings = CTSettings(size=16, neighbours=2, windows_hu=((20, 40), (50, 100)))
+    slices = settings.finish(settings.prepare(make_volume(array)))
+    first, last = [0.0, 0.0], [0.5, 0.2]
+    found = [[round(float(channel.mean()), 2) for channel in one] for one in slices]
+    assert found == [first * 3 + last * 2, first * 2 + last * 3]
+    single = settings.finish(settings.prepare(make_volume(array[1:])))
+    assert [round(float(channel.mean()), 2) for channel in single[0]] == last * 5
+
+
 def test_eight_bit_images_are_scaled_alike_and_monochrome1_is_turned() -> None:
     array = np.full((2, 32, 32), 51, np.uint8)
     settings = IntensitySettings(size=32)

@@ -42,7 +42,8 @@ class LoopSettings(Settings):
     slice_dropout: float = Field(default=0.0, ge=0.0, le=0.9)
     """Leave out each slice of a training sample with this probability; never all, nor all with a labelled finding."""
     reverse_order: float = Field(default=0.0, ge=0.0, le=1.0)
-    """How often a training series is read from last to first, for example 0.5: where the order has no direction."""
+    """How often the sequence model reads a training series from last to first, for example 0.5: for what has no
+    direction. With `neighbours` each slice keeps its own; `test_time.reverse_order` does the same at scoring."""
     mixup: float = Field(default=0.0, ge=0.0)
     """Mix the embeddings and losses of two series of a step in a share drawn from Beta(this, this), for example 0.2
     (Zhang et al. 2018; of embeddings, Verma et al. 2019); the shorter is stretched by repeating slices. 0: off."""

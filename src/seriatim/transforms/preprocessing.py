@@ -36,7 +36,8 @@ class _InPlane(Settings):
     stretch: bool = False
     """Fill `size` even if that changes the aspect ratio."""
     neighbours: int = Field(default=0, ge=0, le=8)
-    """Neighbour slices on each side as extra channels (2.5D); the first and last slice stand in beyond the ends."""
+    """Neighbour slices on each side as extra channels (2.5D, as in Wang et al. 2021, first place of RSNA 2019); the
+    first and last slice stand in beyond the ends."""
 
     @field_validator("size", mode="before")
     @classmethod
@@ -105,7 +106,8 @@ class CTSettings(_InPlane):
 
     kind: Literal["ct"] = "ct"
     windows_hu: tuple[tuple[float, float], ...] = ((40.0, 80.0),)
-    """(level, width) of each window in HU; each becomes a channel, [0,1] across the window."""
+    """(level, width) of each window in HU; each becomes a channel, [0,1] across the window (Lee et al. 2019, Nature
+    Biomedical Engineering)."""
 
     @field_validator("windows_hu")
     @classmethod
