@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,6 +61,10 @@ class DataSettings(Settings):
     """What to do on a finding, where it differs from the default: for example {GAP: keep}."""
     sequence: SequenceKind = "volumes"
     """What a 4D series becomes: `volumes`, the slices at each time, or `frames`, each slice over time."""
+    near_duplicates: Literal["refuse", "warn", "ignore"] = "refuse"
+    """Series of two splits that show the same images nearly; pixel by pixel they are refused, unless this is ignore."""
+    compare_test: bool = True
+    """Read the test split too, only to compare its images with those of train and val."""
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""
     reading: ReadingSettings = ReadingSettings()

@@ -71,7 +71,7 @@ class Model:
         asked = self.experiment.envelope
         values = self.envelope.judge_intensity(intensity)
         distance, foreign = None, None
-        if self.familiarity is not None and asked.distance != "off":
+        if self.familiarity is not None and asked.distance != "ignore":
             distance = self.familiarity.measure(embeddings)
             foreign = judge_distance(distance)
         found = [(values, asked.intensity), (foreign, asked.distance)]

@@ -18,10 +18,12 @@ from seriatim.training.checkpoint import write_tensors
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.detector_stage import AnomalySession, examine, train_detectors
 from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
+from seriatim.training.envelope import measure_envelope
 from seriatim.training.examples import Example, gather_examples
-from seriatim.training.outcome import measure_envelope
-from seriatim.training.run_folder import open_run, refuse_changed_data
+from seriatim.training.leaks import hold_apart
+from seriatim.training.run_folder import open_run, read_duplicates, refuse_changed_data
 from seriatim.training.runtime import start_fabric
+from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import freeze
 
 READ_AGAIN = ("memory", "future")
@@ -61,8 +63,10 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
     examples = gather_examples(experiment, task, embedder.embed)
     if resume:
         refuse_changed_data(run, examples)
+    traits = SeriesTraits(prepared, experiment)
+    examples = hold_apart(examples, traits, data=data, known=read_duplicates(run) if resume else None)
     return AnomalySession(experiment=experiment, run=run, fabric=fabric, network=network, prepared=prepared,
-                          examples=examples, embedder=embedder, task=task)
+                          examples=examples, traits=traits, embedder=embedder, task=task)
 
 
 def _write_end(session: AnomalySession, task: AnomalyTask) -> dict[str, float]:
@@ -83,7 +87,7 @@ def _write_end(session: AnomalySession, task: AnomalyTask) -> dict[str, float]:
     write_csv(run / "validation.csv", ["series_uid", "volume", "patient", *labels, score, "events"], rows)
     write_description(
         run, experiment=experiment, task=task, thresholds={task.class_names[0]: 0.5}, metrics=metrics,
-        envelope=measure_envelope([*examples.of("train"), *examples.of("val")]),
+        envelope=measure_envelope([*examples.of("train"), *examples.of("val")], session.traits),
     )
     return metrics
 

@@ -17,6 +17,7 @@ from seriatim.series import Series
 from seriatim.series.batch import SliceBatch
 from seriatim.training.examples import Example, series_key
 from seriatim.training.sampling import choose_slices, draw_mixing
+from seriatim.training.traits import Traits, measure_traits
 from seriatim.transforms import Augment, PreprocessingSettings
 
 Draw = tuple[int, int]
@@ -30,15 +31,29 @@ class PreparedSeries:
         self._preprocessing = preprocessing
         self._limits = limits
         self._kept: dict[str, Tensor] | None = {} if cache else None
+        self._traits: dict[str, Traits] = {}
 
     def prepare(self, series: Series) -> Tensor:
         """(N,h,w) on the network's grid, before windowing."""
         if self._kept is None:
-            return self._preprocessing.prepare(read_volume(series, limits=self._limits))
+            return self._read(series)
         key = series_key(series)
         if key not in self._kept:
-            self._kept[key] = self._preprocessing.prepare(read_volume(series, limits=self._limits))
+            self._kept[key] = self._read(series)
         return self._kept[key]
+
+    def traits(self, series: Series) -> Traits:
+        """The traits of a series, measured whenever it was read first; it is read for them where it never was."""
+        key = series_key(series)
+        if key not in self._traits:
+            self._read(series)
+        return self._traits[key]
+
+    def _read(self, series: Series) -> Tensor:
+        prepared, key = self._preprocessing.prepare(read_volume(series, limits=self._limits)), series_key(series)
+        if key not in self._traits:
+            self._traits[key] = measure_traits(prepared, slices=len(series.instances))
+        return prepared
 
     def slices(self, series: Series) -> Tensor:
         """(S,C,h,w) in [0,1], unchanged: what validation and scoring see."""

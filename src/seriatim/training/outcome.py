@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from seriatim.io.tables.outputs import write_csv
-from seriatim.series.geometry import plane_of
-from seriatim.trained import Envelope, write_description
+from seriatim.trained import write_description
 from seriatim.training.card import write_card
 from seriatim.training.curves import draw_curves
-from seriatim.training.examples import Example
+from seriatim.training.envelope import learn_envelope
 from seriatim.training.records import read_metrics
 from seriatim.training.session import Session
 
@@ -45,9 +43,10 @@ def write_end(session: Session, *, best_epoch: int) -> dict[str, float]:
     write_csv(run / "validation.csv", ["series_uid", "volume", "patient", *names, *columns, "prediction"], rows)
     lines = read_metrics(run / "metrics.jsonl")
     draw_curves(lines, run / "curves.png", title=experiment.name, best_epoch=best_epoch)
-    envelope = measure_envelope([*examples.of("train"), *examples.of("val")])
+    envelope, familiarity = learn_envelope(session)
     write_description(
-        run, experiment=experiment, task=task, thresholds=thresholds, envelope=envelope, metrics=metrics
+        run, experiment=experiment, task=task, thresholds=thresholds, envelope=envelope, metrics=metrics,
+        familiarity=familiarity,
     )
     one_sided = task.one_sided(labels)
     if one_sided:
@@ -55,17 +54,3 @@ def write_end(session: Session, *, best_epoch: int) -> dict[str, float]:
     results = {"metrics": metrics, "thresholds": thresholds, "one_sided": dict.fromkeys(one_sided, 0.5)}
     write_card(run, experiment=experiment, examples=examples, envelope=envelope, results=results)
     return metrics
-
-
-def measure_envelope(examples: Sequence[Example]) -> Envelope:
-    """What the used examples cover: modalities, axis, number of slices, slice spacing."""
-    series = [example.series for example in examples]
-    counts = [len(one.instances) for one in series]
-    spacings = [one.spacing_mm[2] for one in series if one.spacing_mm is not None]
-    return Envelope(
-        modalities=tuple(sorted({one.modality for one in series})),
-        planes=tuple(sorted({plane_of(one.affine) for one in series if one.affine is not None})),
-        axis=series[0].axis,
-        slices=(min(counts), max(counts)),
-        slice_spacing_mm=(min(spacings), max(spacings)) if spacings else None,
-    )

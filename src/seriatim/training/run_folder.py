@@ -17,6 +17,7 @@ from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
 
 CONFIG = "config.yaml"
+DUPLICATES = "duplicates"
 
 
 def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | AnomalyExperiment:
@@ -35,9 +36,20 @@ def open_run(run: Path, *, resume: bool) -> None:
 
 def refuse_changed_data(run: Path, examples: Examples) -> None:
     """Raise ConfigError where series, splits or labels are not those that the run was started with."""
-    path = run / "split.json"
-    if path.is_file() and json.loads(path.read_text()) != examples.proof:
+    known = _read_proof(run)
+    known.pop(DUPLICATES, None)
+    if known and known != examples.proof:
         raise ConfigError(f"Series, labels or splits changed since {run} was started. Put them back, or train anew.")
+
+
+def read_duplicates(run: Path) -> dict[str, Any] | None:
+    """What a run that goes on found when it compared the images of its splits; None where it never did."""
+    return _read_proof(run).get(DUPLICATES)
+
+
+def _read_proof(run: Path) -> dict[str, Any]:
+    path = run / "split.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def write_start(run: Path, *, experiment: BaseExperiment, examples: Examples, fabric: Fabric) -> None:

@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks import DiagnosisTask
-from seriatim.tasks.predict import EncodingNetwork, SeriesScores, score_embeddings, score_series
+from seriatim.tasks.predict import EncodingNetwork, SeriesScores, embed_series, score_embeddings, score_series
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
 from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
 from seriatim.training.examples import Example, Examples, gather_examples
-from seriatim.training.run_folder import refuse_changed_data, write_start
+from seriatim.training.leaks import hold_apart
+from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
+from seriatim.training.series_traits import SeriesTraits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class RunSession:
     network: EncodingNetwork
     prepared: PreparedSeries
     examples: Examples
+    traits: SeriesTraits
     embedder: Embedder | None = None
     _begun: bool = field(default=False, init=False)
 
@@ -73,6 +77,13 @@ class Session(RunSession):
         views = self.embedder.embed_views(example.series)
         return score_embeddings(network, self.task, *views, reverse_order=test_time.reverse_order)
 
+    def embed(self, example: Example) -> Tensor:
+        """The embeddings (S,E) of one series by the present encoder, as it is."""
+        if self.embedder is not None:
+            return self.embedder.embed(example.series)
+        self.network.eval()
+        return embed_series(self.network, self.prepared.slices(example.series))
+
 
 def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session:
     """Processes, network and series of a run.
@@ -93,8 +104,10 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session
         network.set_output_scale(task.center, task.scale)
     if resume:
         refuse_changed_data(run, examples)
+    traits = SeriesTraits(prepared, experiment)
+    examples = hold_apart(examples, traits, data=data, known=read_duplicates(run) if resume else None)
     return Session(experiment=experiment, run=run, fabric=fabric, task=task, network=network, prepared=prepared,
-                   examples=examples, embedder=embedder)
+                   examples=examples, traits=traits, embedder=embedder)
 
 
 def build_network(experiment: Experiment, task: DiagnosisTask) -> SequenceNetwork:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from seriatim.trained import measure_intensity
+from seriatim.trained.intensity import PERCENTILES, measure_intensity
 
 FORMAT = "1"
+"""Raised whenever traits of the same slices would come out otherwise."""
 GRID = 32
 """Rows and columns to which a view of a slice is brought."""
 SIDE = 16
@@ -34,7 +35,7 @@ CORNER = 0.05
 VIEWS = len(CENTRAL) + 5
 PLAIN_VIEWS = (0, VIEWS - 1)
 """The views that are compared with all views of another slice: the whole, and the box that shows something."""
-DIGEST_BYTES = 8
+DIGEST_BYTES, HASH_BYTES = 8, (BITS + 7) // 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,27 @@ def measure_traits(prepared: Tensor, *, slices: int) -> Traits:
     digests = [digest_pixels(planes[index]) for index in shown]
     signs = _hash(views) if shown else np.empty((0, VIEWS, BITS), np.int8)
     return Traits(intensity=measure_intensity(prepared), digests=np.array(digests, np.uint64), signs=signs)
+
+
+def pack_traits(traits: Traits, *, slices: int) -> Tensor:
+    """Traits as a float32 table of ``slices`` rows, as the embedding store keeps them; T rows are marked and filled."""
+    bits = np.packbits(traits.signs > 0, axis=-1).reshape(len(traits.signs), VIEWS * HASH_BYTES)
+    digests = traits.digests.astype(">u8").view(np.uint8).reshape(-1, DIGEST_BYTES)
+    table = np.zeros((slices, len(PERCENTILES) + 1 + DIGEST_BYTES + VIEWS * HASH_BYTES), dtype=np.float32)
+    table[:, : len(PERCENTILES)] = traits.intensity
+    shown = table[: len(digests), len(PERCENTILES) :]
+    shown[:, 0], shown[:, 1 : 1 + DIGEST_BYTES], shown[:, 1 + DIGEST_BYTES :] = 1, digests, bits
+    return torch.from_numpy(table)
+
+
+def unpack_traits(table: Tensor) -> Traits:
+    """The traits that ``pack_traits`` made a table of."""
+    values = table.numpy()
+    intensity, marked = values[0, : len(PERCENTILES)], values[:, len(PERCENTILES)] == 1
+    rows = values[marked, len(PERCENTILES) + 1 :].astype(np.uint8)
+    digests = np.ascontiguousarray(rows[:, :DIGEST_BYTES]).view(">u8").astype(np.uint64).reshape(-1)
+    bits = np.unpackbits(rows[:, DIGEST_BYTES:].reshape(-1, VIEWS, HASH_BYTES), axis=-1)[..., :BITS]
+    return Traits(intensity=tuple(intensity.tolist()), digests=digests, signs=np.where(bits > 0, 1, -1).astype(np.int8))
 
 
 def digest_pixels(pixels: Tensor) -> int:

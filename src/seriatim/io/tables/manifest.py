@@ -19,7 +19,7 @@ class Case:
     """One manifest row: where the series lies, whose it is, and its labels as text.
 
     ``path`` is absolute; ``series_uid`` and ``volume`` pick one of several series below it ("" where there must
-    be just one).
+    be just one); ``line`` is that of the manifest, whose header is line 1.
     """
 
     path: Path
@@ -27,6 +27,7 @@ class Case:
     row: Row
     series_uid: str = ""
     volume: str = ""
+    line: int = 0
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -86,4 +87,4 @@ def _case(row: dict[str, str], *, folder: Path, patient: str, line: int) -> Case
             )
     path = (folder / row["path"]).resolve()
     return Case(path=path, patient=row[patient], row=MappingProxyType(row), series_uid=row.get("series_uid", ""),
-                volume=row.get("volume", ""))
+                volume=row.get("volume", ""), line=line)

@@ -1,0 +1,68 @@
+"""Splits are held apart by images too: the same ones in two of them stop a run, or are told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from seriatim.errors import ConfigError, InputError
+from seriatim.experiment import DataSettings
+from seriatim.training.duplicates import Duplicate, Sighting, find_duplicates
+from seriatim.training.examples import Examples
+from seriatim.training.run_folder import DUPLICATES
+from seriatim.training.series_traits import SeriesTraits
+
+logger = logging.getLogger(__name__)
+
+
+def hold_apart(
+    examples: Examples, traits: SeriesTraits, *, data: DataSettings, known: dict[str, Any] | None
+) -> Examples:
+    """The examples, whose proof tells too that no two splits share images; ``known`` is what a run found that goes on.
+
+    Raises:
+        ConfigError: as of ``prove_no_duplicates``.
+    """
+    return replace(examples, proof={**examples.proof, DUPLICATES: known or prove_no_duplicates(examples, traits, data)})
+
+
+def prove_no_duplicates(examples: Examples, traits: SeriesTraits, data: DataSettings) -> dict[str, Any]:
+    """Compare the images of all splits; what `split.json` tells of it.
+
+    Raises:
+        ConfigError: two splits share images pixel by pixel, or nearly where `data.near_duplicates` is refuse.
+    """
+    if data.near_duplicates == "ignore":
+        return {"compared": 0}
+    sightings, unread = [], 0
+    for example in examples.used:
+        if example.split == "test" and not data.compare_test:
+            continue
+        try:
+            own = traits.of(example.series)
+        except InputError:  # of the test split: others were read already
+            unread += 1
+            continue
+        sightings.append(Sighting(line=example.case.line, split=example.split, traits=own))
+    found = find_duplicates(sightings)
+    same, alike = [one for one in found if one.exact], [one for one in found if not one.exact]
+    if same:
+        raise ConfigError(f"{_tell(same)} pixel by pixel. {_REPAIR} Or train so: data.near_duplicates=ignore.")
+    if alike and data.near_duplicates == "refuse":
+        raise ConfigError(f"{_tell(alike)} nearly. Look at them. {_REPAIR} Where they are not the same: "
+                          "data.near_duplicates=warn.")
+    if alike:
+        logger.warning("%s nearly. %s", _tell(alike), _REPAIR)
+    return {"compared": len(sightings), "not_read": unread, "same": 0, "nearly_the_same": len(alike),
+            "lines": [list(one.lines) for one in alike]}
+
+
+_REPAIR = "Scores of such a split are too good: put both in one split, under one patient, or remove one."
+
+
+def _tell(found: Sequence[Duplicate]) -> str:
+    first = found[0]
+    lines = " and ".join(f"{line} ({split})" for line, split in zip(first.lines, first.splits, strict=True))
+    return f"{len(found)} pair(s) of series in different splits show the same images, first manifest lines {lines},"
