@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, read_experiment
-from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.outputs import make_folder, write_csv, write_json, write_text
 from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
 
@@ -54,7 +54,7 @@ def _read_proof(run: Path) -> dict[str, Any]:
 
 def write_start(run: Path, *, experiment: BaseExperiment, examples: Examples, fabric: Fabric) -> None:
     """Write what is run: resolved settings, versions, the proof of the split, every manifest row."""
-    (run / CONFIG).write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
+    write_text(run / CONFIG, yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
     write_json(run / "environment.json", describe_environment(fabric))
     write_json(run / "split.json", examples.proof)
     columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason"]
