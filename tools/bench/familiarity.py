@@ -2,9 +2,9 @@
 
     python tools/bench/familiarity.py work/runs/ct_ich_folds work/ct_ich ../shared/data/dicom_demo ../shared/zoo/files
 
-The first argument is a folder of `seriatim crossval`, the second holds its series, all others hold images that the models were
-not made for. Every series goes to the encoder whatever its modality or length, as if its tags told nothing. Printed are the
-distances as multiples of the limit (median over the folds' models): above 1 a series is refused.
+The first argument is a folder of `seriatim crossval`, the second holds its series, all others hold images that the
+models were not made for. Every series goes to the encoder whatever its modality or length, as if its tags told nothing.
+Printed are the distances as multiples of the limit (median over the folds' models): above 1 a series is refused.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def main() -> None:
         found = [judge([model], change(prepared)) for model, prepared in pictures]
         values = [distance for distance, _ in found]
         print(f"changed, {name:34s} refused by distance {sum(one > 1 for one in values)}, by intensities "
-              f"{sum(refused for _, refused in found)} of {len(found)}; {min(values):.2f} to {max(values):.2f}", flush=True)
+              f"{sum(refused for _, refused in found)} of {len(found)}; {min(values):.2f} to {max(values):.2f}",
+              flush=True)
     for folder in options.foreign:
         for series in find_series(folder, KEEP).series:
             try:
@@ -85,8 +86,9 @@ def main() -> None:
             except InputError as error:
                 print(f"{folder.name}: {series.modality}, not read: {str(error)[:60]}")
                 continue
-            print(f"{folder.name}: {series.modality} {len(series.instances)} slices, {series.path.name} {series.volume}: "
-                  f"{distance:.2f}; {refused} of {len(models)} models refuse by intensities", flush=True)
+            name = f"{series.modality}, {len(series.instances)} slices, {series.path.name} {series.volume}"
+            print(f"{folder.name}: {name}: {distance:.2f}; {refused} of {len(models)} models refuse by intensities",
+                  flush=True)
 
 
 if __name__ == "__main__":
