@@ -16,7 +16,7 @@ import yaml
 from seriatim import __version__
 from tiny_runs import CommandLine, Outcome, read_header, read_rows, write_config, write_rows
 
-COMMANDS = ("inspect", "synth", "train", "tune", "score", "explain", "evaluate")
+COMMANDS = ("inspect", "synth", "train", "tune", "learning-curve", "score", "explain", "evaluate")
 LIGHT = """
 import sys
 from seriatim.cli import main

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from seriatim import __version__
-from seriatim.cli import compare, crossval, evaluate, explain, get, inspect, score, synth, train, tune
+from seriatim.cli import compare, crossval, evaluate, explain, get, inspect, learning_curve, score, synth, train, tune
 from seriatim.cli.exits import Exit
 from seriatim.errors import SeriatimError, printable
 
@@ -30,6 +30,7 @@ app.command("get")(get.run)
 app.command("train")(train.run)
 app.command("crossval")(crossval.run)
 app.command("tune")(tune.run)
+app.command("learning-curve")(learning_curve.run)
 app.command("score")(score.run)
 app.command("explain")(explain.run)
 app.command("evaluate")(evaluate.run)

@@ -139,7 +139,7 @@ class Ensemble:
         merged: dict[str, str] = {}
         for splits in (read_splits(member.path) for member in self.members):
             for uid, split in splits.items():
-                merged[uid] = min(split, merged.get(uid, split), key=("train", "val", "test").index)
+                merged[uid] = min(split, merged.get(uid, split), key=("train", "val", "unlabelled", "test").index)
         return merged
 
     def find_split(self, split: str) -> set[str]:

@@ -1,0 +1,158 @@
+"""What more labels would bring: the same test series, scored by models of ever more labelled patients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from seriatim.errors import ConfigError
+from seriatim.evaluation import Estimate, evaluate
+from seriatim.experiment import Experiment
+from seriatim.io.tables.manifest import read_table
+from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.studies.curve_figure import draw_curve
+from seriatim.studies.draws import average_draws
+from seriatim.studies.runs import evaluation_settings, run_all, run_one, share_embeddings
+from seriatim.training import fold_table
+from seriatim.training.examples import plan_splits
+
+RECORD, TABLE, PICTURE = "learning_curve.json", "learning_curve.csv", "learning_curve.png"
+Report = Callable[[str, int, int], None]
+"""(the run that is finished, runs finished, runs in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One number of labelled patients: ``per_class`` as asked for (None: all), ``labelled`` in all, a mean over folds.
+
+    ``estimates`` by metric are means over the draws with intervals over the patients tested; ``draws`` each draw's own.
+    """
+
+    per_class: int | None
+    labelled: float
+    estimates: dict[str, Estimate]
+    draws: dict[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One training run of the curve."""
+
+    per_class: int | None
+    draw: int
+    experiment: Experiment
+    folder: Path
+    labelled: int
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.folder.parts[-3:])
+
+
+def learning_curve(
+    experiment: Experiment, output: Path, *, counts: Sequence[int | None], repeats: int = 1, jobs: int = 1,
+    report: Report | None = None,
+) -> list[Point]:
+    """Train with ``counts`` labelled patients per class, score the same test series, and say how good each is.
+
+    What labelled patients are is said at ``data.patients_per_class``; the patients of a smaller count are among those
+    of a larger one. The test series are those of ``data.fold``, else of all folds in turn and pooled, else of the
+    manifest's test split. Called again, it goes on where it was; more counts and repeats may be asked for.
+
+    Args:
+        experiment: ``data.patients_per_class`` and ``patients_draw`` are set here.
+        output: the folder; made where it does not exist.
+        counts: patients per class, ascending; None for all.
+        repeats: draws of patients at each count; all of them are drawn once.
+        jobs: runs at a time, each in a process of its own.
+        report: told after every run.
+
+    Raises:
+        ConfigError: a class has fewer patients than asked for, there is nothing to test on, a setting is wrong, or
+            ``output`` holds a curve of other settings.
+        InputError: a run has no usable series.
+    """
+    runs = _plan(experiment, output, counts=counts, repeats=repeats)
+    _open(experiment, output)
+    waiting = {run.name: run for run in runs if not (run.folder / "scores" / "run.json").is_file()}
+    done = len(runs) - len(waiting)
+    for name in run_all({key: partial(run_one, run.experiment, run.folder) for key, run in waiting.items()}, jobs=jobs):
+        done += 1
+        if report is not None:
+            report(name, done, len(runs))
+    points = [_measure(experiment, [run for run in runs if run.per_class == count]) for count in counts]
+    _write(experiment, output, points)
+    return points
+
+
+def _plan(experiment: Experiment, output: Path, *, counts: Sequence[int | None], repeats: int) -> list[_Run]:
+    """Every run, each checked from the tables alone: a class too small is told before anything is trained."""
+    shared = share_embeddings(experiment, output / "embeddings")
+    runs = []
+    for count in counts:
+        for draw in range(repeats if count is not None else 1):
+            for fold in _folds(experiment):
+                chosen = {"fold": fold, "patients_per_class": count, "patients_draw": draw}
+                own = shared.model_copy(update={"data": experiment.data.model_copy(update=chosen)})
+                planned = plan_splits(own)
+                if not any(row.split == "test" for row in planned):
+                    raise ConfigError("There is nothing to test on: give data.folds=5, data.fold, or a split column.")
+                labelled = len({row.case.patient for row in planned if row.split in ("train", "val")})
+                part = "test" if fold is None else f"fold{fold}"
+                folder = output / f"patients_{count or 'all'}" / f"draw{draw}" / part
+                runs.append(_Run(per_class=count, draw=draw, experiment=own, folder=folder, labelled=labelled))
+    return runs
+
+
+def _folds(experiment: Experiment) -> list[str | None]:
+    data = experiment.data
+    if data.fold is not None:
+        return [data.fold]
+    if data.folds is None and data.fold_column not in read_table(data.manifest)[0]:
+        return [None]
+    return list(dict.fromkeys(row["fold"] for row in fold_table(experiment)))
+
+
+def _open(experiment: Experiment, output: Path) -> None:
+    """Write down what is run, or check that the folder holds the same."""
+    content, path = experiment.model_dump(mode="json"), make_folder(output) / RECORD
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["experiment"] != content:
+        raise ConfigError(f"{output} holds a learning curve of other settings. Choose another --output.")
+    if not path.is_file():
+        write_json(path, {"experiment": content, "points": []})
+
+
+def _measure(experiment: Experiment, runs: Sequence[_Run]) -> Point:
+    evaluations = []
+    for draw in dict.fromkeys(run.draw for run in runs):
+        own = [run for run in runs if run.draw == draw]
+        tables, settings = [run.folder / "scores" / "scores.csv" for run in own], evaluation_settings(experiment)
+        evaluations.append(evaluate(tables, settings=settings, output=own[0].folder.parent / "evaluation"))
+    estimates, draws = average_draws(evaluations)
+    labelled = float(np.mean([run.labelled for run in runs]))
+    return Point(per_class=runs[0].per_class, labelled=labelled, estimates=estimates, draws=draws)
+
+
+def _write(experiment: Experiment, output: Path, points: Sequence[Point]) -> None:
+    rows = [
+        {"patients_per_class": "all" if point.per_class is None else point.per_class,
+         "labelled_patients": round(point.labelled, 2), "metric": name, "value": estimate.value, "low": estimate.low,
+         "high": estimate.high, "method": estimate.method or estimate.reason, "n": estimate.n,
+         "draws": len(point.draws[name]), "least": min(point.draws[name]), "greatest": max(point.draws[name])}
+        for point in points for name, estimate in point.estimates.items()
+    ]  # fmt: skip
+    write_csv(output / TABLE, list(rows[0]), rows)
+    told = [{**row, "values": values} for row, values in zip(
+        rows, (point.draws[name] for point in points for name in point.estimates), strict=True
+    )]  # fmt: skip
+    write_json(output / RECORD, {"experiment": experiment.model_dump(mode="json"), "points": told})
+    name = next(iter(points[0].estimates))
+    draw_curve(
+        output / PICTURE, title=experiment.name, metric=name, labelled=[point.labelled for point in points],
+        estimates=[point.estimates[name] for point in points], draws=[point.draws[name] for point in points],
+    )
