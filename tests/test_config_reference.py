@@ -50,7 +50,7 @@ def test_every_setting_of_the_committed_configs_is_on_the_page(reference) -> Non
     for config in sorted((ROOT / "configs").glob("*.yaml")):
         used = [path for path in paths_of(yaml.safe_load(config.read_text())) if not path.endswith(".kind")]
         free = ("data.findings", "tune.search")  # their keys are codes, and other settings
-        missing = [path for path in used if f"| `{path}` |" not in page and not path.startswith(free)]
+        missing = [path for path in used if f"`{path}`" not in page and not path.startswith(free)]
         assert not missing, config.name
 
 
