@@ -37,7 +37,7 @@ def main() -> None:
     benchmark = SETS[args.set]
     names = [*LINEAR, *benchmark.variants()]
     wanted = [name for name in names if args.models is None or name in args.models]
-    record(args.out, {"set": args.set, "seeds": args.seeds, "overrides": args.overrides})
+    record(args.out, {"set": args.set, "overrides": args.overrides})
     done = {}
     for name in wanted:
         print(f"{args.set}: {name}", flush=True)
@@ -58,6 +58,8 @@ def record(out: Path, content: dict[str, object]) -> None:
 def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tuple[list[Path], list[list[Path]]]:
     """Run one model of the table; its pooled score folders (one per fold), and those of each seed."""
     common = [*benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
+    if benchmark.encoder:
+        common.append(f"network.encoder.weights={train_encoder(benchmark, args)}")
     place = args.out / name.replace(" ", "_").replace(",", "")
     if name in LINEAR:
         experiment = Experiment.read(benchmark.config, common)
@@ -82,6 +84,15 @@ def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tupl
     for index, folder in enumerate(pooled):
         average_seeds([folders[index] for folders in seeds], folder)
     return pooled, seeds
+
+
+def train_encoder(benchmark: Benchmark, args: argparse.Namespace) -> Path:
+    """The run whose encoder all models share, trained end to end once."""
+    run: Path = args.out / "encoder"
+    if not (run / "model.json").is_file():
+        experiment = Experiment.read(benchmark.config, [*benchmark.encoder, *args.overrides])
+        train(experiment, run, resume=(run / "config.yaml").is_file())
+    return run.resolve()
 
 
 def run_fold(experiment: Experiment, folder: Path) -> None:

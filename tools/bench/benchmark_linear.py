@@ -26,8 +26,8 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.metrics import roc_auc, youden_threshold
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
+from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
 from seriatim.training.examples import Example, gather_examples
-from seriatim.training.run import encoder_weights
 
 Array = NDArray[Any]
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -60,6 +60,9 @@ def run_linear(experiment: Experiment, folders: dict[str, Path]) -> None:
     held_out = gather(examples.of("test"), embed, task)
     inner = {penalty: predict_inside(train, penalty, task) for penalty in PENALTIES}
     chosen = max(PENALTIES, key=lambda penalty: slice_auc(train, inner[penalty]))
+    print(f"inside the training folds: slice AUC {slice_auc(train, inner[chosen]):.3f} at C {chosen:g}, AUC of series",
+          ", ".join(f"{series_auc(train, inner[chosen], rule, task):.3f} ({name})" for name, rule in RULES.items()),
+          flush=True)
     scores = fit(train, chosen, task)(held_out.embeddings)
     for name, folder in folders.items():
         rule = RULES[name]
@@ -74,6 +77,8 @@ def frozen_embedder(experiment: Experiment, task: DiagnosisTask) -> Embedder:
     network = experiment.network.build(
         experiment.preprocessing.channels, task.outputs, weights=encoder_weights(experiment)
     ).eval()
+    if (source := source_run(experiment)) is not None:
+        transfer_encoder(network, experiment, source)
     prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=experiment.data.reading.limits)
     return Embedder(network, prepared, experiment, augment=None)
 
@@ -136,13 +141,24 @@ def slice_auc(slices: Slices, scores: Array) -> float:
     return float(np.nanmean([roc_auc(labels, score) for labels, score in columns]))
 
 
+def series_auc(slices: Slices, scores: Array, rule: Callable[[Array], Array], task: DiagnosisTask) -> float:
+    """The mean AUC over the classes, of series."""
+    pooled, labels = pool(slices, scores, rule, task)
+    return float(np.mean([roc_auc(*both) for both in zip(labels.T, pooled.T, strict=True)]))
+
+
+def pool(slices: Slices, scores: Array, rule: Callable[[Array], Array], task: DiagnosisTask) -> tuple[Array, Array]:
+    """Probabilities and labels (N,K) of the series."""
+    pooled = np.stack([rule(scores[slices.series == index]) for index in range(len(slices.examples))])
+    return pooled, np.stack([series_labels(one, task) for one in slices.examples])
+
+
 def choose_thresholds(slices: Slices, scores: Array, rule: Callable[[Array], Array], task: DiagnosisTask
                       ) -> dict[str, float]:
     """Youden's threshold of each class on the training series, scored by models that never saw them."""
     if task.settings.target == "multiclass":
         return {}
-    pooled = np.stack([rule(scores[slices.series == index]) for index in range(len(slices.examples))])
-    labels = np.stack([series_labels(one, task) for one in slices.examples])
+    pooled, labels = pool(slices, scores, rule, task)
     return {name: youden_threshold(labels[:, k], pooled[:, k]) for k, name in enumerate(task.class_names)}
 
 

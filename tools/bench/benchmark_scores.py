@@ -19,6 +19,7 @@ from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
 
 Array = NDArray[Any]
+_FOUND: dict[tuple[Path, str, str], list[Series]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def score_held_out(experiment: Experiment, run: Path, folder: Path) -> None:
     prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=model.limits)
     embedder = Embedder(model.network, prepared, model.experiment, augment=None)
     answers = []
-    for series in held_out_series(experiment):
+    for series in _find_held_out(experiment):
         scores = model.read(embedder.embed_views(series))
         attention = np.asarray(scores.attention)
         answers.append((series, Answer(
@@ -44,6 +45,15 @@ def score_held_out(experiment: Experiment, run: Path, folder: Path) -> None:
             attention=attention if attention.ndim == 1 else attention.mean(axis=1),
         )))
     write_scores(folder, experiment, answers, thresholds=model.thresholds)
+
+
+def _find_held_out(experiment: Experiment) -> list[Series]:
+    """Found once for all models of the table: which series a fold holds does not depend on the model."""
+    data = experiment.data
+    key = (data.manifest, data.fold_column, str(data.fold))
+    if key not in _FOUND:
+        _FOUND[key] = held_out_series(experiment)
+    return _FOUND[key]
 
 
 def write_scores(folder: Path, experiment: Experiment, answers: Sequence[tuple[Series, Answer]], *,

@@ -35,8 +35,10 @@ ON_SLICES: dict[str, tuple[str, ...]] = {
 class Benchmark:
     """One set: its config, what is held out, and which figures its table shows.
 
-    ``folds`` empty means every fold of the manifest; ``linear`` is the baseline that all models are compared with;
-    ``figures`` are names of evaluation.json, those of slices with the prefix ``slice:``.
+    ``folds`` empty means every fold of the manifest. ``encoder`` is what the config is changed by to train, once and
+    without the series held out, the encoder that all models then share frozen; empty: the config's own. ``linear`` is
+    the baseline that all models are compared with; ``figures`` are names of evaluation.json, those of slices with the
+    prefix ``slice:``.
     """
 
     config: Path
@@ -44,6 +46,7 @@ class Benchmark:
     linear: str
     overrides: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
+    encoder: tuple[str, ...] = ()
     models: dict[str, tuple[str, ...]] = field(default_factory=lambda: HEADS)
     control: tuple[str, ...] = ()
 
@@ -79,6 +82,8 @@ SETS: dict[str, Benchmark] = {
         config=Path("configs/adrenal.yaml"),
         figures=("auc", "accuracy", "balanced_accuracy"),
         linear="linear, mean",
+        overrides=("training.mode=two-stage", "training.epochs=15", "augmentation={}"),
         folds=("val",),
+        encoder=("network.temporal={kind: none}", "network.pooling={kind: mean}"),
     ),
 }
