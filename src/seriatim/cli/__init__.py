@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from seriatim import __version__
-from seriatim.cli import compare, crossval, evaluate, explain, get, inspect, learning_curve, score, synth, train, tune
+from seriatim.cli import (
+    compare,
+    crossval,
+    evaluate,
+    explain,
+    get,
+    inspect,
+    learning_curve,
+    pretrain,
+    score,
+    synth,
+    train,
+    tune,
+)
 from seriatim.cli.exits import Exit
 from seriatim.errors import SeriatimError, printable
 
@@ -28,6 +41,7 @@ app.command("inspect")(inspect.run)
 app.command("synth")(synth.run)
 app.command("get")(get.run)
 app.command("train")(train.run)
+app.command("pretrain")(pretrain.run)
 app.command("crossval")(crossval.run)
 app.command("tune")(tune.run)
 app.command("learning-curve")(learning_curve.run)

@@ -6,6 +6,7 @@ from seriatim.experiment.data import DataSettings, ReadingSettings
 from seriatim.experiment.envelope import EnvelopeSettings
 from seriatim.experiment.experiment import Experiment
 from seriatim.experiment.kinds import kind_of, read_experiment
+from seriatim.experiment.pretraining import PretrainingSettings
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, LoopSettings, TrainingSettings
 from seriatim.experiment.tuning import RangeSettings, TuneSettings
 
@@ -18,6 +19,7 @@ __all__ = [
     "Experiment",
     "JointStageSettings",
     "LoopSettings",
+    "PretrainingSettings",
     "RangeSettings",
     "ReadingSettings",
     "TrainingSettings",

@@ -52,17 +52,17 @@ class BaseExperiment(Settings):
         if folder is None:
             return experiment
         data = experiment.data
-        found = {name: _find(getattr(data, name), folder) for name in ("manifest", "slice_labels")}
+        given = {name: getattr(data, name) for name in ("manifest", "slice_labels")}
+        found = {name: None if path is None else find_beside(path, folder) for name, path in given.items()}
         located = experiment.model_copy(update={"data": data.model_copy(update=found)})
         encoder = experiment.network.encoder
         if encoder.weights in (None, "imagenet"):
             return located
-        weights = encoder.model_copy(update={"weights": str(_find(Path(str(encoder.weights)), folder))})
+        weights = encoder.model_copy(update={"weights": str(find_beside(Path(str(encoder.weights)), folder))})
         return located.model_copy(update={"network": experiment.network.model_copy(update={"encoder": weights})})
 
 
-def _find(path: Path | None, folder: Path) -> Path | None:
-    if path is None:
-        return None
+def find_beside(path: Path, folder: Path) -> Path:
+    """A path of a config as an absolute one: below the config's folder where it is there, else from where we are."""
     beside = folder / path
     return (beside if beside.exists() else path).resolve()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, Self
+
 from pydantic import model_validator
 
-from seriatim.experiment.base import BaseExperiment
+from seriatim.experiment.base import BaseExperiment, find_beside
 from seriatim.experiment.envelope import EnvelopeSettings
+from seriatim.experiment.pretraining import PretrainingSettings
 from seriatim.experiment.stages import EncoderStageSettings, JointStageSettings, TrainingSettings
 from seriatim.experiment.tuning import TuneSettings
 from seriatim.models import NetworkSettings, SliceScoresSettings
@@ -19,6 +23,8 @@ class Experiment(BaseExperiment):
     augmentation: AugmentationSettings = AugmentationSettings()
     network: NetworkSettings
     task: TaskSettings
+    pretraining: PretrainingSettings | None = None
+    """Learn from unlabelled series first."""
     encoder_stage: EncoderStageSettings | None = None
     """Train the encoder on slice labels first; then it stays frozen (`training.mode: two-stage`) or learns on."""
     training: TrainingSettings = TrainingSettings()
@@ -44,7 +50,8 @@ class Experiment(BaseExperiment):
         views = self.training.embedding_views
         if views and not self.augmentation.active:
             raise ValueError("training.embedding_views needs augmentation, which makes each view another")
-        changes = views > 0 or self.encoder_stage is not None or self.joint_stage is not None
+        learns = self.pretraining is not None and self.pretraining.encoder
+        changes = views > 0 or learns or self.encoder_stage is not None or self.joint_stage is not None
         if self.training.mode == "two-stage" and self.augmentation.active and not changes:
             raise ValueError(
                 "two-stage training embeds images beforehand: augmentation needs training.embedding_views above 0, "
@@ -68,3 +75,27 @@ class Experiment(BaseExperiment):
         if isinstance(pooling, SliceScoresSettings) and pooling.how == "linear_softmax" and not yes_no:
             raise ValueError("network.pooling.how linear_softmax is for task.target binary and multilabel only")
         return self
+
+    @model_validator(mode="after")
+    def _check_pretraining(self) -> Experiment:
+        if self.pretraining is not None and self.network.temporal.kind == "none":
+            raise ValueError("pretraining asks about order and needs a sequence model: network.temporal.kind is none")
+        if self.pretraining is not None and self.pretraining.encoder and not self.data.cache:
+            raise ValueError("pretraining.encoder reads images in every epoch and needs data.cache, which keeps them")
+        return self
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], *, where: str, folder: Path | None = None) -> Self:
+        """As of every experiment; also the paths of unlabelled series and of a run to start from."""
+        located = super().from_content(content, where=where, folder=folder)
+        if folder is None:
+            return located
+        if (pretraining := located.pretraining) is not None:
+            found = tuple(find_beside(path, folder) for path in pretraining.unlabelled)
+            located = located.model_copy(
+                update={"pretraining": pretraining.model_copy(update={"unlabelled": found})}
+            )
+        if (source := located.network.weights) is not None:
+            weights = str(find_beside(Path(source), folder))
+            located = located.model_copy(update={"network": located.network.model_copy(update={"weights": weights})})
+        return located

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -45,6 +45,15 @@ class NetworkSettings(Settings):
     """Dropout before the heads."""
     checkpoint_chunk: int | None = Field(default=None, ge=1)
     """In training, keep the encoder's activations of about this many slices only, and compute the others again."""
+    weights: str | None = None
+    """A run folder of `train` or `pretrain`: encoder and sequence model start where those of that run ended. A run that
+    learnt from series of this run's validation or test split is refused."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "NetworkSettings":
+        if self.weights is not None and self.encoder.weights is not None:
+            raise ValueError("weights and encoder.weights both say what the encoder starts from; give one of the two")
+        return self
 
     def build(
         self, in_channels: int, outputs: int, *, weights: Mapping[str, Tensor] | None = None
@@ -122,7 +131,7 @@ class SequenceNetwork(nn.Module):
         kept = mask[:, :longest]
         with torch.autocast(embeddings.device.type, enabled=False):
             shown = zero_padding(embeddings[:, :longest].to(self.slice_head.weight.dtype), kept)
-            context = self.temporal(add_deltas(shown, kept) if self.deltas else shown, kept)
+            context = self.relate(shown, kept)
             slice_logits = self.slice_head(self.dropout(context))
             volume_logits, attention = self._answer(context, slice_logits, kept)
             slice_logits = zero_padding(slice_logits * self.output_scale + self.output_center, kept)
@@ -135,6 +144,13 @@ class SequenceNetwork(nn.Module):
             attention=by_class.mean(dim=2),
             class_attention=by_class if self.attends_by_class else None,
         )
+
+    def relate(
+        self, embeddings: Float[Tensor, "batch slices embedding"], mask: Bool[Tensor, "batch slices"]
+    ) -> Float[Tensor, "batch slices context"]:
+        """The sequence model's context of embeddings, which are 0 on padding; with deltas where it reads those."""
+        context: Tensor = self.temporal(add_deltas(embeddings, mask) if self.deltas else embeddings, mask)
+        return context
 
     def _answer(
         self,

@@ -74,10 +74,13 @@ def series_key(series: Series) -> str:
     return f"{series.series_uid}#{digest.hexdigest()[:16]}"
 
 
-def gather_examples(experiment: BaseExperiment, task: AnyTask, check: Callable[[Series], object]) -> Examples:
+def gather_examples(
+    experiment: BaseExperiment, task: AnyTask, check: Callable[[Series], object], *, labelled: bool = True
+) -> Examples:
     """Read the manifest, split it, and find each series. A bad series is left out with its reason, and logged.
 
-    ``check`` reads a series of train or val (and may keep what it read); an InputError leaves the series out.
+    ``check`` reads a series of train or val (and may keep what it read); an InputError leaves the series out. Where the
+    run is not ``labelled`` the manifest needs no labels, though those it has are split by.
 
     Raises:
         ConfigError: the manifest or a label is wrong, or a series (by content) stands in two splits.
@@ -85,10 +88,11 @@ def gather_examples(experiment: BaseExperiment, task: AnyTask, check: Callable[[
     """
     data = experiment.data
     cases = read_manifest(data.manifest, patient=data.patient)
-    labels = _encode_labels(cases, task, manifest=data.manifest)
+    labels = _encode_labels(cases, task, manifest=data.manifest, needed=labelled)
     splits = _split(cases, labels, experiment)
     columns = experiment.task.slice_labels or experiment.task.labels
-    slice_labels = read_slice_labels(data.slice_labels, labels=columns) if data.slice_labels else SliceLabels()
+    table = data.slice_labels if labelled else None
+    slice_labels = read_slice_labels(table, labels=columns) if table else SliceLabels()
     used: list[Example] = []
     left_out: list[LeftOut] = []
     for case, split, label in zip(cases, splits, labels, strict=True):
@@ -104,11 +108,11 @@ def gather_examples(experiment: BaseExperiment, task: AnyTask, check: Callable[[
         example = Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice)
         used.append(_without_labels(example) if split == "unlabelled" else example)
     _refuse_twins(used)
-    _require_enough(used, left_out)
+    _require_enough(used, left_out, labelled=labelled)
     _require_one_axis(used)
-    if data.slice_labels and not any((example.slice_labels != IGNORE).any() for example in used):
+    if table and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(
-            f"No row of {data.slice_labels} labels a slice of the manifest's series: its UIDs or paths differ, or it "
+            f"No row of {table} labels a slice of the manifest's series: its UIDs or paths differ, or it "
             f"has no column {', '.join(columns)}. Correct the table, or leave data.slice_labels out."
         )
     if slice_labels.unused_count:
@@ -230,7 +234,11 @@ def _digest(used: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _encode_labels(cases: Sequence[Case], task: AnyTask, *, manifest: Path) -> list[tuple[float, ...]]:
+def _encode_labels(
+    cases: Sequence[Case], task: AnyTask, *, manifest: Path, needed: bool = True
+) -> list[tuple[float, ...]]:
+    if not needed and not set(task.settings.labels) <= set(cases[0].row):
+        return [(IGNORE,) * (1 if task.settings.target == "multiclass" else task.outputs)] * len(cases)
     labels = []
     for line, case in enumerate(cases, start=2):
         try:
@@ -257,12 +265,13 @@ def _require_one_axis(used: Sequence[Example]) -> None:
         raise ConfigError("The manifest mixes series in space (slices) and in time (frames). Train one model for each.")
 
 
-def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut]) -> None:
+def _require_enough(used: Sequence[Example], left_out: Sequence[LeftOut], *, labelled: bool) -> None:
     for split in ("train", "val"):
         if not any(example.split == split for example in used):
             reason = left_out[0].reason if left_out else "the manifest names none"
             raise InputError(
                 f"No usable series for {split}: {len(left_out)} were left out, the first because: {reason}"
             )
-        if not any(label != IGNORE for example in used if example.split == split for label in example.labels):
+        known = any(label != IGNORE for example in used if example.split == split for label in example.labels)
+        if labelled and not known:
             raise InputError(f"No series of {split} has a known label. Fill in the label columns of the manifest.")

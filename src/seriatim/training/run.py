@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from seriatim.errors import ConfigError
 from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.trained import WEIGHTS
 from seriatim.training.anomaly_run import train_anomaly
@@ -13,9 +15,11 @@ from seriatim.training.encoder_stage import train_encoder
 from seriatim.training.epochs import AfterEpoch
 from seriatim.training.joint_stage import train_jointly
 from seriatim.training.outcome import write_end
+from seriatim.training.pretraining import pretrain
+from seriatim.training.records import read_metrics
 from seriatim.training.run_folder import open_run
 from seriatim.training.sequence_stage import train_sequence
-from seriatim.training.session import start_session
+from seriatim.training.session import Session, start_session
 
 
 def train(
@@ -38,7 +42,8 @@ def train(
         return train_anomaly(experiment, run, resume=resume)
     open_run(run, resume=resume)
     session = start_session(experiment, run, resume=resume)
-    train_encoder(session)
+    for stage in _first_stages(experiment):
+        stage(session)
     trained = train_sequence(session, after_epoch=after_epoch)
     joint = train_jointly(session)
     summary: dict[str, Any] = {"run": str(run), "best_epoch": trained.best_epoch, "epochs": trained.epoch}
@@ -49,3 +54,33 @@ def train(
         summary["validation"] = write_end(session, best_epoch=trained.best_epoch)
     session.fabric.barrier()
     return summary
+
+
+def _first_stages(experiment: Experiment) -> Sequence[Callable[[Session], None]]:
+    """An encoder that learns without labels does so before it is shown any; else the sequence model is pretrained on
+    the embeddings that it will read.
+    """
+    pretraining = experiment.pretraining
+    learns = pretraining is not None and pretraining.encoder
+    return (pretrain, train_encoder) if learns else (train_encoder, pretrain)
+
+
+def pretrain_only(
+    experiment: Experiment | AnomalyExperiment, run: Path, *, resume: bool = False
+) -> dict[str, float]:
+    """Run the stage ``pretraining`` alone, without labels, and return the metrics of its best epoch.
+
+    The folder ``run`` is then what ``network.weights`` of another run may name.
+
+    Raises:
+        ConfigError: a setting or the manifest is wrong, or there is no block ``pretraining``.
+        InputError: no series can be used.
+        ModelError: encoder weights are missing or do not fit.
+        OutputError: ``run`` exists already and ``resume`` is False.
+    """
+    if isinstance(experiment, AnomalyExperiment) or experiment.pretraining is None:
+        raise ConfigError("The config has no block pretraining. Add it: pretraining: {}")
+    open_run(run, resume=resume)
+    session = start_session(experiment, run, resume=resume, labelled=False)
+    pretrain(session)
+    return min(read_metrics(run / "pretraining_metrics.jsonl"), key=lambda line: float(line["val_loss"]))

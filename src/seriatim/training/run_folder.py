@@ -77,5 +77,5 @@ def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
         "slices": len(series.instances),
         "split": example.split,
         "status": "used",
-        **{name: example.case.row[name] for name in labels if example.split != "unlabelled"},
+        **{name: example.case.row.get(name, "") for name in labels if example.split != "unlabelled"},
     }

@@ -22,6 +22,7 @@ from seriatim.training.leaks import hold_apart
 from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits
+from seriatim.training.transfer import network_source, refuse_seen, transfer_network
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,8 +86,8 @@ class Session(RunSession):
         return embed_series(self.network, self.prepared.slices(example.series))
 
 
-def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session:
-    """Processes, network and series of a run.
+def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: bool = True) -> Session:
+    """Processes, network and series of a run, which need no labels where it is not ``labelled``.
 
     Raises:
         ConfigError: a setting, the manifest or a label is wrong, or the data changed since the run was started.
@@ -98,8 +99,13 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool) -> Session
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     network = build_network(experiment, task)
     embedder = None if _reads_images_again(experiment) else freeze(network, prepared, experiment, fabric)
-    examples = gather_examples(experiment, task, embedder.embed if embedder else prepared.prepare)
-    task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))
+    examples = gather_examples(
+        experiment, task, embedder.embed if embedder else prepared.prepare, labelled=labelled
+    )
+    if (source := network_source(experiment) or source_run(experiment)) is not None:
+        refuse_seen(examples, source)
+    if labelled:
+        task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))
     if task.center is not None and task.scale is not None:
         network.set_output_scale(task.center, task.scale)
     if resume:
@@ -118,12 +124,16 @@ def build_network(experiment: Experiment, task: DiagnosisTask) -> SequenceNetwor
     )
     if (source := source_run(experiment)) is not None:
         transfer_encoder(network, experiment, source)
+    if (source := network_source(experiment)) is not None:
+        transfer_network(network, experiment, source)
     return network
 
 
 def _reads_images_again(experiment: Experiment) -> bool:
     """Whether a stage needs the images themselves, beyond their embeddings by the first encoder."""
-    return experiment.training.mode == "end-to-end" or bool(experiment.encoder_stage or experiment.joint_stage)
+    learns = experiment.pretraining is not None and experiment.pretraining.encoder
+    stages = experiment.encoder_stage or experiment.joint_stage
+    return experiment.training.mode == "end-to-end" or learns or stages is not None
 
 
 def freeze(
