@@ -77,6 +77,7 @@ def test_binary_figures_equal_sklearn(tmp_path):
         "brier": sklearn.metrics.brier_score_loss(labels, values),
         "log_loss": sklearn.metrics.log_loss(labels, values),
     }
+    assert {found.pop(f"calibration_{name}")["method"] for name in ("slope", "intercept")} == {"wald"}
     error = found.pop("calibration_error")
     assert {name: one["value"] for name, one in found.items()} == pytest.approx(expected)
     assert 0 < error["value"] < 1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seriatim.evaluation.intervals import Clusters, Estimate, area, bootstrap, proportion
+from seriatim.evaluation.recalibration import calibration_line
 from seriatim.evaluation.reliability import calibration_error
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
@@ -77,6 +78,7 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
         "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
         "calibration_error": _error_of_calibration(labels, scores),
+        **calibration_line(labels, scores, clusters),
     }
 
 
@@ -106,8 +108,8 @@ def _measure_classes(question: Question, samples: Samples) -> Measures:
     }
     for column, name in enumerate(question.classes):
         found = _measure_label(samples, column)
-        for flattering in ("accuracy", "balanced_accuracy"):  # calling nothing a rare class scores high; told above
-            del found[flattering]
+        for misleading in ("accuracy", "balanced_accuracy", "calibration_slope", "calibration_intercept"):
+            del found[misleading]  # calling nothing a rare class is right often; shares of a softmax are no odds
         measures |= {f"{key}_{name}": value for key, value in found.items()}
     return measures
 

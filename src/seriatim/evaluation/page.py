@@ -35,6 +35,8 @@ WORDS = {
     "brier": "Brier score",
     "log_loss": "Log loss",
     "calibration_error": "Calibration error",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
     "set_coverage": "Coverage of prediction sets",
     "set_size": "Answers in a prediction set",
     "mae": "Mean absolute error",

@@ -37,7 +37,7 @@ class Bend:
         if self.knots:
             given, wanted = zip(*self.knots, strict=True)
             return np.asarray(np.interp(probabilities, given, wanted))
-        return _sigmoid(self.slope * _logit(probabilities) + self.offset)
+        return sigmoid(self.slope * logit(probabilities) + self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +107,20 @@ def _fit(kind: CalibrationKind, labels: Array, probabilities: Array) -> Bend:
     if kind == "isotonic":
         return Bend(knots=_pool(labels.astype(float), probabilities))
     wanted = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    logits = _logit(probabilities)
+    logits = logit(probabilities)
     if kind == "temperature":
         return Bend(slope=_lowest(lambda slope: _cross_entropy(wanted, slope * logits)))
-    slope, offset = _newton(wanted, logits)
+    slope, offset = fit_line(wanted, logits)
     return Bend(slope=slope, offset=offset) if slope > 0 else Bend()
 
 
-def _newton(wanted: Array, logits: Array) -> tuple[float, float]:
-    """Slope and offset of the least cross-entropy; a step that does not lower it is halved."""
+def fit_line(wanted: Array, logits: Array) -> tuple[float, float]:
+    """Slope and offset of the least cross-entropy, by Newton's method; a step that does not lower it is halved."""
     place = np.array([1.0, 0.0])
     design = np.stack([logits, np.ones_like(logits)], axis=1)
     loss = _cross_entropy(wanted, design @ place)
     for _ in range(STEPS):
-        shown = _sigmoid(design @ place)
+        shown = sigmoid(design @ place)
         gradient = design.T @ (shown - wanted) / len(wanted)
         curvature = (design * (shown * (1 - shown))[:, None]).T @ design / len(wanted) + 1e-10 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
@@ -168,11 +168,13 @@ def _cross_entropy(wanted: Array, logits: Array) -> float:
     return float((np.logaddexp(0, logits) - wanted * logits).mean())
 
 
-def _logit(probabilities: Array) -> Array:
+def logit(probabilities: Array) -> Array:
+    """The log odds, at most ``SUREST_LOGIT`` from 0."""
     values = np.asarray(probabilities, dtype=np.float64)
     with np.errstate(divide="ignore"):
         return np.asarray(np.clip(np.log(values) - np.log1p(-values), -SUREST_LOGIT, SUREST_LOGIT))
 
 
-def _sigmoid(logits: Array) -> Array:
+def sigmoid(logits: Array) -> Array:
+    """The probabilities of log odds."""
     return np.asarray(np.exp(-np.logaddexp(0, -logits)))
