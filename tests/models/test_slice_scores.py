@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_networks import HOWS, build, make_mask
 
-from seriatim.models.slice_scores import SliceScoresSettings
+from seriatim.models.slice_scores import PACE, SliceScoresSettings
 
 SCORES = [3.0, -1.0, 0.5, 2.0]
 
@@ -71,8 +71,8 @@ def test_the_answer_comes_from_the_slice_logits_by_a_factor_and_an_offset(how):
     network = build(pooling={"kind": "slice_scores", "how": how})
     assert network.volume_head is None
     with torch.no_grad():
-        network.pooling.log_factor.copy_(torch.tensor([0.5, 2.0]).log())
-        network.pooling.offset.copy_(torch.tensor([0.0, -1.0]))
+        network.pooling.log_factor.copy_(torch.tensor([0.5, 2.0]).log() / PACE)
+        network.pooling.offset.copy_(torch.tensor([0.0, -1.0]) / PACE)
     mask = make_mask([3, 5])
     output = network.read(torch.randn(2, 5, 8), mask)
     pooled, attention = pool(how, output.slice_logits, mask)
@@ -82,6 +82,19 @@ def test_the_answer_comes_from_the_slice_logits_by_a_factor_and_an_offset(how):
     output.volume_logits.sum().backward()
     for parameter in (network.pooling.log_factor, network.pooling.offset, network.slice_head.weight):
         assert (parameter.grad != 0).any()
+
+
+def test_factor_and_offset_calibrate_within_an_ordinary_run():
+    """Labelled slices pin their logits, here at odds of 1 to 7: 300 steps of Adam must take them to 3 to 1."""
+    scores, mask = torch.full((8, 5, 1), -2.0), make_mask([5] * 8)
+    pooling = SliceScoresSettings(how="max").build(5, bidirectional=False, outputs=1)
+    optimizer = torch.optim.Adam(pooling.parameters(), lr=1e-3)
+    labels = torch.tensor([[1.0]] * 6 + [[0.0]] * 2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(pooling(scores, mask)[0], labels).backward()
+        optimizer.step()
+    assert float(pooling(scores, mask)[0][0].sigmoid()) == pytest.approx(0.75, abs=0.05)
 
 
 def test_output_scale_acts_once_on_pooled_scores():

@@ -11,6 +11,10 @@ from torch.nn import functional
 from seriatim.models.masks import zero_padding
 from seriatim.settings import Settings
 
+PACE = 10.0
+"""How much faster factor and offset learn than weights: Adam moves a parameter by about its rate in a step, and where
+slices are labelled too, these two alone can take the logits of slices to those of series."""
+
 How = Literal["max", "top_k", "mean", "log_sum_exp", "linear_softmax"]
 
 
@@ -50,7 +54,7 @@ class SliceScores(nn.Module):
         self, slice_logits: Float[Tensor, "batch slices outputs"], mask: Bool[Tensor, "batch slices"]
     ) -> tuple[Float[Tensor, "batch outputs"], Float[Tensor, "batch slices outputs"]]:
         pooled, attention = self._pool(zero_padding(slice_logits.float(), mask), mask[..., None])
-        logits = pooled.to(slice_logits.dtype) * self.log_factor.exp() + self.offset
+        logits = pooled.to(slice_logits.dtype) * (PACE * self.log_factor).exp() + PACE * self.offset
         return logits, attention
 
     def _pool(self, scores: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

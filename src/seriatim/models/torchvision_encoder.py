@@ -39,8 +39,8 @@ class TorchvisionSettings(Settings):
     freeze: Freeze = "none"
     """batchnorm: statistics and scales of BatchNorm stay as loaded; all: the whole encoder does."""
     pool: Pool = "mean"
-    """How maps become an embedding: their mean, in which a small finding is lost among the cells of a slice, their
-    maximum (Oquab et al. 2015), or both, one after the other."""
+    """How maps become an embedding: their mean, their maximum (Oquab et al. 2015), which a small finding moves more, or
+    both, one after the other."""
     stages: int = Field(default=1, ge=1, le=4)
     """Of how many resolutions maps are taken, counted from the last: 2 adds those whose cells are half as wide and show
     smaller things (Hariharan et al. 2015, hypercolumns)."""
