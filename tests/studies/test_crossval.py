@@ -7,13 +7,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seriatim.errors import ConfigError, InputError, ModelError
+from seriatim.evaluation.intervals import Clusters
+from seriatim.evaluation.samples import Samples
 from seriatim.experiment import Experiment
 from seriatim.scoring import score
 from seriatim.studies import cross_validate
-from seriatim.tasks.metrics import youden_threshold
+from seriatim.studies.crossval import average_thresholds
+from seriatim.tasks import DiagnosisSettings
+from seriatim.tasks.metrics import sensitivity_specificity, youden_threshold
 from seriatim.trained import load_ensemble, load_model
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
@@ -83,14 +88,45 @@ def test_the_folder_scores_as_one_model_with_a_threshold_from_out_of_fold_predic
     score(case, model=output, output=tmp_path / "all", device="cpu")
     told = json.loads((tmp_path / "all" / "run.json").read_text())
     assert len(told["model"]["members"]) == 3
-    rows = [row for fold in "012" for row in read_rows(output / f"fold{fold}" / "scores" / "scores.csv")]
     true = {row["series_uid"]: int(row["bleed"]) for row in read_rows(head_ct / "labels.csv")}
-    labels = [true[row["series_uid"]] for row in rows]
-    expected = youden_threshold(labels, [float(row["probability_bleed"]) for row in rows])
-    assert told["thresholds"] == {"bleed": pytest.approx(expected)}
-    assert told["thresholds_from"].startswith("out-of-fold predictions of 12 series")
+    chosen = []
+    for fold in "012":
+        rows = read_rows(output / f"fold{fold}" / "scores" / "scores.csv")
+        labels = [true[row["series_uid"]] for row in rows]
+        assert 0 < sum(labels) < len(labels)
+        chosen.append(youden_threshold(labels, [float(row["probability_bleed"]) for row in rows]))
+    assert told["thresholds"] == {"bleed": pytest.approx(sum(chosen) / 3)}
+    assert "the series each left out, 12 in all" in told["thresholds_from"]
     (row,) = read_rows(tmp_path / "all" / "scores.csv")
     assert row["split"] == "train"  # it was, for all folds but one: no figure may count it
+
+
+def test_the_threshold_of_all_folds_is_right_for_models_that_score_on_different_scales() -> None:
+    """Five models alike but for scale and offset: the mean of their own thresholds, not one on all predictions."""
+    random, gains = np.random.default_rng(0), {"folds": [], "together": []}
+    task = DiagnosisSettings(target="binary", labels=("a",)).build()
+    for _ in range(60):
+        labels, files = (random.random(200) < 0.4).astype(float), np.arange(200) % 5
+        offset, scale = random.normal(size=5), np.exp(0.4 * random.normal(size=5))
+        noise, new, shared = random.normal(size=200), (random.random(2000) < 0.4), random.normal(size=2000)
+        given = 1 / (1 + np.exp(-scale[files] * (2 * labels - 1 + noise) - offset[files]))
+        samples = Samples(labels=labels[:, None], scores=given[:, None], decisions=given[:, None] > 0.5, files=files,
+                          rows=np.arange(200), clusters=Clusters(np.arange(200)), clustered_by="series")
+        mean = np.mean([1 / (1 + np.exp(-scale[k] * (2 * new - 1 + shared) - offset[k])) for k in range(5)], axis=0)
+        thresholds = {"folds": average_thresholds(task, samples)["a"], "together": youden_threshold(labels, given)}
+        for name, threshold in thresholds.items():
+            gains[name].append(sum(sensitivity_specificity(new, mean >= threshold)) - 1)
+    assert np.mean(gains["folds"]) > np.mean(gains["together"]) + 0.02
+    assert np.mean(gains["folds"]) > 0.63  # the best of all thresholds reaches 0.68
+
+
+def test_a_fold_of_one_answer_chooses_no_threshold() -> None:
+    task = DiagnosisSettings(target="binary", labels=("a",)).build()
+    labels, files = np.array([[0.0], [1], [1], [1]]), np.array([0, 0, 1, 1])
+    samples = Samples(labels=labels, scores=np.array([[0.2], [0.4], [0.8], [0.9]]), decisions=labels > 0.5, files=files,
+                      rows=np.arange(4), clusters=Clusters(np.arange(4)), clustered_by="series")
+    assert average_thresholds(task, samples) == {"a": pytest.approx(0.3)}
+    assert average_thresholds(task, samples.take(np.array([0, 2])))["a"] == pytest.approx(0.5)  # none has both
 
 
 def test_a_changed_member_or_a_hostile_list_is_refused(done: Done, tmp_path: Path) -> None:

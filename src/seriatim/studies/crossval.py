@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation import Evaluation, evaluate
 from seriatim.evaluation.find import CROSSVAL
+from seriatim.evaluation.samples import Samples
 from seriatim.experiment import Experiment
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.series.batch import IGNORE
 from seriatim.studies.runs import evaluation_settings, run_all, run_one
+from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
 from seriatim.training import fold_table
 
@@ -81,20 +84,37 @@ def cross_validate(
 def _write_ensemble(
     experiment: Experiment, output: Path, *, folders: Mapping[str, Path], evaluation: Evaluation
 ) -> None:
-    """Make the folder one model: all folds, with thresholds chosen on the out-of-fold predictions of all of them.
+    """Make the folder one model: all folds, with thresholds chosen on the series that each fold left out.
 
-    Every prediction is that of a model which did not see the series. The evaluation beside it never uses them.
+    The evaluation beside it never uses these thresholds.
     """
-    samples = evaluation.samples
-    labels = np.where(np.isnan(samples.labels), IGNORE, samples.labels)
     members = {}
     for folder in folders.values():
         told = json.loads((folder / "scores" / "run.json").read_text(encoding="utf-8"))
         members[f"{folder.name}/run"] = told["model"]["digest"]
     write_ensemble(
-        output, members=members, thresholds=experiment.task.build().thresholds(samples.scores, labels),
-        source=f"out-of-fold predictions of {len(labels)} series, each by the model of one fold",
+        output, members=members, thresholds=average_thresholds(experiment.task.build(), evaluation.samples),
+        source=f"the mean over folds of those chosen on the series each left out, {len(evaluation.samples.labels)} in "
+               "all; not validated on the mean of the models",
     )
+
+
+def average_thresholds(task: DiagnosisTask, samples: Samples) -> dict[str, float]:
+    """Thresholds for the mean of all folds' models, from predictions that each made for series it did not see.
+
+    One for each file of scores, then their mean: models differ in how high they score, and a threshold on all
+    predictions together would mistake these differences for the answer. Files without both answers
+    of a class do not count for it; where none has both, all are taken together.
+    """
+    labels = np.where(np.isnan(samples.labels), IGNORE, samples.labels)
+    chosen: dict[str, list[float]] = {}
+    for file in np.unique(samples.files):
+        own = samples.files == file
+        one_sided = task.one_sided(labels[own])
+        for name, value in task.thresholds(samples.scores[own], labels[own]).items():
+            chosen.setdefault(name, []).extend([] if name in one_sided else [value])
+    together = task.thresholds(samples.scores, labels)
+    return {name: fmean(values) if values else together[name] for name, values in chosen.items()}
 
 
 def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str]], folds: Sequence[str]) -> None:

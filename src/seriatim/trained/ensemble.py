@@ -156,8 +156,8 @@ class Ensemble:
 def load_ensemble(models: Given | Sequence[Given], *, device: str = "cpu") -> Ensemble:
     """Load one or more models for scoring.
 
-    The thresholds of one model are its own. Those of a folder of ``seriatim crossval`` were chosen on the out-of-fold
-    predictions of all folds. Those of several are the mean over the members: no data is at hand that none of them was
+    The thresholds of one model are its own. Those of a folder of ``seriatim crossval`` were chosen on the series that
+    each fold left out. Those of several are the mean over the members: no data is at hand that none of them was
     trained on, so they are not validated.
 
     Args:
