@@ -40,6 +40,10 @@ def run(
     by: Annotated[
         list[str] | None, typer.Option(help="Column of the labels to tell subgroups by: sex, scanner; repeatable.")
     ] = None,
+    normal: Annotated[
+        list[str] | None,
+        typer.Option(help="Of an anomaly model: a value of the label that means normal; repeatable; else the model's."),
+    ] = None,
     include_training: Annotated[
         bool, typer.Option("--include-training", help="Count series too that the model was trained or tuned on.")
     ] = False,
@@ -65,6 +69,7 @@ def run(
         "slices": slices,
         "slice_names": tuple(slice_label or ()),
         "by": tuple(by or ()),
+        "normal": tuple(normal or ()),
         "include_training": include_training,
     }
     settings = build_settings(EvaluationSettings, given, where="evaluate")

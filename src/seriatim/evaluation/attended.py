@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,13 +16,13 @@ from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, wilson
 from seriatim.evaluation.join import Pair, cluster
 from seriatim.evaluation.samples import Question
 from seriatim.evaluation.scores import Row, Scores, read_number
+from seriatim.evaluation.slice_rows import SLICE_SCORE, read_slices
 from seriatim.evaluation.slice_truth import Answer, SliceTruth
-from seriatim.io.tables.manifest import read_table
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
 
-SLICE_SCORE, CLASS_ATTENTION = "score_", "attention_"
+CLASS_ATTENTION = "attention_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def measure_slices(
     """
     truth = SliceTruth.read(truth_path)
     answers = truth.choose(question, scores[0], names)
-    slices = [_read_slices(one) for one in scores]
+    slices = [read_slices(one) for one in scores]
     result = SliceMeasures(measures={}, chance={}, series={})
     known = False
     for answer in answers if pairs else ():
@@ -77,7 +76,7 @@ def measure_slices(
                 slices[pair.file].of(pair.score),
                 truth,
                 answer=answer,
-                study=pair.score.get("study_uid", ""),
+                pair=pair,
                 where=scores[pair.file].slices_path,
             )
             for pair in pairs
@@ -135,10 +134,10 @@ def _slice_area(known: Sequence[tuple[Attended, Pair]]) -> Estimate:
 
 
 def _attend(
-    rows: Sequence[Row], truth: SliceTruth, *, answer: Answer, study: str, where: Path
+    rows: Sequence[Row], truth: SliceTruth, *, answer: Answer, pair: Pair, where: Path
 ) -> Attended | None:
     """The labelled slices of one series, or None where it has none."""
-    found = truth.of(rows, answer, study=study)
+    found = truth.of(rows, answer, study=pair.score.get("study_uid", ""), place=pair.place)
     known = [index for index, label in enumerate(found) if not math.isnan(label)]
     if not known:
         return None
@@ -154,36 +153,3 @@ def _attend(
         top=top[known],
         complete=int(top[known].sum()) == int(top.sum()),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Slices:
-    """The rows of one slices.csv by series UID, and by those of ``told_by`` that it has: study_uid, volume."""
-
-    path: Path
-    grouped: Mapping[tuple[str, ...], Sequence[Row]]
-    told_by: Sequence[str]
-
-    def of(self, score: Row) -> Sequence[Row]:
-        rows = self.grouped.get((score["series_uid"], *(score.get(name, "") for name in self.told_by)), ())
-        if any(count > 1 for count in Counter(row["index"] for row in rows if row.get("index")).values()):
-            raise ConfigError(
-                f"{self.path} holds several series with the UID {score['series_uid']}, which cannot be told apart. "
-                "Score them apart, or leave out --slices."
-            )
-        return rows
-
-
-def _read_slices(scores: Scores) -> _Slices:
-    path = scores.slices_path
-    if not path.exists():
-        raise ConfigError(f"--slices needs {path}, which `seriatim score` writes beside scores.csv.")
-    rows = read_table(path)
-    lacking = [name for name in ("series_uid", "sop_instance_uid", "attention") if name not in rows[0]]
-    if lacking:
-        raise ConfigError(f"{path} has no column {lacking[0]!r}. Score the series again.")
-    told_by = [name for name in ("study_uid", "volume") if name in rows[0]]
-    grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row["series_uid"], *(row[name] for name in told_by)].append(row)
-    return _Slices(path=path, grouped=grouped, told_by=told_by)

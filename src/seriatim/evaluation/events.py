@@ -17,21 +17,23 @@ class EventCounts:
     """The counts of one sequence, or of several added up.
 
     ``found`` true events that a found one meets, of ``true``; ``alarms`` found events, of which ``false`` meet none;
-    ``delays_s`` from each met true event's start to the first found frame in it; ``seconds`` of all sequences.
+    ``delays`` in frames from each met true event's start to the first found frame in it, ``delays_s`` the same in
+    seconds where times are known; ``seconds`` of all sequences whose times are known.
     """
 
     true: int = 0
     found: int = 0
     alarms: int = 0
     false: int = 0
+    delays: tuple[int, ...] = ()
     delays_s: tuple[float, ...] = ()
     seconds: float = 0.0
 
     def __add__(self, other: EventCounts) -> EventCounts:
         return EventCounts(
             true=self.true + other.true, found=self.found + other.found, alarms=self.alarms + other.alarms,
-            false=self.false + other.false, delays_s=self.delays_s + other.delays_s,
-            seconds=self.seconds + other.seconds,
+            false=self.false + other.false, delays=self.delays + other.delays,
+            delays_s=self.delays_s + other.delays_s, seconds=self.seconds + other.seconds,
         )
 
     @property
@@ -50,18 +52,23 @@ class EventCounts:
         return 60 * self.false / self.seconds if self.seconds > 0 else None
 
     @property
+    def median_delay(self) -> float | None:
+        """The median delay in frames over the events that were met."""
+        return float(np.median(self.delays)) if self.delays else None
+
+    @property
     def median_delay_s(self) -> float | None:
         """The median time to detection over the events that were met."""
         return float(np.median(self.delays_s)) if self.delays_s else None
 
 
 def count_events(
-    found: Sequence[Span], true: Sequence[Span], *, times_s: Sequence[float], overlap: float = OVERLAP
+    found: Sequence[Span], true: Sequence[Span], *, times_s: Sequence[float] | None = None, overlap: float = OVERLAP
 ) -> EventCounts:
     """Match the events of one sequence, each with one other at most, the largest overlaps first.
 
     Overlap is intersection over union in frames, and a match needs at least ``overlap``. ``times_s`` are the positions
-    of the S frames; a sequence lasts from the first to the last of them and one frame more.
+    of the S frames, None where no times are known; a sequence lasts from the first to the last and one frame more.
     """
     pairs = sorted(
         ((measure_overlap(one, other), i, j) for i, one in enumerate(found) for j, other in enumerate(true)),
@@ -71,13 +78,14 @@ def count_events(
     for share, i, j in pairs:
         if share >= overlap and i not in met and j not in met.values():
             met[i] = j
-    delays = [
-        float(times_s[max(found[i][0], true[j][0])] - times_s[true[j][0]]) for i, j in sorted(met.items())
-    ]
-    frame_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else 0.0
+    starts = [(true[j][0], max(found[i][0], true[j][0])) for i, j in sorted(met.items())]
+    times = times_s if times_s is not None else ()
+    frame_s = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
     return EventCounts(
-        true=len(true), found=len(met), alarms=len(found), false=len(found) - len(met), delays_s=tuple(delays),
-        seconds=float(frame_s * len(times_s)),
+        true=len(true), found=len(met), alarms=len(found), false=len(found) - len(met),
+        delays=tuple(seen - began for began, seen in starts),
+        delays_s=tuple(float(times[seen] - times[began]) for began, seen in starts if len(times)),
+        seconds=float(frame_s * len(times)),
     )
 
 

@@ -41,9 +41,14 @@ LEFT_INCHES = 0.64
 
 
 def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
-    """Write roc.png, reliability.png and decision.png, or for regression agreement.png, into ``folder``; the paths."""
+    """Write roc.png, reliability.png and decision.png into ``folder``; the paths.
+
+    For regression it is agreement.png alone, and roc.png alone for anomaly scores, which are no probabilities.
+    """
     if question.target == "regression":
         return [_draw_agreement(question, samples, measures, path=folder / "agreement.png")]
+    if question.anomaly:
+        return [_draw_roc(question, samples, measures, path=folder / "roc.png")]
     return [
         _draw_roc(question, samples, measures, path=folder / "roc.png"),
         _draw_reliability(question, samples, measures, path=folder / "reliability.png"),
@@ -52,7 +57,7 @@ def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Es
 
 
 def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with _figure(path, size=(4.9, 5.7)) as figure:
+    with open_figure(path, size=(4.9, 5.7)) as figure:
         axes = figure.add_axes((0.13, 0.09, 0.83, 0.714))
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
@@ -85,7 +90,7 @@ def _finish_roc(figure: Any, axes: Any, question: Question, samples: Samples, me
     single = len(question.classes) == 1
     key = "auc" if single else "auc_macro"
     headline = f"{'AUC' if single else 'Mean AUC'} {_told(measures[key])}"
-    _title(figure, f"ROC of {_subject(question)}", headline, _counted(question, samples))
+    write_title(figure, f"ROC of {_subject(question)}", headline, _counted(question, samples))
 
 
 def _draw_files(axes: Any, samples: Samples, column: int, *, colour: str) -> None:
@@ -120,7 +125,7 @@ def _draw_operating_point(axes: Any, sensitivity: Estimate, specificity: Estimat
 
 
 def _draw_reliability(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with _figure(path, size=(4.9, 6.75)) as figure:
+    with open_figure(path, size=(4.9, 6.75)) as figure:
         axes = figure.add_axes((0.13, 0.245, 0.83, 0.603))
         below = figure.add_axes((0.13, 0.08, 0.83, 0.125), sharex=axes)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
@@ -142,7 +147,7 @@ def _draw_reliability(question: Question, samples: Samples, measures: Mapping[st
         else:
             _name_sides(below)
             shown = f"Brier score {_told(measures['brier'])}"
-        _title(figure, f"Reliability of {_subject(question)}", shown, _counted(question, samples))
+        write_title(figure, f"Reliability of {_subject(question)}", shown, _counted(question, samples))
     return path
 
 
@@ -184,7 +189,7 @@ def _name_sides(below: Any) -> None:
 
 def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
     """Net benefit over the threshold, beside acting on everyone and on no one."""
-    with _figure(path, size=(4.9, 5.2)) as figure:
+    with open_figure(path, size=(4.9, 5.2)) as figure:
         axes = figure.add_axes((0.15, 0.1, 0.81, 0.69))
         axes.axhline(0, color=QUIET, linewidth=1, label="act on no one")
         highest = 0.0
@@ -204,13 +209,13 @@ def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
         axes.set_ylabel("Net benefit (true positives per series)")
         _add_legend(axes, "upper right", title="" if len(question.classes) == 1 else "Dotted: act on everyone")
         caution = "Higher is better. It takes probabilities at their word: see reliability"
-        _title(figure, f"Decision curve of {_subject(question)}", caution, _counted(question, samples))
+        write_title(figure, f"Decision curve of {_subject(question)}", caution, _counted(question, samples))
     return path
 
 
 def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
     count = len(question.classes)
-    with _figure(path, size=(4.9 * count, 5.9)) as figure:
+    with open_figure(path, size=(4.9 * count, 5.9)) as figure:
         for column, name in enumerate(question.classes):
             axes = figure.add_axes(((column + 0.13) / count, 0.09, 0.83 / count, 0.689))
             labels, values = _column(samples, column)
@@ -223,12 +228,12 @@ def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str,
             axes.set_ylabel(f"{name}, model")
             mae, r2 = (measures[_named(key, name, question)] for key in ("mae", "r2"))
             axes.set_title(f"MAE {_told(mae)}\nR² {_told(r2)}", loc="left", fontsize=9, color=QUIET)
-        _title(figure, f"Agreement of {_subject(question)}", "", _counted(question, samples))
+        write_title(figure, f"Agreement of {_subject(question)}", "", _counted(question, samples))
     return path
 
 
 @contextmanager
-def _figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
+def open_figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
     """A figure that is saved on leaving; drawn without a display and without touching the global state of pyplot."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -241,7 +246,8 @@ def _figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
         figure.savefig(path)
 
 
-def _title(figure: Any, title: str, *lines: str) -> None:
+def write_title(figure: Any, title: str, *lines: str) -> None:
+    """The title of a figure and quiet lines below it, made smaller where it is too long."""
     width, height = figure.get_size_inches()
     left, top = LEFT_INCHES / width, 1 - 0.18 / height
     written = figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")

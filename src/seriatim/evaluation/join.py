@@ -25,7 +25,7 @@ class Pair:
     """A label row and the score row of its series.
 
     ``row`` is the index of the label row, ``file`` that of the scores.csv it stands in; ``found_by`` is
-    ``series_uid``, ``path`` or ``end of path``.
+    ``series_uid``, ``path`` or ``end of path``, ``place`` where the label's own path leads (else the score's).
     """
 
     row: int
@@ -33,6 +33,7 @@ class Pair:
     score: Row
     file: int
     found_by: str
+    place: Path
 
     @property
     def trained_on(self) -> bool:
@@ -93,6 +94,13 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
     by_uid, by_path = _Uids(rows, labels_path=labels_path), Paths(rows, labels_path=labels_path)
     matches: dict[int, list[Pair]] = defaultdict(list)
     unlabelled = 0
+
+    def add(index: int, row: Row, *, file: int, found_by: str) -> None:
+        given = rows[index].get("path")
+        place = (labels_path.parent / given if given else Path(row["path"])).resolve()
+        pair = Pair(row=index, label=rows[index], score=row, file=file, found_by=found_by, place=place)
+        matches[index].append(pair)
+
     for file, one in enumerate(scores):
         rest = []
         for row in one.rows:
@@ -100,13 +108,12 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
             if index is None:
                 rest.append(row)
             else:
-                matches[index].append(Pair(row=index, label=rows[index], score=row, file=file, found_by="series_uid"))
+                add(index, row, file=file, found_by="series_uid")
         for row, found in zip(rest, by_path.match(rest), strict=True):
             if found is None:
                 unlabelled += row["status"] == "scored"
             else:
-                pair = Pair(row=found[0], label=rows[found[0]], score=row, file=file, found_by=found[1])
-                matches[found[0]].append(pair)
+                add(found[0], row, file=file, found_by=found[1])
     if not matches:
         raise ConfigError(
             f"No row of {labels_path} fits a series of {scores[0].path}. Give labels a series_uid column, or paths "

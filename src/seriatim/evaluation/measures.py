@@ -25,6 +25,9 @@ ERRORS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
     "r2": metrics.r_squared,
     "pearson": metrics.pearson,
 }
+OF_PROBABILITIES = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
+NO_PROBABILITY = "An anomaly score is no probability: it says how unlike normal, not how likely."
+"""Why OF_PROBABILITIES are left out for scores of anomaly models."""
 
 
 def measure(question: Question, samples: Samples) -> Measures:
@@ -35,6 +38,8 @@ def measure(question: Question, samples: Samples) -> Measures:
     for column, name in enumerate(question.classes):
         known = samples.take(np.flatnonzero(~np.isnan(samples.labels[:, column])))
         found = _measure_numbers(known, column) if question.target == "regression" else _measure_label(known, column)
+        if question.target != "regression" and not question.anomaly:
+            found |= _measure_probabilities(known, column)
         suffix = f"_{name}" if len(question.classes) > 1 else ""
         measures |= {key + suffix: value for key, value in found.items()}
     if question.target == "multilabel" and len(question.classes) > 1:
@@ -65,7 +70,7 @@ def mean_of_files(question: Question, samples: Samples) -> Measures:
 
 
 def _measure_label(samples: Samples, column: int) -> Measures:
-    """One yes-or-no label against its probability, and against the decision at the threshold."""
+    """One yes-or-no label against its score, and against the decision at the threshold."""
     labels, scores = samples.labels[:, column], samples.scores[:, column]
     decisions, clusters = samples.decisions[:, column], samples.clusters
     return {
@@ -75,6 +80,13 @@ def _measure_label(samples: Samples, column: int) -> Measures:
         "balanced_accuracy": bootstrap(lambda i: balanced_decisions(labels[i], decisions[i]), clusters),
         **_rates(labels, decisions, clusters),
         "f1": bootstrap(lambda i: metrics.f1_score(labels[i], decisions[i]), clusters),
+    }
+
+
+def _measure_probabilities(samples: Samples, column: int) -> Measures:
+    """How far the probabilities of one yes-or-no label can be taken at their word."""
+    labels, scores, clusters = samples.labels[:, column], samples.scores[:, column], samples.clusters
+    return {
         "brier": bootstrap(lambda i: metrics.brier_score(labels[i], scores[i]), clusters),
         "log_loss": bootstrap(lambda i: metrics.log_loss(labels[i], scores[i]), clusters),
         "calibration_error": _error_of_calibration(labels, scores),
@@ -107,7 +119,7 @@ def _measure_classes(question: Question, samples: Samples) -> Measures:
         "calibration_error": _error_of_calibration((true == predicted).astype(float), sure),
     }
     for column, name in enumerate(question.classes):
-        found = _measure_label(samples, column)
+        found = _measure_label(samples, column) | _measure_probabilities(samples, column)
         for misleading in ("accuracy", "balanced_accuracy", "calibration_slope", "calibration_intercept"):
             del found[misleading]  # calling nothing a rare class is right often; shares of a softmax are no odds
         measures |= {f"{key}_{name}": value for key, value in found.items()}

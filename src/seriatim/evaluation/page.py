@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment
 
 from seriatim import __version__
+from seriatim.evaluation.events import OVERLAP
+from seriatim.evaluation.frames import FrameMeasures
 from seriatim.evaluation.intervals import RESAMPLES, Estimate
-from seriatim.evaluation.measures import Measures
+from seriatim.evaluation.measures import NO_PROBABILITY, Measures
 
 if TYPE_CHECKING:
     from seriatim.evaluation.report import Evaluation
@@ -39,6 +41,15 @@ WORDS = {
     "calibration_intercept": "Calibration intercept",
     "set_coverage": "Coverage of prediction sets",
     "set_size": "Answers in a prediction set",
+    "frame_auc": "AUC of frames",
+    "frame_average_precision": "Average precision of frames",
+    "frame_sensitivity": "Abnormal frames found",
+    "frame_false_alarm_rate": "Normal frames called abnormal",
+    "event_precision": "Found events that are true",
+    "event_recall": "True events found",
+    "event_delay_frames": "Frames to detection, median",
+    "event_delay_s": "Seconds to detection, median",
+    "false_alarms_per_minute": "False alarms per minute",
     "mae": "Mean absolute error",
     "bias": "Mean error",
     "rmse": "Root mean squared error",
@@ -118,12 +129,27 @@ def _tell_decisions(content: Mapping[str, Any]) -> str:
 
 def _warn(evaluation: Evaluation) -> list[str]:
     joined, notes = evaluation.joined, []
+    if evaluation.question.anomaly:
+        notes.append(f"{NO_PROBABILITY} Brier score, log loss, calibration and decision curve are left out.")
+    if isinstance(evaluation.slices, FrameMeasures):
+        notes.append(_tell_truth(evaluation.slices))
     if joined.left_out:
         notes.append(f"{joined.left_out} series were left out because the model was trained or tuned on them.")
     if joined.trained_on:
         notes.append(f"{joined.trained_on} series were counted although the model was trained or tuned on them: "
                      "too good for new series.")
     return notes
+
+
+def _tell_truth(found: FrameMeasures) -> str:
+    """What the figures of frames and events rest on."""
+    counts = found.series["frames"]
+    none = " None has times: nothing is per minute."
+    timed = f" {counts['with_times']} have times." if counts["with_times"] else none
+    return (f"Of {counts['sequences']} sequences {counts['with_truth_of_frames']} have labelled frames; all frames of "
+            f"others labelled normal are taken as normal. Events are counted in the "
+            f"{counts['with_truth_of_every_frame']} whose every frame is known, and a found one meets a true one from "
+            f"an overlap of {OVERLAP:g} on.{timed}")
 
 
 def _split_classes(evaluation: Evaluation) -> dict[str, dict[str, str]]:

@@ -23,7 +23,7 @@ from seriatim.evaluation.intervals import (
     component_variance,
     structural_components,
 )
-from seriatim.evaluation.measures import balanced_decisions
+from seriatim.evaluation.measures import OF_PROBABILITIES, balanced_decisions
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 from seriatim.tasks.student import quantile, two_sided
@@ -95,6 +95,8 @@ def _compare_columns(question: Question, first: Samples, second: Samples,
         if question.target == "multiclass":
             for flattering in ("accuracy", "balanced_accuracy"):  # as in measures.py
                 found.pop(flattering, None)
+        if question.anomaly:
+            found = {key: one for key, one in found.items() if key not in OF_PROBABILITIES}
         differences |= {key + suffix: value for key, value in found.items()}
     return differences
 

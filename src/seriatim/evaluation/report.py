@@ -6,25 +6,28 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from seriatim.errors import OutputError
+from seriatim.errors import ConfigError, OutputError
 from seriatim.evaluation.attended import SliceMeasures, measure_slices
+from seriatim.evaluation.events import OVERLAP
 from seriatim.evaluation.figures import draw_figures
 from seriatim.evaluation.find import find_scores
+from seriatim.evaluation.frames import FrameMeasures, measure_frames, write_sequences
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import TRAINED_ON, Joined, join
-from seriatim.evaluation.measures import Measures, mean_of_files, measure
+from seriatim.evaluation.measures import NO_PROBABILITY, OF_PROBABILITIES, Measures, mean_of_files, measure
 from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
 from seriatim.evaluation.sets import measure_sets
 from seriatim.evaluation.subgroups import Subgroups, measure_subgroups
+from seriatim.evaluation.timelines import draw_timelines
 from seriatim.io.tables.outputs import cell_text
 from seriatim.settings import Settings
 from seriatim.tasks.metrics import confusion_matrix
@@ -47,6 +50,8 @@ class EvaluationSettings(Settings):
     """The columns of true slice labels in the order of the labels; without them those of the model, or the same."""
     by: tuple[str, ...] = ()
     """Columns of the labels whose values are subgroups, each with figures of its own."""
+    normal: tuple[str, ...] = ()
+    """Of an anomaly model: the values of the label that mean normal; without them those of the model."""
     include_training: bool = False
     """Evaluate also the series that the model was trained or tuned on (column split of scores.csv)."""
 
@@ -61,7 +66,7 @@ class Evaluation:
     samples: Samples
     measures: Measures
     by_file: Sequence[Measures]
-    slices: SliceMeasures | None
+    slices: SliceMeasures | FrameMeasures | None
     subgroups: Subgroups
 
     @property
@@ -89,13 +94,18 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
         OutputError: the results cannot be written.
     """
     tables = [read_scores(path) for given in scores for path in find_scores(given)]
-    question = ask(tables, settings.names)
+    question = _choose_normal(ask(tables, settings.names), settings)
     joined = join(tables, settings.labels, include_training=settings.include_training)
     samples = collect(
         question, joined.pairs, scores=tables, labels_path=settings.labels, threshold=settings.threshold
     )
-    slices = None
-    if settings.slices:
+    slices: SliceMeasures | FrameMeasures | None = None
+    if question.anomaly:
+        slices = measure_frames(
+            question, joined.pairs, samples=samples, scores=tables, truth_path=settings.slices,
+            names=settings.slice_names,
+        )
+    elif settings.slices:
         slices = measure_slices(
             question, joined.pairs, scores=tables, truth_path=settings.slices, names=settings.slice_names
         )
@@ -112,6 +122,20 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
     )
     _write(evaluation, settings, output)
     return evaluation
+
+
+def _choose_normal(question: Question, settings: EvaluationSettings) -> Question:
+    """The question with the words for normal that are given.
+
+    Raises:
+        ConfigError: such words, or no threshold, are given for scores that have no use for them.
+    """
+    if question.anomaly and settings.threshold is not None:
+        raise ConfigError("--threshold is for diagnoses: the events of an anomaly model were found at its own "
+                          "threshold. Train again with another task.false_alarm_rate.")
+    if settings.normal and not question.anomaly:
+        raise ConfigError("--normal is for anomaly models; these scores are of a diagnosis.")
+    return replace(question, normal=settings.normal) if settings.normal else question
 
 
 def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, Any]:
@@ -157,6 +181,11 @@ def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, 
             "chance": evaluation.slices.chance,
             "series": evaluation.slices.series,
         }
+    if question.anomaly:
+        content["task"] |= {"kind": "anomaly", "normal": question.normal}
+        content["left_out"] = {"measures": OF_PROBABILITIES, "reason": NO_PROBABILITY}
+    if isinstance(evaluation.slices, FrameMeasures):
+        content["events"] = {"least_overlap": OVERLAP}
     return content
 
 
@@ -219,6 +248,9 @@ def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -
         if evaluation.subgroups:
             _write_subgroups(evaluation.subgroups, output / "subgroups.csv")
         figures = draw_figures(evaluation.question, evaluation.samples, evaluation.measures, folder=output)
+        if isinstance(evaluation.slices, FrameMeasures):
+            write_sequences(evaluation.slices, output / "sequences.csv")
+            figures += draw_timelines(evaluation.slices, path=output / "events.png")
         write_page(evaluation, content, figures, path=output / "evaluation.html")
     except OSError as error:
         raise OutputError(f"The evaluation cannot be written to {output}: {error}. Give another --output.") from error

@@ -25,13 +25,16 @@ class Question:
     """What the model was asked: the kind of answer, the label columns, and the classes its columns are named after.
 
     Binary, multi-label and regression have one class per label; multi-class has one label and K classes. Where
-    ``soft`` labels were learnt from, a share of yes counts as yes from 0.5 on.
+    ``soft`` labels were learnt from, a share of yes counts as yes from 0.5 on. An ``anomaly`` score is no probability;
+    its label is one of the words ``normal`` or another, which is abnormal, or 0 and 1 where there are no such words.
     """
 
     target: Target
     labels: tuple[str, ...]
     classes: tuple[str, ...]
     soft: bool = False
+    anomaly: bool = False
+    normal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ def ask(scores: Sequence[Scores], names: Sequence[str]) -> Question:
     Raises:
         ConfigError: the files were asked different questions, or nothing says which.
     """
-    if len({(one.target, one.labels, one.classes) for one in scores}) > 1:
+    if len({(one.target, one.labels, one.classes, one.anomaly, one.normal) for one in scores}) > 1:
         raise ConfigError("The scores.csv files come from models with different classes. Evaluate them one by one.")
     first = scores[0]
     question = _from_run(first, tuple(names)) if first.target else _from_columns(first, tuple(names))
@@ -125,7 +128,8 @@ def _from_run(scores: Scores, names: tuple[str, ...]) -> Question:
         if len(names) > 1:
             raise ConfigError(f"The model answers one label, but --label names {len(names)}. Give one.")
         label = names or labels[:1] or classes[:1]
-        return Question(target=target, labels=label, classes=classes, soft=scores.soft_labels)
+        return Question(target=target, labels=label, classes=classes, soft=scores.soft_labels, anomaly=scores.anomaly,
+                        normal=scores.normal)
     unknown = [name for name in names if name not in classes]
     if unknown:
         raise ConfigError(f"--label {unknown[0]!r} is no class of the model; it has {', '.join(classes)}.")
@@ -152,6 +156,9 @@ def _from_columns(scores: Scores, names: tuple[str, ...]) -> Question:
 def _truth(question: Question, row: Row, *, where: Path) -> list[float]:
     """One label row as (K,) numbers, read as training reads it; nan where there is no label."""
     try:
+        if question.normal:
+            cell = read_cell(row, question.labels[0])
+            return [float(cell not in question.normal) if cell else math.nan]
         if question.target == "multiclass":
             column = question.labels[0]
             place = encode_class(read_cell(row, column), column=column, classes=question.classes)

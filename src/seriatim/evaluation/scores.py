@@ -25,7 +25,8 @@ class Scores:
     """One scores.csv. ``target``, ``thresholds`` and the like come from run.json, None and empty where there is none.
 
     ``slice_labels`` are the columns of slice labels in the order of ``labels``, empty where they have the same names;
-    ``soft_labels``: the model learnt from shares of yes, so a label may be one.
+    ``soft_labels``: the model learnt from shares of yes, so a label may be one. ``anomaly``: the scores are no
+    probabilities, and ``normal`` are the words of the label that mean normal, empty where it holds 0 and 1.
     """
 
     path: Path
@@ -36,6 +37,8 @@ class Scores:
     thresholds: Mapping[str, float]
     slice_labels: tuple[str, ...] = ()
     soft_labels: bool = False
+    anomaly: bool = False
+    normal: tuple[str, ...] = ()
 
     @property
     def slices_path(self) -> Path:
@@ -71,6 +74,8 @@ def read_scores(path: Path) -> Scores:
         thresholds={str(name): float(value) for name, value in (run.get("thresholds") or {}).items()},
         slice_labels=tuple(map(str, task.get("slice_labels") or ())),
         soft_labels=bool(task.get("soft_labels")),
+        anomaly=task.get("kind") == "anomaly",
+        normal=tuple(map(str, task.get("normal") or ())),
     )
 
 

@@ -32,31 +32,37 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceTruth:
-    """True slice labels, by (study, series, SOP Instance UID, frame) and by (study, series, index).
+    """True slice labels, by (study, series, SOP Instance UID, frame), by (study, series, index), and by (place, index).
 
-    Study and frame are "" where the table names none.
+    Study and frame are "" where the table names none; a place is where ``path`` leads, in rows without a series UID.
     """
 
     path: Path
     rows: Sequence[Row]
     by_uid: Mapping[tuple[str, str, str, str], Row]
     by_index: Mapping[tuple[str, str, str], Row]
+    by_place: Mapping[tuple[Path, str], Row]
 
     @classmethod
     def read(cls, path: Path) -> SliceTruth:
         """Read series_uid, sop_instance_uid (with frame) or index from 0, and labels; further columns do no harm.
 
+        In place of series_uid a row may have ``path``, relative to the table, and ``index``: as training reads it.
+
         Raises:
             ConfigError: the table cannot be read or lacks a column.
         """
         rows = read_table(path)
-        if "series_uid" not in rows[0] or not {"sop_instance_uid", "index"} & set(rows[0]):
+        columns = set(rows[0])
+        by_series = "series_uid" in columns and bool({"sop_instance_uid", "index"} & columns)
+        if not by_series and not {"path", "index"} <= columns:
             raise ConfigError(
-                f"{path} needs the columns series_uid, sop_instance_uid (or index from 0) and a label; "
-                f"it has {', '.join(rows[0])}."
+                f"{path} needs the columns series_uid, sop_instance_uid (or index from 0) and a label, or path, index "
+                f"and a label; it has {', '.join(rows[0])}."
             )
         keys = [
-            (row.get("study_uid", ""), row["series_uid"], row.get("sop_instance_uid", ""), row.get("frame", ""))
+            (row.get("study_uid", ""), row.get("series_uid", ""), row.get("sop_instance_uid", ""),
+             row.get("frame", ""))
             for row in rows
         ]
         shared = Counter(keys)
@@ -65,11 +71,16 @@ class SliceTruth:
             rows=rows,
             by_uid={key: row for key, row in zip(keys, rows, strict=True) if key[2] and shared[key] == 1},
             by_index={
-                (row.get("study_uid", ""), row["series_uid"], row["index"]): row for row in rows if row.get("index")
+                (row.get("study_uid", ""), row["series_uid"], row["index"]): row
+                for row in rows if row.get("index") and row.get("series_uid")
+            },
+            by_place={
+                ((path.parent / row["path"]).resolve(), row["index"]): row
+                for row in rows if row.get("index") and row.get("path") and not row.get("series_uid")
             },
         )
 
-    def of(self, slices: Sequence[Row], answer: Answer, *, study: str) -> list[float]:
+    def of(self, slices: Sequence[Row], answer: Answer, *, study: str, place: Path) -> list[float]:
         """The truth of each slice of one series, nan where it is not known.
 
         The frames of one file share its UID: they are found by UID and frame, or else by index.
@@ -83,6 +94,7 @@ class SliceTruth:
                 found = self.by_uid.get((study, series, uid, frame)) or self.by_uid.get(("", series, uid, frame))
             index = row.get("index", "")
             found = found or self.by_index.get((study, series, index)) or self.by_index.get(("", series, index))
+            found = found or self.by_place.get((place, index))
             labels.append(answer.read((found or {}).get(answer.column, "")))
         return labels
 

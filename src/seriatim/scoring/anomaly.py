@@ -41,6 +41,7 @@ def describe_frames(series: Series, model: AnomalyModel, scores: FrameScores) ->
         attention=_share(scores.surprise),
         slice_scores={name: scores.levels},
         slice_details=detail_frames(scores),
+        duration_s=series.duration_s,
         events=tuple((one.start, one.stop, one.peak, float(scores.levels[one.peak])) for one in scores.events),
     )
 

@@ -43,7 +43,7 @@ class ScoreTables:
         slices += [f"score_{name}" for name in self._slice_classes] + ["volume", "frame", "study_uid"]
         self._details = detail_columns(model) if isinstance(model, AnomalyModel) else ()
         slices += self._details
-        scores += ["events"] if isinstance(model, AnomalyModel) else []
+        scores += ["events", "duration_s"] if isinstance(model, AnomalyModel) else []
         self._scores, self._slices = _Table(output / "scores.csv", scores), _Table(output / "slices.csv", slices)
         self._skipped = _Table(output / "skipped.csv", ["path", "reason"])
         self._events = _Table(output / "events.csv", EVENT_COLUMNS) if isinstance(model, AnomalyModel) else None
@@ -81,7 +81,7 @@ class ScoreTables:
                 text(one.prediction_set),
                 "" if one.distance is None else f"{one.distance:.4g}",
                 *(spread if self._several else ()),
-                *((len(one.events) if one.status == "scored" else "",) if self._events else ()),
+                *(_count_events(one) if self._events else ()),
             ]
         )
         if one.positions is None or one.attention is None:
@@ -109,6 +109,13 @@ class ScoreTables:
         """Write the files that are part of no series."""
         for one in skipped:
             self._skipped.write([text(str(one.path)), text(one.reason)])
+
+
+def _count_events(one: Prediction) -> tuple[int | str, str]:
+    """How many events a scored series has, and how long it lasts; "" where that is not known."""
+    if one.status != "scored":
+        return "", ""
+    return len(one.events), repr(one.duration_s) if one.duration_s else ""
 
 
 def _number(value: float) -> str:

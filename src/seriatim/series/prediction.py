@@ -24,8 +24,8 @@ class Prediction:
     has no slice head. All per-slice fields are in the order of ``sop_instance_uids``; ``frames`` are 0-based frames of
     multi-frame files. ``slice_details`` are further (S,) numbers by name, and ``events`` stretches of slices (start,
     stop, peak, score of the peak), of models that have them. ``findings`` are codes of what was noticed about the
-    series; ``distance`` is how far it lies from those of training, where 1 is the limit. ``reason`` says why a series
-    was refused or failed, "" when scored.
+    series; ``duration_s`` is how long a clip lasts, 0 where no times are known; ``distance`` is how far it lies from
+    those of training, where 1 is the limit. ``reason`` says why a series was refused or failed, "" when scored.
     """
 
     study_uid: str
@@ -51,6 +51,7 @@ class Prediction:
     slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     slice_details: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     events: tuple[tuple[int, int, int, float], ...] = ()
+    duration_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.status != "scored":

@@ -88,6 +88,14 @@ class Series:
         """(S,) mm along the slice normal, or seconds."""
         return np.array([instance.position for instance in self.instances], dtype=np.float64)
 
+    @property
+    def duration_s(self) -> float:
+        """How long a clip lasts, its last frame included; 0 for slices, and for frames whose times are not known."""
+        positions = self.positions
+        if self.axis != "time" or self.format == "stack" or len(positions) < 2:
+            return 0.0
+        return float((positions[-1] - positions[0]) * len(positions) / (len(positions) - 1))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:

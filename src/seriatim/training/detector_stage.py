@@ -61,7 +61,7 @@ def train_detectors(session: AnomalySession) -> AnomalyTask:
         _fit(session, method, detector, normal=normal, held_out=held_out)
     evidence = [examine(session, example) for example in held_out]
     try:
-        return task.learn_norms(evidence, [measure_seconds(example) for example in held_out])
+        return task.learn_norms(evidence, [example.series.duration_s for example in held_out])
     except ValueError as error:
         raise ConfigError(f"The threshold of the anomaly task cannot be chosen: {error}.") from error
 
@@ -72,14 +72,6 @@ def choose_normal(examples: Sequence[Example], settings: AnomalySettings, *, lea
         one for one in examples
         if (settings.label is None or one.labels[0] == 0.0) and len(one.series.instances) >= least
     ]
-
-
-def measure_seconds(example: Example) -> float:
-    """How long a clip lasts, its last frame included; 0 for slices, and for frames whose times are not known."""
-    positions = example.series.positions
-    if example.series.axis != "time" or example.series.format == "stack" or len(positions) < 2:
-        return 0.0
-    return float((positions[-1] - positions[0]) * len(positions) / (len(positions) - 1))
 
 
 def examine(session: AnomalySession, example: Example) -> list[Evidence]:
