@@ -28,6 +28,7 @@ def draw_curve(
     low = [np.nan if one.low is None else one.low for one in estimates]
     high = [np.nan if one.high is None else one.high for one in estimates]
     axes.fill_between(labelled, low, high, color=LINE, alpha=0.15, linewidth=0, label="95 % over patients tested")
+    axes.vlines(labelled, low, high, color=LINE, linewidth=1)  # a single point has no band
     axes.plot(labelled, values, color=LINE, marker="o", markersize=5, label="mean of the draws")
     for place, own in zip(labelled, draws, strict=True):
         if len(own) > 1:
