@@ -59,6 +59,7 @@ def test_another_body_part_is_refused_or_noted_and_an_unknown_one_passes(tiny_ru
         (lambda one: one, False, False),
         (lambda one: [value + 5 for value in one], False, False),  # within a tenth of the range
         (lambda one: [*one[:6], 1000.0], True, False),
+        (lambda one: [*one[:2], 20.0, *one[3:]], True, False),  # a narrow field of view: less air, the same unit
         (lambda one: [value + 1024 for value in one], True, True),  # rescale intercept forgotten
         (lambda one: [-value for value in one], True, True),
         (lambda one: [value / 10 for value in one], True, True),

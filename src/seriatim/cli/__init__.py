@@ -12,6 +12,7 @@ import typer
 
 from seriatim import __version__
 from seriatim.cli import (
+    card,
     compare,
     crossval,
     evaluate,
@@ -49,6 +50,7 @@ app.command("score")(score.run)
 app.command("explain")(explain.run)
 app.command("evaluate")(evaluate.run)
 app.command("compare")(compare.run)
+app.command("card")(card.run)
 
 
 def _show_version(wanted: bool) -> None:

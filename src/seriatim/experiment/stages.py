@@ -81,6 +81,8 @@ class TrainingSettings(LoopSettings):
     """A folder where two-stage embeddings are kept for later runs, found by content: any run may share it."""
     embedding_views: int = Field(default=0, ge=0)
     """Two-stage: embed every training series so many times more, each time with other random `augmentation`."""
+    deterministic: bool = False
+    """Use deterministic algorithms alone, so that an accelerator repeats a run to the bit; slower there, not on CPU."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     devices: int = Field(default=1, ge=1)

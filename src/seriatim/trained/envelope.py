@@ -15,6 +15,7 @@ UNKNOWN_MODALITY = "OT"
 
 
 LEAST_RANGE, NOTED_BEYOND, GRAVE_BEYOND = 0.1, 0.1, 1.0
+ENDS = (1, 5, 95, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,23 +106,27 @@ class Envelope:
     def judge_intensity(self, intensity: Sequence[float]) -> Judgement | None:
         """What to say of the PERCENTILES of a prepared series; None where they lie in the range of training.
 
-        Outside by more than a tenth of the range is told, by more than the whole range it is grave. A range counts as
-        no narrower than a tenth of what lies between the darkest and the brightest of training: few series leave some
+        Outside by more than a tenth of the range is told. By more than the whole range it is grave, but only at the
+        ends (percentiles 1, 5, 95, 99): those between depend on how much air is in the picture. A range counts as no
+        narrower than a tenth of what lies between the darkest and the brightest of training: few series leave some
         percentiles nearly without a range.
         """
         if not self.intensity:
             return None
         least = LEAST_RANGE * (self.intensity[-1][1] - self.intensity[0][0])
-        worst, text = 0.0, ""
-        for percentile, value, (low, high) in zip(PERCENTILES, intensity, self.intensity, strict=True):
-            beyond = max(low - value, value - high) / max(high - low, least, 1e-9)
-            if beyond > worst:
-                worst, seen = beyond, f"{low:.4g} to {high:.4g}"
-                text = f"percentile {percentile} of its values is {value:.4g}, in training it was {seen}"
-        if worst <= NOTED_BEYOND:
+        beyond = [
+            (max(low - value, value - high) / max(high - low, least, 1e-9), percentile, value,
+             f"{low:.4g} to {high:.4g}")
+            for percentile, value, (low, high) in zip(PERCENTILES, intensity, self.intensity, strict=True)
+        ]
+        at_end = max(one for one in beyond if one[1] in ENDS)
+        grave = at_end[0] > GRAVE_BEYOND
+        far, percentile, value, seen = at_end if grave else max(beyond)
+        if far <= NOTED_BEYOND:
             return None
+        text = f"percentile {percentile} of its values is {value:.4g}, in training it was {seen}"
         reason = f"INTENSITY: {text}. Give them in the unit of training."
-        return Judgement(reason=reason, note="OUTSIDE_TRAINED_INTENSITY", grave=worst > GRAVE_BEYOND)
+        return Judgement(reason=reason, note="OUTSIDE_TRAINED_INTENSITY", grave=grave)
 
     def note(self, series: Series) -> tuple[str, ...]:
         """The codes of the ranges that a series, by its headers, lies outside of."""

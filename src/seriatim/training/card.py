@@ -1,80 +1,189 @@
-"""The model card: what the model is, what it saw, what it reached, where it must not be used."""
+"""The model card: what the run folder proves, by items of CLAIM 2024 and TRIPOD+AI, and what only people can answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from seriatim import __version__
-from seriatim.experiment import Experiment
-from seriatim.trained import Envelope
-from seriatim.training.examples import Examples
+import numpy as np
+
+from seriatim.errors import ModelError
+from seriatim.io.tables.manifest import read_table
+from seriatim.io.tables.outputs import write_text
+from seriatim.settings import build_settings, read_yaml
+from seriatim.trained import Model, load_model
+from seriatim.trained.intensity import PERCENTILES
+from seriatim.training.checklists import CLAIM, TRIPOD, CardAnswers, Item
+
+CARD, ANSWERS = "card.md", "card.yaml"
+Table = Sequence[Mapping[str, str]]
 
 
-def write_card(
-    run: Path,
-    *,
-    experiment: Experiment,
-    examples: Examples,
-    envelope: Envelope,
-    results: Mapping[str, Mapping[str, float]],
-) -> None:
-    """Write ``card.md``. ``results`` holds ``metrics``, ``thresholds`` and ``one_sided``, all from this run."""
-    (run / "card.md").write_text("\n".join(_lines(experiment, examples, envelope, results)) + "\n", encoding="utf-8")
+def write_card(run: Path, *, evaluation: Path | None = None, answers: Path | None = None) -> Path:
+    """Write ``card.md`` into a finished run, from its files alone.
+
+    Args:
+        run: the folder that ``seriatim train`` wrote.
+        evaluation: the folder of a ``seriatim evaluate`` of this model on series that it was not trained on.
+        answers: a YAML with keys of ``CardAnswers``; ``card.yaml`` of the run where it is there.
+
+    Raises:
+        ModelError: the run is not finished, or lacks ``split.json`` or ``manifest.csv``.
+        ConfigError: an answer has no such key, or a table cannot be read.
+    """
+    given = answers or (run / ANSWERS if (run / ANSWERS).is_file() else None)
+    told = build_settings(CardAnswers, read_yaml(given), where=str(given)) if given else CardAnswers()
+    model = load_model(run)
+    missing = [name for name in ("split.json", "manifest.csv", "validation.csv") if not (run / name).is_file()]
+    if missing:
+        raise ModelError(f"{run} has no {' and no '.join(missing)}: copy the whole run folder to make its card.")
+    figures = read_table(evaluation / "evaluation.csv") if evaluation else ()
+    lines = [*_describe(model, figures), *_checklists(_facts(model, figures), told)]
+    write_text(run / CARD, "\n".join(lines) + "\n")
+    return run / CARD
 
 
-def _lines(
-    experiment: Experiment, examples: Examples, envelope: Envelope, results: Mapping[str, Mapping[str, float]]
-) -> Iterator[str]:
-    task, network = experiment.task, experiment.network
-    yield f"# Model card: {experiment.name}"
-    yield f"\nMade by seriatim {__version__}. **Research use only; not a medical device.**"
-    yield "\n## What it does"
-    yield f"Reads an ordered series and answers a {task.target} question: {', '.join(task.classes or task.labels)}."
-    yield f"Encoder {_encoder(experiment)}, sequence model {network.temporal.kind}, pooling {network.pooling.kind}."
-    yield "\n## What it was trained on"
-    yield "| split | series | patients |\n|---|---|---|"
-    proof = examples.proof["splits"]
-    assert isinstance(proof, dict)
-    for name, counts in proof.items():
-        yield f"| {name} | {counts['series']} | {counts['patients']} |"
-    yield f"\nPatients in two splits: {examples.proof['patients_in_two_splits']}."
-    yield f"Manifest rows left out: {len(examples.left_out)}."
-    yield "\n## Input it is made for"
-    yield f"- modality: {', '.join(envelope.modalities)}; axis: {envelope.axis}"
-    if envelope.planes:
-        yield f"- plane: {', '.join(envelope.planes)}; others are refused"
-    yield f"- slices per series: {envelope.slices[0]} to {envelope.slices[1]}"
-    if envelope.slice_spacing_mm:
-        yield f"- slice spacing: {envelope.slice_spacing_mm[0]:.2f} to {envelope.slice_spacing_mm[1]:.2f} mm"
-    yield "\n## Validation (chose the kept epoch and the thresholds: optimistic, not a test result)"
-    yield from _table(results["metrics"], "metric")
-    if results["thresholds"]:
-        reached = task.target_sensitivity
-        how = f"for a sensitivity of {reached:g}" if reached else "by Youden's index"
-        yield f"\nThresholds, {how} on validation:\n"
-        yield from _table(results["thresholds"], "class")
-    for name in results["one_sided"]:
-        yield f"\nNo threshold could be chosen for {name}: validation holds one class only, and 0.5 stands in."
-    yield "\n## Limits"
-    yield "- Not tested on scanners, hospitals, protocols or patients beyond the manifest."
-    yield "- Attention says which slices the model weighed, not why."
-    if task.calibration == "none":
-        yield "- Probabilities are not calibrated."
+def write_questions(path: Path) -> None:
+    """Write the questions that only people can answer as a YAML to fill in."""
+    fields = CardAnswers.model_fields.items()
+    write_text(path, "\n".join(f"# {field.description}\n{name}: \"\"" for name, field in fields) + "\n")
+
+
+def _describe(model: Model, figures: Table) -> Iterator[str]:
+    experiment, run = model.experiment, model.path
+    splits = json.loads((run / "split.json").read_text())["splits"]
+    yield f"# Model card: {experiment.name}\n\n**Research use only; not a medical device.**\n"
+    yield f"{_method(model)}\n\n## Data\n\n| split | series | patients |\n|---|---|---|"
+    yield from (f"| {name} | {one['series']} | {one['patients']} |" for name, one in splits.items())
+    yield f"\n{_apart(run)}\n\n## Input it is made for\n\n| | training and validation | else |\n|---|---|---|"
+    yield from _envelope_rows(model)
+    validation = json.loads((run / "model.json").read_text())["validation"]
+    yield "\n## Validation (it chose the kept epoch and the thresholds: optimistic, no test result)\n"
+    yield "| measure | value |\n|---|---|"
+    yield from (f"| {name} | {value:.4f} |" for name, value in validation.items())
+    yield from _one_sided(model)
+    yield "\n## Evaluation\n"
+    if not figures:
+        yield "None is given: `seriatim card RUN --evaluation FOLDER` adds one of series the model was not trained on."
     else:
-        yield f"- Probabilities are calibrated ({task.calibration}) on validation, which also chose the kept epoch."
+        yield "As given; that it is of this model, on series it was not trained on, is for its giver to say.\n"
+        yield "| measure | value | 95 % interval | method | n |\n|---|---|---|---|---|"
+        yield from (
+            f"| {row['metric']} | {_number(row['value'])} | {_number(row['low'])} to {_number(row['high'])} | "
+            f"{row['method']} | {row['n']} |" for row in figures if row["value"]
+        )
 
 
-def _encoder(experiment: Experiment) -> str:
-    encoder = experiment.network.encoder
-    return (
-        encoder.kind
-        if encoder.kind != "torchvision"
-        else f"{encoder.name} ({'pretrained' if encoder.weights else 'from scratch'})"
+def _envelope_rows(model: Model) -> Iterator[str]:
+    seen, asked = model.envelope, model.experiment.envelope
+    yield f"| modality | {', '.join(seen.modalities)} | refused |"
+    yield f"| plane, axis | {', '.join(seen.planes) or 'unknown'}, {seen.axis} | refused |"
+    yield f"| body part | {', '.join(seen.body_parts) or 'not told by the files'} | {asked.body_part} |"
+    yield f"| slices | {seen.slices[0]} to {seen.slices[1]} | noted |"
+    if seen.slice_spacing_mm:
+        yield f"| slice spacing | {seen.slice_spacing_mm[0]:.2f} to {seen.slice_spacing_mm[1]:.2f} mm | noted |"
+    for percentile, (low, high) in zip(PERCENTILES, seen.intensity, strict=False):
+        yield f"| percentile {percentile} of the values | {low:.4g} to {high:.4g} | {asked.intensity}, far outside |"
+    known = model.familiarity
+    limit = "not learnt" if known is None else f"{len(known.points)} series, limit {known.threshold:.3f}"
+    yield f"| distance of embeddings | {limit} | {'-' if known is None else asked.distance} |"
+
+
+def _one_sided(model: Model) -> Iterator[str]:
+    labels = np.array([model.task.encode_labels(row) for row in read_table(model.path / "validation.csv")])
+    for name in model.task.one_sided(labels):
+        yield f"\nNo threshold could be chosen for {name}: validation holds one class only, and 0.5 stands in."
+
+
+def _facts(model: Model, figures: Table) -> dict[str, str]:
+    """What the run proves, each with the file it stands in."""
+    experiment, run = model.experiment, model.path
+    training, task = experiment.training, experiment.task
+    rows = read_table(run / "manifest.csv")
+    used = [row for row in rows if row["status"] == "used"]
+    counts = "; ".join(
+        f"{name}: {sum(row['split'] == name for row in used)} series of "
+        f"{len({row['patient'] for row in used if row['split'] == name})} patients" for name in ("train", "val", "test")
     )
+    measured = "; ".join(
+        f"{row['metric']} {_number(row['value'])} ({_number(row['low'])} to {_number(row['high'])}, {row['method']})"
+        for row in figures if row["value"] and row["low"]
+    )
+    how = f"for a sensitivity of {task.target_sensitivity:g}" if task.target_sensitivity else "by Youden's index"
+    limits = ", ".join(f"{name} {value:.3f}" for name, value in model.thresholds.items()) or "none"
+    return {
+        "method": _method(model),
+        "task": f"{task.target}: {', '.join(task.labels)} (config.yaml)",
+        "left_out": f"{len(rows) - len(used)} of {len(rows)} manifest rows were left out, each with its reason "
+                    "(manifest.csv)",
+        "preprocessing": f"`{experiment.preprocessing.model_dump_json()}` (config.yaml)",
+        "splits": f"{'fold ' + experiment.data.fold if experiment.data.fold else 'column or draw'}, seed "
+                  f"{experiment.seed}; {counts} (split.json)",
+        "disjoint": f"{_apart(run)} (split.json)",
+        "envelope": "see Input above (model.json)",
+        "evaluated": f"{figures[0]['n']} series (evaluation.csv)" if figures else "",
+        "software": f"seriatim and the versions of environment.json, on {_environment(run)}",
+        "first_weights": f"encoder: {experiment.network.encoder.weights or 'random'}; what is random follows from the "
+                         f"seed {experiment.seed} (config.yaml)",
+        "training": f"{training.mode}, at most {training.epochs} epochs of batches of {training.batch_size}, AdamW at "
+                    f"{training.learning_rate:g}; no tuning stands in the run (config.yaml, metrics.jsonl)",
+        "chosen": f"the best epoch by {model.task.monitor[0]} on validation (metrics.jsonl)",
+        "ensembling": "this run is one model; of several, `score` averages the probabilities",
+        "performance": f"{measured} (evaluation.csv)" if measured else "",
+        "outside": "what differs from training is refused or noted: see Input above (model.json)",
+        "explaining": "attention over slices, slice contributions and Grad-CAM (`seriatim explain`); they say what the "
+                      "model weighed, not why",
+        "counts": f"{counts} (manifest.csv)",
+        "limits": "not tested on scanners, hospitals, protocols or patients beyond the manifest; validation figures "
+                  "are optimistic",
+        "files": f"config.yaml, model.json and model.safetensors, digest {model.digest[:16]}",
+        "calibration": f"{task.calibration}, fitted on validation (model.json)" if task.calibration != "none"
+                       else "probabilities are not calibrated (config.yaml)",
+        "imbalance": f"class_weights {task.class_weights} (config.yaml)",
+        "thresholds": f"{limits}, chosen {how} on validation (model.json)",
+        "subgroups": "",
+    }
 
 
-def _table(values: Mapping[str, float], first: str) -> Iterator[str]:
-    yield f"| {first} | value |\n|---|---|"
-    for name, value in values.items():
-        yield f"| {name} | {value:.4f} |"
+def _method(model: Model) -> str:
+    network, task = model.experiment.network, model.experiment.task
+    encoder = getattr(network.encoder, "name", network.encoder.kind)
+    return (f"Deep learning over ordered slices: encoder {encoder}, sequence model {network.temporal.kind}, pooling "
+            f"{network.pooling.kind}; it answers a {task.target} question: {', '.join(task.classes or task.labels)}")
+
+
+def _apart(run: Path) -> str:
+    proof = json.loads((run / "split.json").read_text())
+    found = proof.get("duplicates", {})
+    told = f"Patients in two splits: {proof['patients_in_two_splits']}."
+    if not found.get("compared"):
+        return f"{told} Images of the splits were not compared."
+    return f"{told} {found['compared']} series compared by images: {found['nearly_the_same']} pairs nearly the same."
+
+
+def _environment(run: Path) -> str:
+    path = run / "environment.json"
+    return str(json.loads(path.read_text()).get("device", "unknown")) if path.is_file() else "unknown"
+
+
+def _checklists(facts: Mapping[str, str], answers: CardAnswers) -> Iterator[str]:
+    for name, items in (("CLAIM 2024", CLAIM), ("TRIPOD+AI", TRIPOD)):
+        answered = [_answer(item, facts, answers) for item in items]
+        unanswered = sum("**To answer**" in one for one in answered)
+        yield f"\n## {name}\n\n{len(items) - unanswered} of {len(items)} rows are answered.\n"
+        yield "| item | what | answer |\n|---|---|---|"
+        yield from (f"| {item.number} | {item.asks} | {one} |" for item, one in zip(items, answered, strict=True))
+
+
+def _answer(item: Item, facts: Mapping[str, str], answers: CardAnswers) -> str:
+    parts = [facts[item.fact]] if item.fact and facts[item.fact] else []
+    if item.question:
+        said = " ".join(str(getattr(answers, item.question)).split()).replace("|", "/")
+        asked = CardAnswers.model_fields[item.question].description
+        parts.append(said or f"**To answer** (`{item.question}`): {asked}")
+    return ". ".join(parts) or "**To answer**: give `--evaluation`, made with `--by` for subgroups"
+
+
+def _number(text: str) -> str:
+    return f"{float(text):.3f}" if text else "-"

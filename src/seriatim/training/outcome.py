@@ -51,6 +51,5 @@ def write_end(session: Session, *, best_epoch: int) -> dict[str, float]:
     one_sided = task.one_sided(labels)
     if one_sided:
         logger.warning("validation holds one class of %s only: 0.5 stands in for a threshold", ", ".join(one_sided))
-    results = {"metrics": metrics, "thresholds": thresholds, "one_sided": dict.fromkeys(one_sided, 0.5)}
-    write_card(run, experiment=experiment, examples=examples, envelope=envelope, results=results)
+    write_card(run)
     return metrics

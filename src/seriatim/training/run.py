@@ -11,6 +11,7 @@ from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.trained import WEIGHTS
 from seriatim.training.anomaly_run import train_anomaly
 from seriatim.training.checkpoint import write_tensors
+from seriatim.training.determinism import deterministic_algorithms
 from seriatim.training.encoder_stage import train_encoder
 from seriatim.training.epochs import AfterEpoch
 from seriatim.training.joint_stage import train_jointly
@@ -41,6 +42,13 @@ def train(
     if isinstance(experiment, AnomalyExperiment):
         return train_anomaly(experiment, run, resume=resume)
     open_run(run, resume=resume)
+    with deterministic_algorithms(experiment.training.deterministic):
+        return _train_stages(experiment, run, resume=resume, after_epoch=after_epoch)
+
+
+def _train_stages(
+    experiment: Experiment, run: Path, *, resume: bool, after_epoch: AfterEpoch | None
+) -> dict[str, Any]:
     session = start_session(experiment, run, resume=resume)
     for stage in _first_stages(experiment):
         stage(session)

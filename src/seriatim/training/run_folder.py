@@ -29,7 +29,8 @@ def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | An
 
 def open_run(run: Path, *, resume: bool) -> None:
     """Make the folder of a run, which must be empty unless the run goes on."""
-    if not resume and run.is_dir() and any(run.iterdir()):
+    # a run killed as it wrote its first file holds nothing to go on with
+    if not resume and run.is_dir() and any(path.suffix != ".partial" for path in run.iterdir()):
         raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
     make_folder(run)
 
