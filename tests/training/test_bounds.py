@@ -222,3 +222,41 @@ def test_mixed_precision_learns_in_bfloat16_and_keeps_float32(tmp_path: Path, he
             assert float(moved) < 0.05, name
     scored = [read_rows(tmp_path / name / "validation.csv")[0] for name in ("32-true", "bf16-mixed")]
     assert float(scored[0]["probability_bleed"]) == pytest.approx(float(scored[1]["probability_bleed"]), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["compile", "gradient"])
+def test_checkpoint_and_compile_need_no_other_words(tmp_path: Path, head_ct: Path, name: str) -> None:
+    """Both leave validation, and so the files of the run, to the plain encoder."""
+    option = {"compile": "training.compile=true", "gradient": "network.gradient_slices=3"}[name]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "compile", lambda module, **_: module)
+        train(make_experiment(tmp_path, head_ct, option, "training.epochs=1"), tmp_path / "run")
+    names = set(load_file(tmp_path / "run" / "model.safetensors"))
+    assert not any("orig_mod" in name or "training_encoder" in name for name in names)
+
+
+def test_an_encoder_that_cannot_be_compiled_trains_as_it_is_and_says_so(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from torch._dynamo.exc import InternalTorchDynamoError
+
+    def compile_nothing(_: object, **options: object) -> object:
+        assert options == {"dynamic": True}
+
+        def fail(*_: object) -> None:
+            raise InternalTorchDynamoError("no compiler\nwas found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    train(make_experiment(tmp_path, head_ct, "training.compile=true"), tmp_path / "run")
+    told = [record.message for record in caplog.records if "cannot be compiled" in record.message]
+    assert len(told) == 1
+    assert told[0].endswith("goes on without: no compiler")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (tiny_run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_learns_what_the_plain_one_learns(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
+    train(make_experiment(tmp_path, head_ct, "training.compile=true"), tmp_path / "run")
+    assert_near(tiny_run, tmp_path / "run")

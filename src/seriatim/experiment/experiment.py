@@ -62,6 +62,12 @@ class Experiment(BaseExperiment):
         return self
 
     @model_validator(mode="after")
+    def _check_compiled(self) -> Experiment:
+        if self.training.compile and self.training.mode == "two-stage" and self.joint_stage is None:
+            raise ValueError("training.compile is for an encoder that learns, and two-stage freezes it; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_frozen(self) -> Experiment:
         late = self.training.unfreeze_epoch > 1
         if late and (self.training.mode == "two-stage" or getattr(self.network.encoder, "freeze", "none") == "all"):

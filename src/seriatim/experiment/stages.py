@@ -91,6 +91,10 @@ class TrainingSettings(LoopSettings):
     """Machines; above 1, torchrun or SLURM starts the processes on each."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """The number format of training, in the names of Lightning Fabric."""
+    compile: bool = False
+    """Compile the encoder with torch.compile for training (not for validation and scoring, whose bits stay the same).
+    It takes a minute or more before the first step, and then saves where an epoch is long; where it cannot be compiled,
+    a warning says why, and training goes on without."""
     workers: int = Field(default=0, ge=0)
     """Loader processes; 0 loads in the training process."""
 

@@ -1,6 +1,6 @@
 """SequenceNetwork: encoder, sequence model, pooling and heads, composed. The one network of the package."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any
 
@@ -31,6 +31,9 @@ PoolingSettings = Annotated[
     AttentionSettings | MeanSettings | MaxSettings | LastSettings | SliceScoresSettings, Field(discriminator="kind")
 ]
 
+QUIET_CHUNK = 16
+"""Slices encoded at a time where no gradient is kept: few fit into the processor's cache."""
+
 
 class NetworkSettings(Settings):
     """The parts of a network: how slices become embeddings, embeddings context, and context one vector per series."""
@@ -45,6 +48,12 @@ class NetworkSettings(Settings):
     """Dropout before the heads."""
     checkpoint_chunk: int | None = Field(default=None, ge=1)
     """In training, keep the encoder's activations of about this many slices only, and compute the others again."""
+    gradient_slices: int | None = Field(default=None, ge=1)
+    """In training, let the encoder learn from so many random slices of each series only; of the others nothing is kept
+    for the way back (Cheng et al. 2022, stochastic backpropagation): memory no longer grows with their number."""
+    channels_last: bool = False
+    """In training, give the encoder slices whose channels stand next to each other in memory: some are faster so, some
+    slower (docs/performance.md)."""
     weights: str | None = None
     """A run folder of `train` or `pretrain`: encoder and sequence model start where those of that run ended. A run that
     learnt from series of this run's validation or test split is refused."""
@@ -84,7 +93,9 @@ class SequenceNetwork(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         self.volume_head = None if isinstance(self.pooling, SliceScores) else nn.Linear(size, outputs)
         self.slice_head = nn.Linear(size, outputs)
-        self.checkpoint_chunk = settings.checkpoint_chunk
+        self.checkpoint_chunk, self.gradient_slices = settings.checkpoint_chunk, settings.gradient_slices
+        self.channels_last = settings.channels_last
+        self.training_encoder: Callable[[Tensor], Tensor] | None = None  # a compiled form, for training alone
         self.register_buffer("output_center", torch.zeros(outputs))
         self.register_buffer("output_scale", torch.ones(outputs))
 
@@ -106,13 +117,44 @@ class SequenceNetwork(nn.Module):
         mask: Bool[Tensor, "batch slices"],
     ) -> Float[Tensor, "batch slices embedding"]:
         """Embeddings of the real slices, zero on padding."""
-        real = slices[mask]
-        if self.checkpoint_chunk is not None and self.training and torch.is_grad_enabled():
-            found = self._encode_with_checkpoints(real, self.checkpoint_chunk)
-        else:
-            found = self.encoder(real)
+        learns = self.training and torch.is_grad_enabled()
+        if learns and self.gradient_slices is not None:
+            return self._encode_some(slices, mask, self.gradient_slices)
+        found = self._learn(slices[mask]) if learns else self.encoder(slices[mask])
         embeddings = found.new_zeros(*mask.shape, found.shape[1])
         embeddings[mask] = found
+        return embeddings
+
+    def _learn(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n embedding"]:
+        encoder = self.training_encoder or self.encoder
+        if self.channels_last:
+            slices = slices.contiguous(memory_format=torch.channels_last)
+        if self.checkpoint_chunk is not None:
+            return self._encode_with_checkpoints(encoder, slices, self.checkpoint_chunk)
+        embeddings: Tensor = encoder(slices)
+        return embeddings
+
+    def _encode_some(
+        self,
+        slices: Float[Tensor, "batch slices channels rows columns"],
+        mask: Bool[Tensor, "batch slices"],
+        most: int,
+    ) -> Float[Tensor, "batch slices embedding"]:
+        """All embeddings, of which ``most`` random ones of each series lead back to the encoder.
+
+        Their gradients are multiplied by the number of slices over that of the chosen: on average the encoder gets the
+        gradient that all slices would give.
+        """
+        chosen = _choose(mask, most)
+        quiet = mask & ~chosen
+        found = self._learn(slices[chosen])
+        embeddings = found.new_zeros(*mask.shape, found.shape[1])
+        with torch.no_grad():
+            for places in torch.split(quiet.nonzero(), self.checkpoint_chunk or QUIET_CHUNK):
+                rows = tuple(places.unbind(dim=1))
+                embeddings[rows] = self.encoder(slices[rows])
+        more = (mask.sum(dim=1) / chosen.sum(dim=1))[:, None].expand_as(mask)[chosen][:, None].to(found.dtype)
+        embeddings[chosen] = found.detach() + more * (found - found.detach())
         return embeddings
 
     def read(
@@ -169,7 +211,7 @@ class SequenceNetwork(nn.Module):
         return own + self.volume_head.bias, attention
 
     def _encode_with_checkpoints(
-        self, slices: Float[Tensor, "n channels rows columns"], chunk: int
+        self, encoder: Callable[[Tensor], Tensor], slices: Float[Tensor, "n channels rows columns"], chunk: int
     ) -> Float[Tensor, "n embedding"]:
         """Chen 2016: only the inputs of each chunk are kept for the backward pass."""
 
@@ -177,8 +219,15 @@ class SequenceNetwork(nn.Module):
             return nullcontext(), _keep_statistics(self.encoder)
 
         parts = torch.tensor_split(slices, -(-len(slices) // chunk))
-        found = [checkpoint(self.encoder, part, use_reentrant=False, context_fn=contexts) for part in parts]
+        found = [checkpoint(encoder, part, use_reentrant=False, context_fn=contexts) for part in parts]
         return torch.cat(found)
+
+
+def _choose(mask: Bool[Tensor, "batch slices"], most: int) -> Bool[Tensor, "batch slices"]:
+    """True at ``most`` random real slices of each series; at all where there are fewer."""
+    drawn = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
+    places = drawn.topk(min(most, mask.shape[1]), dim=1).indices
+    return torch.zeros_like(mask).scatter(1, places, value=True) & mask
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from seriatim.series.batch import SliceBatch
 from seriatim.tasks import DiagnosisTask
 from seriatim.training.average import Average
 from seriatim.training.checkpoint import Progress
+from seriatim.training.compiled import CompiledEncoder
 from seriatim.training.dataset import Item, load_batches, plan_epoch
 from seriatim.training.epochs import Stage
 from seriatim.training.mixup import mixed_loss
@@ -119,6 +120,8 @@ def build_stage(
     optimizer = build_optimizer(session.network, settings)
     model, optimizer = session.fabric.setup(LossModule(session.network, session.task), optimizer)
     average = None if settings.ema_decay is None else Average(session.network, decay=settings.ema_decay)
+    compiles = session.experiment.training.compile and session.embedder is None
+    session.network.training_encoder = CompiledEncoder(session.network.encoder) if compiles else None
     return SequenceStage(session=session, settings=settings, name=name, model=model, optimizer=optimizer, train=train,
                          adapting=adapting, average=average, keeps_start=adapts, still_encoder=adapts)
 
