@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from seriatim.errors import InputError
 from seriatim.synth import synthesize
+from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import gather_examples
 from seriatim.training.unlabelled import PretrainingSeries, gather_pretraining
 from tiny_runs import make_experiment, read_rows, write_rows
@@ -26,7 +29,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gather(folder: Path, data: Path, *overrides: str, fewest: int = 3) -> PretrainingSeries:
     experiment = make_experiment(folder, data, *overrides)
     examples = gather_examples(experiment, experiment.task.build(), lambda _: None)
-    return gather_pretraining(experiment, examples, fewest=fewest, check=lambda _: None)
+    traits = PreparedSeries(experiment.preprocessing, cache=False).traits
+    return gather_pretraining(experiment, examples, fewest=fewest, check=lambda _: None, traits=traits)
 
 
 def uids(data: Path, split: str) -> set[str]:
@@ -106,6 +110,27 @@ def test_few_labels_leave_the_other_training_patients_to_learn_from(tmp_path: Pa
     test = {row["series_uid"] for row in rows if patients[row["patient"]] == "0"}
     seen = uids_of(found.train) | uids_of(found.validation)
     assert seen == {row["series_uid"] for row in rows} - test
+
+
+def test_the_images_of_who_judges_are_not_learnt_from_under_other_names(tmp_path: Path, head_ct: Path) -> None:
+    folder = tmp_path / "renamed"
+    renamed = {}
+    for split in ("train", "val", "test"):
+        row = next(row for row in read_rows(head_ct / "labels.csv") if row["split"] == split)
+        shutil.copytree(head_ct / row["path"], folder / split)
+        for path in (folder / split).rglob("*"):
+            if path.is_file():
+                dataset = pydicom.dcmread(path)
+                dataset.SeriesInstanceUID += ".9"
+                dataset.StudyInstanceUID += ".9"
+                dataset.SOPInstanceUID += ".9"
+                dataset.save_as(path)
+        renamed[split] = row["series_uid"] + ".9"
+    options = (f"pretraining.unlabelled=[{folder}]", "data.validation_fraction=0.0001")
+    left_out = reasons(gather(tmp_path, head_ct, *options))
+    assert set(left_out) == {renamed["val"], renamed["test"]}
+    assert all("same images" in reason for reason in left_out.values())
+    assert not reasons(gather(tmp_path, head_ct, *options, "data.near_duplicates=ignore"))
 
 
 def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path: Path, head_ct: Path) -> None:

@@ -44,6 +44,7 @@ from seriatim.training.pretext import (
 from seriatim.training.pretext_scores import PretextScores
 from seriatim.training.progress import EpochBar
 from seriatim.training.runtime import seed_epoch, share, unfreeze
+from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import Session
 from seriatim.training.unlabelled import COLUMNS, PretrainingSeries, gather_pretraining
 
@@ -227,9 +228,12 @@ def _gather(session: Session, settings: PretrainingSettings) -> tuple[Pretrainin
     """The series, all of them embedded by the encoder as it is now. What they are is written down, or must be what was
     written down before.
     """
-    experiment, embedder = session.experiment, _embed_as_it_is(session, settings)
-    fewest = FEWEST * distance_apart(experiment)
-    found = gather_pretraining(experiment, session.examples, fewest=fewest, check=embedder.embed)
+    experiment, prepared = session.experiment, _prepared(session, settings)
+    embedder = _embed_as_it_is(session, settings, prepared)
+    found = gather_pretraining(
+        experiment, session.examples, fewest=FEWEST * distance_apart(experiment), check=embedder.embed,
+        traits=SeriesTraits(prepared, experiment).of,
+    )
     keys = [[series_key(one) for one in part] for part in (found.train, found.validation)]
     record = {"train": len(found.train), "validation": len(found.validation),
               "series_sha256": hashlib.sha256(json.dumps(keys).encode()).hexdigest()}
@@ -245,17 +249,21 @@ def _gather(session: Session, settings: PretrainingSettings) -> tuple[Pretrainin
     return found, embedder
 
 
-def _embed_as_it_is(session: Session, settings: PretrainingSettings) -> Embedder:
-    """Embeds by the present encoder, also after it has learnt on."""
+def _prepared(session: Session, settings: PretrainingSettings) -> PreparedSeries:
+    """What reads the series: images that are needed just once are not kept."""
     experiment = session.experiment
-    if not settings.encoder and experiment.training.mode == "two-stage":
+    if settings.encoder or experiment.training.mode == "two-stage":
+        return session.prepared
+    return PreparedSeries(experiment.preprocessing, cache=False, limits=experiment.data.reading.limits)
+
+
+def _embed_as_it_is(session: Session, settings: PretrainingSettings, prepared: PreparedSeries) -> Embedder:
+    """Embeds by the present encoder, also after it has learnt on."""
+    if not settings.encoder and session.experiment.training.mode == "two-stage":
         return session.freeze_encoder()
     network = copy.deepcopy(session.network).eval().requires_grad_(False)
     session.fabric.to_device(network)
-    prepared = session.prepared
-    if not settings.encoder:  # the images of unlabelled series are needed just once
-        prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=experiment.data.reading.limits)
-    return Embedder(network, prepared, experiment, augment=None)
+    return Embedder(network, prepared, session.experiment, augment=None)
 
 
 def _measure_scale(embedder: Embedder, series: Sequence[Series], device: torch.device) -> Scale:

@@ -15,8 +15,10 @@ from seriatim.io import find_series
 from seriatim.io.tables.manifest import read_manifest, read_table
 from seriatim.series import Series
 from seriatim.trained import refuse_modality
+from seriatim.training.duplicates import Sighting, find_duplicates
 from seriatim.training.examples import Examples, series_key
 from seriatim.training.split import Split
+from seriatim.training.traits import Traits
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("path", "series_uid", "volume", "modality", "slices", "source", "use", "reason")
@@ -60,15 +62,17 @@ class HeldOut:
 
 
 def gather_pretraining(
-    experiment: Experiment, examples: Examples, *, fewest: int, check: Callable[[Series], object]
+    experiment: Experiment, examples: Examples, *, fewest: int, check: Callable[[Series], object],
+    traits: Callable[[Series], Traits],
 ) -> PretrainingSeries:
     """The series of the splits train and unlabelled and those of ``pretraining.unlabelled``. Those of validation judge,
     and with them a share (``data.validation_fraction``) of the unlabelled ones, drawn by patient, else by study.
 
     A series is left out, with its reason, where it cannot be used, has fewer than ``fewest`` slices, is there already,
     or belongs to a patient of validation (always) or of the test split (unless ``include_test`` says otherwise): by the
-    ``patient`` column where the unlabelled manifest has one, and by the UIDs of series and study. ``check`` reads a
-    series (and may keep what it read); an InputError leaves it out.
+    ``patient`` column where the unlabelled manifest has one, by the UIDs of series and study, and by its images
+    (``traits``; not where ``data.near_duplicates`` is ignore). ``check`` reads a series (and may keep what it read); an
+    InputError leaves it out.
 
     Raises:
         ConfigError: a manifest cannot be read.
@@ -76,17 +80,43 @@ def gather_pretraining(
     """
     choice = _Choice(experiment=experiment, held_out=_held_out(experiment, examples),
                      axis=examples.used[0].series.axis, fewest=fewest, check=check)
+    candidates = list(_candidates(experiment, examples))
+    reasons = {place: choice.refuse(one) for place, (_, one) in enumerate(candidates)}
+    given = {place: one.series for place, (_, one) in enumerate(candidates) if one.source and not reasons[place]}
+    if given and experiment.data.near_duplicates != "ignore":
+        reasons |= _find_copies(given, _judging(experiment, examples), traits)
     found: dict[str, list[Series]] = {"train": [], "validation": []}
     rows: list[Mapping[str, Any]] = []
-    for use, one in _candidates(experiment, examples):
-        reason = choice.refuse(one)
-        rows.append(_row(one, use="left out" if reason else use, reason=reason))
-        if reason:
-            logger.info("left out of pretraining: %s", reason)
+    for place, (use, one) in enumerate(candidates):
+        rows.append(_row(one, use="left out" if reasons[place] else use, reason=reasons[place]))
+        if reasons[place]:
+            logger.info("left out of pretraining: %s", reasons[place])
         else:
             found[use].append(one.series)
     _require(found, rows)
     return PretrainingSeries(train=tuple(found["train"]), validation=tuple(found["validation"]), rows=tuple(rows))
+
+
+def _judging(experiment: Experiment, examples: Examples) -> list[Series]:
+    """The series that nothing like may be learnt from."""
+    settings = experiment.pretraining
+    assert settings is not None
+    tested = experiment.data.compare_test and not settings.include_test
+    return [one.series for one in (*examples.of("val"), *(examples.of("test") if tested else ()))]
+
+
+def _find_copies(
+    given: Mapping[int, Series], judging: Sequence[Series], traits: Callable[[Series], Traits]
+) -> dict[int, str]:
+    """Which of the given series show the same images, under whatever name, as one that judges."""
+    sightings = [Sighting(line=place, split="given", traits=traits(series)) for place, series in given.items()]
+    for offset, series in enumerate(judging, start=max(given) + 1):
+        try:
+            sightings.append(Sighting(line=offset, split="judging", traits=traits(series)))
+        except InputError:  # of the test split, which nobody has read yet; what cannot be read is not learnt from
+            continue
+    copies = {one.lines[0] for one in find_duplicates(sightings)}
+    return dict.fromkeys(copies, "it shows the same images as a series of the validation or test split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
