@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seriatim.errors import ConfigError
-from seriatim.experiment import Experiment
+from seriatim.experiment import Experiment, PretrainingSettings
 from seriatim.training.development import write_development
 from seriatim.training.examples import gather_examples, plan_splits
 from tiny_runs import make_experiment, read_rows, write_rows
@@ -63,6 +63,22 @@ def test_few_labels_stay_few(tmp_path: Path, experiment: Experiment) -> None:
     for column in made.columns:
         assert sum(row[column] == "val" for row in rows) == 4
         assert sum(row[column] == "unlabelled" for row in rows) == 44
+
+
+def test_further_series_that_may_be_of_test_patients_are_not_learnt_from(
+    tmp_path: Path, experiment: Experiment
+) -> None:
+    def given(**settings: object) -> Experiment:
+        pretraining = PretrainingSettings.model_validate({"unlabelled": [tmp_path], **settings})
+        return experiment.model_copy(update={"pretraining": pretraining})
+
+    made = write_development(experiment, tmp_path, folds=None)
+    with pytest.raises(ConfigError, match=r"pretraining\.unlabelled may hold series of test patients.*include_test"):
+        made.narrow(given(), made.columns[0])
+    assert made.narrow(given(include_test=True), made.columns[0]).data.manifest == made.manifest
+    untested = experiment.data.model_copy(update={"fold": None})
+    made = write_development(experiment.model_copy(update={"data": untested}), tmp_path, folds=None)
+    assert made.narrow(given(), made.columns[0]).data.manifest == made.manifest
 
 
 def test_slice_labels_that_name_a_series_by_its_path_still_do(tmp_path: Path, head_ct: Path) -> None:

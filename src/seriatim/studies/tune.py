@@ -164,7 +164,8 @@ def _open(experiment: Experiment, output: Path) -> None:
         if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
             raise ConfigError(f"{output} holds a study with other settings. Choose another --output.")
         before = manifest.read_bytes() if path.is_file() else None
-        write_development(experiment, output, folds=settings.folds)
+        development = write_development(experiment, output, folds=settings.folds)
+        development.narrow(experiment, development.columns[0])  # what no trial may do is told before any
         if before is not None and manifest.read_bytes() != before:
             raise ConfigError(f"The manifest changed since {output} was started. Put it back, or choose another.")
         write_json(path, content)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seriatim.errors import ConfigError
 from seriatim.experiment import Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import write_csv
@@ -22,14 +23,27 @@ COLUMN = "tune_split_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Development:
-    """Where the tables lie, and the split columns of the manifest: one for each way to train and validate."""
+    """Where the tables lie, and the split columns of the manifest: one for each way to train and validate. ``tested``
+    says whether there are test series, which are not in it.
+    """
 
     manifest: Path
     slice_labels: Path | None
     columns: tuple[str, ...]
+    tested: bool
 
     def narrow(self, experiment: Experiment, column: str) -> Experiment:
-        """The experiment on one split of these data."""
+        """The experiment on one split of these data.
+
+        Raises:
+            ConfigError: it would pretrain on further series, and nothing here tells which of them are of test patients.
+        """
+        pretraining = experiment.pretraining
+        if self.tested and pretraining is not None and pretraining.unlabelled and not pretraining.include_test:
+            raise ConfigError(
+                "pretraining.unlabelled may hold series of test patients, and a study does not know who they are. "
+                "Leave pretraining.unlabelled out of the study, or allow it: pretraining.include_test=true."
+            )
         own: dict[str, Any] = {
             "manifest": self.manifest,
             "slice_labels": self.slice_labels,
@@ -51,7 +65,8 @@ def write_development(experiment: Experiment, folder: Path, *, folds: int | None
     Raises:
         ConfigError: the manifest, a label or a split is wrong, or there are fewer patients than folds.
     """
-    rows = [row for row in plan_splits(experiment) if row.split != "test"]
+    planned = plan_splits(experiment)
+    rows = [row for row in planned if row.split != "test"]
     splits = _fold_splits(rows, folds, seed=experiment.seed) if folds else [[row.split for row in rows]]
     columns = tuple(f"{COLUMN}{number}" for number in range(len(splits)))
     table = [
@@ -63,7 +78,7 @@ def write_development(experiment: Experiment, folder: Path, *, folds: int | None
     slices = experiment.data.slice_labels
     if slices is not None:
         slices = _move_paths(slices, folder, paths={row.case.row["path"]: str(row.case.path) for row in rows})
-    return Development(manifest=manifest, slice_labels=slices, columns=columns)
+    return Development(manifest=manifest, slice_labels=slices, columns=columns, tested=len(rows) < len(planned))
 
 
 def _fold_splits(rows: Sequence[Planned], count: int, *, seed: int) -> list[list[str]]:
