@@ -19,7 +19,7 @@ from seriatim.settings import apply_overrides
 from seriatim.synth.planted import plant
 from seriatim.trained import load_model, load_scorer
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
-from seriatim.training import train
+from seriatim.training import anomaly_run, train
 from tiny_runs import CommandLine, read_rows, write_rows
 
 FRAMES = 24
@@ -220,6 +220,16 @@ def test_models_of_two_kinds_are_never_mixed(tmp_path: Path, run: Path, tiny_run
         load_anomaly_model(tiny_run)
     with pytest.raises(ModelError, match="scores alone"):
         load_scorer([run, tiny_run])
+
+
+def test_an_encoder_that_has_learnt_from_test_series_is_refused(
+    tmp_path: Path, clips: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_rows(tmp_path / "source" / "manifest.csv",
+                        [{**row, "split": "train"} for row in read_rows(run / "manifest.csv")]).parent
+    monkeypatch.setattr(anomaly_run, "transfer_encoder", lambda *_: None)
+    with pytest.raises(ConfigError, match=r"series of the val split were used in training .*source"):
+        train(make_experiment(tmp_path, clips, f"network.encoder.weights={source}"), tmp_path / "run")
 
 
 def test_too_little_that_is_normal_is_told(tmp_path: Path, clips: Path) -> None:

@@ -184,6 +184,8 @@ def test_another_run_starts_from_encoder_and_sequence_model(
           tmp_path / "second")
     with pytest.raises(ModelError, match="temporal of"):
         train(make_experiment(tmp_path, head_ct, *options, "network.temporal.hidden=9"), tmp_path / "third")
+    with pytest.raises(ConfigError, match=r"split were used in training .*pretrained"):  # by the source of its source
+        train(make_experiment(tmp_path, others, f"network.weights={tmp_path / 'run'}"), tmp_path / "third")
 
 
 def test_a_run_is_not_judged_by_series_that_its_source_has_learnt_from(tmp_path: Path, head_ct: Path) -> None:

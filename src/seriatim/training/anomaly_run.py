@@ -25,6 +25,7 @@ from seriatim.training.run_folder import open_run, read_duplicates, refuse_chang
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import freeze
+from seriatim.training.transfer import refuse_seen
 
 READ_AGAIN = ("memory", "future")
 """Methods that read more of the images than their embeddings."""
@@ -54,13 +55,16 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
     fabric = start_fabric(TrainingSettings(accelerator=experiment.training.accelerator))
     torch.manual_seed(experiment.seed)
     network = build_network(experiment, encoder_weights(experiment))
-    if (source := source_run(experiment)) is not None:
+    source = source_run(experiment)
+    if source is not None:
         transfer_encoder(network, experiment, source)
     task, data = experiment.task.build(), experiment.data
     again = any(method.kind in READ_AGAIN for method in experiment.task.methods)
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     embedder = freeze(network, prepared, experiment, fabric)
     examples = gather_examples(experiment, task, embedder.embed)
+    if source is not None:
+        refuse_seen(examples, source)
     if resume:
         refuse_changed_data(run, examples)
     traits = SeriesTraits(prepared, experiment)

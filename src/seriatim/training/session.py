@@ -22,7 +22,7 @@ from seriatim.training.leaks import hold_apart
 from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits
-from seriatim.training.transfer import network_source, refuse_seen, transfer_network
+from seriatim.training.transfer import network_source, refuse_seen, source_of, transfer_network
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
     examples = gather_examples(
         experiment, task, embedder.embed if embedder else prepared.prepare, labelled=labelled
     )
-    if (source := network_source(experiment) or source_run(experiment)) is not None:
+    if (source := source_of(experiment)) is not None:
         refuse_seen(examples, source)
     if labelled:
         task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))

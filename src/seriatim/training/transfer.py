@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seriatim.errors import ConfigError, ModelError
-from seriatim.experiment import Experiment
+from seriatim.experiment import BaseExperiment, Experiment, read_experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.models.network import SequenceNetwork
 from seriatim.trained import DESCRIPTION, load_model, read_splits
+from seriatim.training.encoder_source import source_run
 from seriatim.training.examples import Examples
 from seriatim.training.run_folder import CONFIG
 
@@ -49,22 +50,48 @@ def transfer_network(network: SequenceNetwork, experiment: Experiment, source: P
 
 def refuse_seen(examples: Examples, source: Path) -> None:
     """Raise ConfigError where this run would judge by series that the other one learnt from, with or without labels, or
-    test on those it was chosen by. It cannot be checked where the other run was copied without its tables.
+    test on those it was chosen by; also where a run did that the other one started from itself. It cannot be checked
+    where a run was copied without its tables.
     """
-    seen = read_splits(source)
-    if (source / PRETRAINED_SERIES).is_file():
-        rows = read_table(source / PRETRAINED_SERIES)
-        seen |= {row["series_uid"]: "train" for row in rows if row["use"] == "train"}
     used = {"val": ("train",), "test": ("train", "val")}
-    for split, others in used.items():
-        count = sum(
-            example.split == split and seen.get(example.series.series_uid) in others for example in examples.used
-        )
-        if count:
-            raise ConfigError(
-                f"{count} series of the {split} split were used in training {source}, so scores on them would be too "
-                "good. Start from a run that never saw them, or pretrain within this run, which leaves them out."
-            )
+    for run in _lineage(source):
+        seen = _read_seen(run)
+        for split, others in used.items():
+            count = sum(example.split == split and seen.get(example.series.series_uid) in others
+                        for example in examples.used)
+            if count:
+                raise ConfigError(
+                    f"{count} series of the {split} split were used in training {run}, so scores on them would be too "
+                    "good. Start from a run that never saw them, or pretrain within this run, which leaves them out."
+                )
+
+
+def _lineage(source: Path) -> list[Path]:
+    """A run, the one that it started from, and so on, as far as their folders are there."""
+    runs: list[Path] = []
+    following: Path | None = source
+    while following is not None and following not in runs:
+        runs.append(following)
+        config = following / CONFIG
+        experiment = read_experiment(config) if config.is_file() else None
+        following = None if experiment is None else source_of(experiment)
+    return runs
+
+
+def source_of(experiment: BaseExperiment) -> Path | None:
+    """The run folder that the encoder, or the whole network, starts from, if any."""
+    whole = network_source(experiment) if isinstance(experiment, Experiment) else None
+    return whole or source_run(experiment)
+
+
+def _read_seen(run: Path) -> dict[str, str]:
+    """By series UID what a run used it for: ``train`` or ``val``, with or without labels, or ``test``."""
+    seen = read_splits(run)
+    if (run / PRETRAINED_SERIES).is_file():
+        uses = {"train": "train", "validation": "val"}
+        rows = read_table(run / PRETRAINED_SERIES)
+        seen |= {row["series_uid"]: uses[row["use"]] for row in rows if row["use"] in uses}
+    return seen
 
 
 def _read_source(source: Path) -> tuple[Experiment, Mapping[str, Tensor]]:
