@@ -29,6 +29,12 @@ ON_SLICES: dict[str, tuple[str, ...]] = {
     "slice scores": ("network.temporal={kind: none}", SLICE_SCORES),
     "BiLSTM + slice scores": ("network.temporal={kind: lstm, hidden: 64}", SLICE_SCORES),
 }
+LEARNT = "encoder stage, BiLSTM + attention"
+STAGE = (
+    "encoder_stage={epochs: 3, learning_rate: 1.0e-4}",
+    "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}",
+)
+"""The one model whose encoder is not frozen from the start: it learns from labelled slices first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,7 @@ SETS: dict[str, Benchmark] = {
         config=Path("configs/ct_ich.yaml"),
         figures=("auc", "accuracy", "slice:slice_auc_of_score"),
         linear="linear, top 3",
-        models={**HEADS, **ON_SLICES},
+        models={**HEADS, **ON_SLICES, LEARNT: (*HEADS[BILSTM], *STAGE)},
         control=NO_SLICE_LABELS,
     ),
     "ct_ich_subtypes": Benchmark(

@@ -13,7 +13,7 @@ from benchmark_sets import BILSTM, CONTROL, LINEAR, Benchmark
 
 from seriatim.evaluation.attended import measure_slices
 from seriatim.evaluation.compare import compare
-from seriatim.evaluation.intervals import Estimate
+from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap
 from seriatim.evaluation.join import join
 from seriatim.evaluation.measures import measure
 from seriatim.evaluation.report import EvaluationSettings
@@ -21,9 +21,11 @@ from seriatim.evaluation.samples import ask, collect
 from seriatim.evaluation.scores import read_scores
 from seriatim.experiment import Experiment
 from seriatim.io.tables.outputs import make_folder, write_json
+from seriatim.tasks.metrics import roc_auc
 
 Done = dict[str, tuple[list[Path], list[list[Path]]]]
 """Model -> (pooled score folders, one per fold; the score folders of each seed)."""
+SLICES = "slice:slice_auc_of_score"
 AVERAGED = ("probability_", "score_", "attention")
 
 
@@ -99,8 +101,27 @@ def differences(pooled: dict[str, list[Path]], reference: str, experiment: Exper
     settings = EvaluationSettings(labels=experiment.data.manifest)
     output = out / f"against_{reference.split()[0].strip(',')}"
     found = compare([pooled[name][0].parent for name in names], settings=settings, output=make_folder(output))
-    return {name: {key: one.as_dict() for key, one in model.differences.items()}
+    told = {name: {key: one.as_dict() for key, one in model.differences.items()}
             for name, model in zip(names, found.models, strict=True)}
+    if experiment.data.slice_labels is not None and experiment.task.target == "binary":
+        for name in names[1:]:
+            told[name][SLICES] = slice_difference(pooled[reference], pooled[name], experiment).as_dict()
+    return told
+
+
+def slice_difference(first: Sequence[Path], second: Sequence[Path], experiment: Experiment) -> Estimate:
+    """The second model's AUC over all slices minus the first's, both on the same resamples of patients."""
+    label, truth_path = experiment.task.labels[0], experiment.data.slice_labels
+    assert truth_path is not None
+    truth = {row["sop_instance_uid"]: int(row[label]) for row in _read(truth_path) if row[label] in ("0", "1")}
+    scores = [{row["sop_instance_uid"]: row for folder in folders for row in _read(folder / "slices.csv")}
+              for folders in (first, second)]
+    slices = [uid for uid in scores[0] if uid in truth]
+    labels = np.array([truth[uid] for uid in slices])
+    values = [np.array([float(own[uid][f"score_{label}"]) for uid in slices]) for own in scores]
+    series = np.unique([scores[0][uid]["series_uid"] for uid in slices], return_inverse=True)[1]
+    return bootstrap(lambda index: roc_auc(labels[index], values[1][index]) - roc_auc(labels[index], values[0][index]),
+                     Clusters(series))
 
 
 def markdown(benchmark: Benchmark, content: dict[str, Any]) -> str:
@@ -114,7 +135,8 @@ def markdown(benchmark: Benchmark, content: dict[str, Any]) -> str:
         lines.append(_row([name, *(_estimate(found.get(figure)) for figure in figures), spread]))
     for seed, found in enumerate(content["random labels"]):
         lines.append(_row([f"{CONTROL} {seed}", *(_estimate(found.get(figure)) for figure in figures), "-"]))
-    compared = [name for name in figures if not name.startswith("slice:")]
+    compared = [name for name in figures if any(name in found for models in content["differences"].values()
+                                                for found in models.values())]
     for reference, models in content["differences"].items():
         lines += ["", _row([f"difference to {reference}", *map(_title, compared)]), _rule(len(compared) + 1)]
         lines += [_row([name, *(_estimate(found.get(figure), sign="+") for figure in compared)])
