@@ -25,6 +25,9 @@ from benchmark_tables import average_seeds, report
 from seriatim.experiment import Experiment
 from seriatim.training import fold_table, train
 
+UNCHECKED = ("data.near_duplicates=ignore", "data.compare_test=false")
+"""Looking for copies across splits reads every image for every model; one `seriatim crossval` of the config does it."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,7 +60,7 @@ def record(out: Path, content: dict[str, object]) -> None:
 
 def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tuple[list[Path], list[list[Path]]]:
     """Run one model of the table; its pooled score folders (one per fold), and those of each seed."""
-    common = [*benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
+    common = [*UNCHECKED, *benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
     if benchmark.encoder:
         common.append(f"network.encoder.weights={train_encoder(benchmark, args)}")
     place = args.out / name.replace(" ", "_").replace(",", "")
@@ -90,7 +93,7 @@ def train_encoder(benchmark: Benchmark, args: argparse.Namespace) -> Path:
     """The run whose encoder all models share, trained end to end once."""
     run: Path = args.out / "encoder"
     if not (run / "model.json").is_file():
-        experiment = Experiment.read(benchmark.config, [*benchmark.encoder, *args.overrides])
+        experiment = Experiment.read(benchmark.config, [*UNCHECKED, *benchmark.encoder, *args.overrides])
         train(experiment, run, resume=(run / "config.yaml").is_file())
     return run.resolve()
 

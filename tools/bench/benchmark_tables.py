@@ -65,7 +65,7 @@ def report(benchmark: Benchmark, done: Done, out: Path) -> None:
     pooled = {name: own for name, (own, _) in done.items() if own}
     content: dict[str, Any] = {
         "models": {name: measure_folders(own, experiment) for name, own in pooled.items()},
-        "seeds": {name: [measure_folders(own, experiment, intervals=False) for own in seeds]
+        "seeds": {name: [plain_figure(benchmark.figures[0], own, experiment) for own in seeds]
                   for name, (_, seeds) in done.items() if seeds and name != CONTROL},
         "differences": {reference: differences(pooled, reference, experiment, out)
                         for reference in (BILSTM, benchmark.linear) if reference in pooled and len(pooled) > 1},
@@ -78,8 +78,8 @@ def report(benchmark: Benchmark, done: Done, out: Path) -> None:
     (out / "benchmark.md").write_text(markdown(benchmark, content), encoding="utf-8")
 
 
-def measure_folders(folders: Sequence[Path], experiment: Experiment, *, labels: Path | None = None,
-                    intervals: bool = True) -> dict[str, dict[str, Any]]:
+def measure_folders(folders: Sequence[Path], experiment: Experiment, *, labels: Path | None = None
+                    ) -> dict[str, dict[str, Any]]:
     """The figures of some scored folds, pooled; those of slices have the prefix ``slice:``."""
     tables = [read_scores(folder / "scores.csv") for folder in folders]
     question, labels_path = ask(tables, ()), labels or experiment.data.manifest
@@ -87,11 +87,22 @@ def measure_folders(folders: Sequence[Path], experiment: Experiment, *, labels: 
     samples = collect(question, pairs, scores=tables, labels_path=labels_path, threshold=None)
     found: dict[str, Estimate] = dict(measure(question, samples))
     truth = experiment.data.slice_labels
-    if intervals and truth is not None and labels is None:
+    if truth is not None and labels is None:
         slices = measure_slices(question, pairs, scores=tables, truth_path=truth,
                                 names=experiment.task.slice_labels)
         found |= {f"slice:{name}": one for name, one in slices.measures.items()}
     return {name: one.as_dict() for name, one in found.items()}
+
+
+def plain_figure(name: str, folders: Sequence[Path], experiment: Experiment) -> float:
+    """One figure of some scored folds, pooled, without its interval: the AUC (mean over classes), or the accuracy."""
+    tables = [read_scores(folder / "scores.csv") for folder in folders]
+    question = ask(tables, ())
+    samples = collect(question, join(tables, experiment.data.manifest).pairs, scores=tables,
+                      labels_path=experiment.data.manifest, threshold=None)
+    if name == "accuracy":
+        return float((samples.decisions == (samples.labels == 1)).all(axis=1).mean())
+    return float(np.mean([roc_auc(*both) for both in zip(samples.labels.T, samples.scores.T, strict=True)]))
 
 
 def differences(pooled: dict[str, list[Path]], reference: str, experiment: Experiment, out: Path
@@ -130,8 +141,7 @@ def markdown(benchmark: Benchmark, content: dict[str, Any]) -> str:
     main = figures[0]
     lines = [_row(["model", *map(_title, figures), f"{_title(main)} of single seeds"]), _rule(len(figures) + 2)]
     for name, found in content["models"].items():
-        seeds = [one[main]["value"] for one in content["seeds"].get(name, [])]
-        spread = ", ".join(f"{value:.3f}" for value in seeds) or "-"
+        spread = ", ".join(f"{value:.3f}" for value in content["seeds"].get(name, [])) or "-"
         lines.append(_row([name, *(_estimate(found.get(figure)) for figure in figures), spread]))
     for seed, found in enumerate(content["random labels"]):
         lines.append(_row([f"{CONTROL} {seed}", *(_estimate(found.get(figure)) for figure in figures), "-"]))
