@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from seriatim.io import find_series, read, read_volume
+from seriatim.io.pictures.video import read_clip
 from seriatim.series import Series
 
 av = pytest.importorskip("av")
@@ -159,3 +161,21 @@ def test_sound_alone_is_refused_and_a_second_video_is_told(tmp_path: Path) -> No
     series = find_one(tmp_path / "b.mkv")
     assert [(finding.code, finding.action) for finding in series.findings] == [("BAD_VALUE", "keep")]
     np.testing.assert_array_equal(read_volume(series).array, [RAMP] * 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="threads are counted where Linux tells them")
+def test_a_long_clip_takes_no_more_threads_than_a_short_one(tmp_path: Path) -> None:
+    series = find_one(write(tmp_path / "long.mp4", np.resize(moving(), (120, 64, 96))))
+    gc.collect()
+    gc.disable()  # nothing may wait for the garbage collector: each frame could keep its picture and three threads
+    try:
+        before = count_threads()
+        read_clip(series)
+        assert count_threads() <= before + 16
+    finally:
+        gc.enable()
+
+
+def count_threads() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Threads:"))
+    return int(line.split()[1])

@@ -66,7 +66,7 @@ class VideoFrames:
             av = importlib.import_module("av")
         except ImportError as error:
             raise DecoderError(f"video inside DICOM needs PyAV. {INSTALL}") from error
-        shown = 0
+        shown, converter = 0, av.video.reformatter.VideoReformatter()  # one for all: each brings threads of its own
         try:
             with av.open(BytesIO(self._stream), options=CLOSED) as container:
                 if (codec := container.streams.video[0].codec_context.name) not in CODECS:
@@ -74,7 +74,7 @@ class VideoFrames:
                 for picture in container.decode(video=0):
                     shown += 1
                     self._check(picture, shown)
-                    yield picture.to_ndarray(format="rgb24")
+                    yield converter.reformat(picture, format="rgb24").to_ndarray()
         except (av.FFmpegError, IndexError, ValueError) as error:
             raise DecoderError(f"the video cannot be decoded ({type(error).__name__}).") from error
         if shown != self._count:

@@ -25,3 +25,22 @@ def quarter_turns(frame: Any) -> int | None:
         if all(abs(number - part * ONE) <= TOLERANCE for number, part in zip(found, turn, strict=True)):
             return count
     return None
+
+
+class Turning:
+    """``quarter_turns`` of the frames of one video, one after another, which nearly always are turned alike.
+
+    The matrix is looked at where the angle changes only: a frame that was asked for its side data and that data hold
+    each other, so that neither picture nor converter of any frame would be freed before the garbage collector runs.
+    """
+
+    def __init__(self) -> None:
+        self._angle: float | None = None
+        self._turns: int | None = 0
+
+    def of(self, frame: Any) -> int | None:
+        """The quarter turns of the next frame; None as ``quarter_turns``."""
+        angle = frame.rotation
+        if angle != self._angle:
+            self._angle, self._turns = angle, quarter_turns(frame)
+        return self._turns

@@ -13,7 +13,7 @@ from seriatim.errors import DecoderError
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.pictures.media_length import missing_bytes
 from seriatim.io.pictures.pictures import drop_equal_colours
-from seriatim.io.pictures.turned import quarter_turns
+from seriatim.io.pictures.turned import Turning
 from seriatim.io.refused import RefusedFileError, find_or_refuse
 from seriatim.io.source import open_file
 from seriatim.series.findings import Code, Finding, find
@@ -66,12 +66,14 @@ def read_clip(series: Series) -> Volume:
     except ImportError as error:
         raise DecoderError('Video needs PyAV. Install it: pip install "seriatim[video]".') from error
     array = np.empty((len(series.instances), series.rows, series.columns, 3), dtype=np.uint8)
-    count = 0
+    count, turning = 0, Turning()
+    converter = av.video.reformatter.VideoReformatter()  # one for all: each brings threads of its own
     try:
         with open_file(series.path) as file, av.open(file, options=NO_OTHER_FILES) as container:
             for frame in container.decode(_choose_stream(container)[0]):
                 if count < len(array):
-                    array[count] = np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(frame) or 0)
+                    picture = converter.reformat(frame, format="rgb24").to_ndarray()
+                    array[count] = np.rot90(picture, turning.of(frame) or 0)
                 count += 1
     except (av.FFmpegError, ValueError) as error:
         raise DecoderError(f"{series.path} cannot be decoded ({type(error).__name__}). Copy it again.") from error
@@ -85,7 +87,7 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
     av = importlib.import_module("av")
     stamps: list[float | None] = []
     shapes: set[tuple[int, int]] = set()
-    damaged, askew, broken = 0, False, ""
+    damaged, askew, broken, turning = 0, False, "", Turning()
     with open_file(path) as file:
         lacking = missing_bytes(file)
         file.seek(0)
@@ -94,9 +96,10 @@ def _scan(path: Path) -> tuple[list[float], tuple[int, int], list[Finding]]:
                 stream, others = _choose_stream(container)
                 rate, promised = float(stream.average_rate or DEFAULT_FRAMES_PER_S), int(stream.frames)
                 for frame in container.decode(stream):
-                    shapes.add(_shown_size(frame))
+                    turns = turning.of(frame)
+                    shapes.add(_shown_size(frame, turns or 0))
                     damaged += bool(frame.is_corrupt)
-                    askew = askew or quarter_turns(frame) is None
+                    askew = askew or turns is None
                     stamps.append(None if frame.pts is None else float(frame.pts * frame.time_base))
         except av.FFmpegError as error:
             broken = type(error).__name__
@@ -140,8 +143,8 @@ def _check_whole(count: int, *, damaged: int, lacking: int, broken: bool) -> lis
     return []
 
 
-def _shown_size(frame: Any) -> tuple[int, int]:
-    return (frame.height, frame.width) if (quarter_turns(frame) or 0) % 2 else (frame.width, frame.height)
+def _shown_size(frame: Any, turns: int) -> tuple[int, int]:
+    return (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
 
 
 def _times(stamps: list[Any], rate: float, findings: list[Finding]) -> list[float]:
