@@ -15,6 +15,7 @@ CONTENT = {
     "name": "one", "data": {"manifest": "labels.csv"}, "preprocessing": {"kind": "ct"}, "network": {},
     "task": {"labels": ["bleed"], "kind": "diagnosis"},
 }  # fmt: skip
+DRAWN = ["task.attention_loss_weight=0.1", "data.slice_labels=slices.csv"]
 
 
 def write(folder: Path, content: dict = CONTENT) -> Path:
@@ -73,6 +74,14 @@ def test_it_survives_being_written_and_read(tmp_path: Path) -> None:
         (["network.temporal.kind=gru", "network.temporal.dropout=0.5"], "set layers: 2"),
         (["network.temporal.hidden=8"], "network.temporal needs a kind. Legal kinds: gru, lstm, none, transformer."),
         (["network.encoder={kind: small_cnn, weights: imagenet}"], "no ImageNet weights for small_cnn"),
+        (["training.mixup=0.2", "training.batch_size=1"], "set batch_size: 2"),
+        (["joint_stage={epochs: 2, unfreeze_epoch: 3}"], "would never learn"),
+        (["training.encoder_rate=0.1", "training.mode=two-stage"], "training.encoder_rate is for an encoder"),
+        (["training.layer_decay=0.7", "network.encoder={kind: torchvision, freeze: all}"], "layer_decay is for"),
+        (["network.gradient_slices=4", "training.mode=two-stage"], "network.gradient_slices is for an encoder"),
+        (["task={labels: [bleed], target: multiclass, classes: [a, b], slice_positive_weight: 3}"], "leave it out"),
+        ([*DRAWN, "network.pooling.kind=mean"], "draws attention that learns"),
+        ([*DRAWN, "network.pooling={kind: slice_scores, how: top_k}"], "draws attention that learns"),
         (["training.precision=fp8"], "bf16-mixed"),
         (["data.validation_fraction=1"], "less than 1"),
     ],

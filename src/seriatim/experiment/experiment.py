@@ -62,17 +62,26 @@ class Experiment(BaseExperiment):
         return self
 
     @model_validator(mode="after")
-    def _check_compiled(self) -> Experiment:
-        if self.training.compile and self.training.mode == "two-stage" and self.joint_stage is None:
-            raise ValueError("training.compile is for an encoder that learns, and two-stage freezes it; leave it out")
+    def _check_encoding(self) -> Experiment:
+        """What says how an encoder learns is for one that does."""
+        pretrains = self.pretraining is not None and self.pretraining.encoder
+        if self.training.mode == "two-stage" and self.joint_stage is None:
+            told = {"training.compile": self.training.compile}
+            if not pretrains:
+                names = ("checkpoint_chunk", "gradient_slices", "channels_last")
+                told |= {f"network.{name}": getattr(self.network, name) for name in names}
+            for name, value in told.items():
+                if value:
+                    raise ValueError(f"{name} is for an encoder that learns, and two-stage freezes it; leave it out")
         return self
 
     @model_validator(mode="after")
     def _check_frozen(self) -> Experiment:
-        late = self.training.unfreeze_epoch > 1
-        if late and (self.training.mode == "two-stage" or getattr(self.network.encoder, "freeze", "none") == "all"):
-            raise ValueError("training.unfreeze_epoch is for an encoder that learns in training: end-to-end, and not "
-                             "with network.encoder.freeze all; leave it out")
+        frozen = self.training.mode == "two-stage" or getattr(self.network.encoder, "freeze", "none") == "all"
+        for name in ("unfreeze_epoch", "encoder_rate", "layer_decay"):
+            if frozen and getattr(self.training, name) != 1:
+                raise ValueError(f"training.{name} is for an encoder that learns in training: end-to-end, and not "
+                                 "with network.encoder.freeze all; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -80,6 +89,10 @@ class Experiment(BaseExperiment):
         pooling, yes_no = self.network.pooling, self.task.target in ("binary", "multilabel")
         if isinstance(pooling, SliceScoresSettings) and pooling.how == "linear_softmax" and not yes_no:
             raise ValueError("network.pooling.how linear_softmax is for task.target binary and multilabel only")
+        learnt = pooling.kind == "attention" or getattr(pooling, "how", "") in ("log_sum_exp", "linear_softmax")
+        if self.task.attention_loss_weight and not learnt:
+            raise ValueError("task.attention_loss_weight draws attention that learns: network.pooling attention, or "
+                             "slice_scores by log_sum_exp or linear_softmax; leave it out")
         return self
 
     @model_validator(mode="after")

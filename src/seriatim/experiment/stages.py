@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seriatim.settings import Settings
 
@@ -70,6 +70,15 @@ class LoopSettings(Settings):
     """Gradients are scaled down to this norm where theirs is larger."""
     patience: int = Field(default=10, ge=1)
     """Stop after this many epochs without a better validation score."""
+
+    @model_validator(mode="after")
+    def _check_loop(self) -> Self:
+        if self.mixup and self.batch_size == 1:
+            raise ValueError("mixup mixes two series of a batch, and batch_size is 1; set batch_size: 2, or drop mixup")
+        if self.unfreeze_epoch > self.epochs:
+            raise ValueError(f"unfreeze_epoch is {self.unfreeze_epoch} and the last epoch {self.epochs}: the encoder "
+                             "would never learn; set it lower")
+        return self
 
 
 class TrainingSettings(LoopSettings):

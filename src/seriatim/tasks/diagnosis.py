@@ -91,6 +91,8 @@ class DiagnosisSettings(Settings):
     def _check_losses(self) -> DiagnosisSettings:
         if self.attention_loss_weight and self.target not in ("binary", "multilabel"):
             raise ValueError(f"attention_loss_weight is for binary and multilabel, not for {self.target}; leave it out")
+        if self.slice_positive_weight != 1 and self.target not in ("binary", "multilabel"):
+            raise ValueError(f"slice_positive_weight is for binary and multilabel, not for {self.target}; leave it out")
         if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing or self.focal_gamma):
             raise ValueError(
                 "class_weights, label_smoothing and focal_gamma are for classes, not for regression; leave them out"
