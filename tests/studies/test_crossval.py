@@ -80,6 +80,30 @@ def test_other_settings_need_another_folder(done: Done) -> None:
         cross_validate(other, output)
 
 
+def test_other_folds_need_another_folder(tmp_path: Path, head_ct: Path) -> None:
+    """Else series would be scored twice, and others never."""
+    rows = [{**row, "path": str(head_ct / row["path"])} for row in read_rows(head_ct / "labels.csv")]
+    fold_of = {row["patient"]: number % 2 for number, row in enumerate(rows)}
+    manifest, worked = tmp_path / "folds.csv", []
+
+    def work(_: Experiment, name: str, folder: Path) -> None:
+        worked.append(name)
+        raise InterruptedError
+
+    def run(experiment: Experiment) -> None:
+        cross_validate(experiment, tmp_path / "out", work=work)
+
+    write_rows(manifest, [{**row, "fold": fold_of[row["patient"]]} for row in rows])
+    experiment = make_experiment(tmp_path, head_ct, f"data.manifest={manifest}")
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            run(experiment)
+    write_rows(manifest, [{**row, "fold": 1 - fold_of[row["patient"]]} for row in rows][::-1])
+    with pytest.raises(ConfigError, match=r"The rows or folds of .*folds\.csv changed since"):
+        run(experiment)
+    assert len(worked) == 2
+
+
 def test_the_folder_scores_as_one_model_with_a_threshold_from_out_of_fold_predictions(
     done: Done, tmp_path: Path, head_ct: Path
 ) -> None:

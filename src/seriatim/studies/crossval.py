@@ -16,6 +16,7 @@ from seriatim.evaluation import Evaluation, evaluate
 from seriatim.evaluation.find import CROSSVAL
 from seriatim.evaluation.samples import Samples
 from seriatim.experiment import Experiment
+from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.series.batch import IGNORE
 from seriatim.studies.runs import evaluation_settings, run_all, run_one
@@ -23,6 +24,7 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
 from seriatim.training import fold_table
 
+FOLDS = "folds.csv"
 Report = Callable[[str, int, int], None]
 """(the fold that is finished, folds finished, folds in all)."""
 Work = Callable[[Experiment, str, Path], None]
@@ -123,10 +125,13 @@ def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str
     settings = experiment.model_dump(mode="json")
     settings["data"]["fold"] = None
     content = {"experiment": settings, "folds": list(folds)}
-    path = output / CROSSVAL
+    path, members = output / CROSSVAL, output / FOLDS
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != content:
             raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
+        if members.is_file() and read_table(members) != list(table):
+            raise ConfigError(f"The rows or folds of {experiment.data.manifest} changed since {output} was started. Put "
+                              "them back, or choose another --output.")
     else:
         write_json(path, content)
-    write_csv(output / "folds.csv", list(table[0]), table)
+    write_csv(members, list(table[0]), table)
