@@ -115,8 +115,12 @@ def fit(slices: Slices, penalty: float, task: DiagnosisTask) -> Callable[[Array]
     models = []
     for column in slices.targets.T:
         known = ~np.isnan(column)
-        models.append(_regression(penalty).fit(slices.embeddings[known], column[known].astype(int)))
-    return lambda embeddings: np.stack([model.predict_proba(embeddings)[:, 1] for model in models], axis=1)
+        varies = len(np.unique(column[known])) > 1  # a rare finding may be in none of a few patients
+        fitted = _regression(penalty).fit(slices.embeddings[known], column[known].astype(int)) if varies else None
+        models.append(fitted)
+    return lambda embeddings: np.stack([
+        np.zeros(len(embeddings)) if model is None else model.predict_proba(embeddings)[:, 1] for model in models
+    ], axis=1)
 
 
 def _regression(penalty: float) -> Any:
