@@ -17,13 +17,16 @@ def run(
     output: Annotated[Path, typer.Option(help="The folder for pictures and tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
-    top: Annotated[int, typer.Option(min=1, max=8, help="How many of the most attended slices to show.")] = 6,
+    top: Annotated[int, typer.Option(min=1, max=8, help="How many slices to show.")] = 6,
     limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
     ] = None,
 ) -> None:
     """Show which slices drove each score: a PNG and a CSV per series.
+
+    Of an anomaly model: the scores of all frames with their events and where in a frame it is, and an HTML page to go
+    through the frames.
 
     A 4D series is read as volumes or as frames over time, as the model was trained (`data.sequence`).
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim.errors import ModelError, OutputError, reason_of
+from seriatim.explanation.anomaly_files import write_frame_explanation
 from seriatim.explanation.display import SliceView, fit_heat, show_slices
-from seriatim.explanation.explanation import Explanation, Unit
+from seriatim.explanation.explanation import Explanation, unit_of
 from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
 from seriatim.explanation.table import rank_by_attention, write_explanation_csv
@@ -24,10 +25,11 @@ from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series, Volume
 from seriatim.series.findings import Action
 from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
-from seriatim.trained import Model, load_model
+from seriatim.trained import AnomalyModel, Model, is_anomaly_model, load_anomaly_model, load_model
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("series_uid", "volume", "path", "status", "reason", "picture")
+Explained = Model | AnomalyModel
 Report = Callable[[int, int, Series, str], None]
 """(series done, series in all, the series, "" or why there is no picture)."""
 
@@ -35,7 +37,7 @@ Report = Callable[[int, int, Series, str], None]
 def explain(
     path: Path | str,
     *,
-    model: Path | str | Model,
+    model: Path | str | Explained,
     output: Path | str,
     device: str = "auto",
     top: int = 6,
@@ -47,12 +49,14 @@ def explain(
 ) -> list[dict[str, str]]:
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
 
+    Of an anomaly model there is ``<series_uid>.html`` too, a page to go through the frames.
+
     Args:
         path: a folder (searched through), a file, or a ZIP archive or a folder in one.
-        model: the run folder of a trained model, or what ``load_model`` made of it.
+        model: the run folder of a trained model, or what ``load_model`` or ``load_anomaly_model`` made of it.
         output: the folder for pictures and tables; made where it does not exist.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        top: how many of the most attended slices to show, at most 8.
+        top: how many of the most attended slices (of an anomaly model: frames) to show, at most 8.
         only: series UIDs to explain; all others are left alone.
         actions: what to do on findings, where it differs from what the model was trained with.
         limit: explain at most this many series.
@@ -67,7 +71,7 @@ def explain(
         ModelError: the model is incomplete, changed or does not fit.
         OutputError: ``output`` cannot be written.
     """
-    loaded = (model if isinstance(model, Model) else load_model(model, device=device)).with_limits(limits)
+    loaded = _load(model, device=device, limits=limits)
     folder = make_folder(Path(output))
     data = loaded.experiment.data
     policy = {**data.findings, **(actions or {})}
@@ -139,13 +143,6 @@ def describe_decision(model: Model, scores: SeriesScores) -> str:
     return name if decided == "1" else f"no {name}"
 
 
-def unit_of(series: Series) -> Unit:
-    """What the positions are counted in; images in a folder have an order and no times."""
-    if series.axis == "space":
-        return "mm" if series.affine is not None else "index"
-    return "index" if series.format == "stack" else "s"
-
-
 def file_name(series: Series) -> str:
     """A file name from UIDs alone, safe whatever the tags hold."""
     text = series.series_uid + (f"_{series.volume}" if series.volume else "")
@@ -163,13 +160,23 @@ def unique_names(found: Sequence[Series]) -> list[str]:
     return unique
 
 
-def _explain_into(folder: Path, name: str, series: Series, model: Model, *, top: int) -> str:
+def _load(model: Path | str | Explained, *, device: str, limits: Limits | None) -> Explained:
+    if isinstance(model, Path | str):
+        model = (load_anomaly_model if is_anomaly_model(Path(model)) else load_model)(model, device=device)
+    return model if limits is None else model.with_limits(limits)
+
+
+def _explain_into(folder: Path, name: str, series: Series, model: Explained, *, top: int) -> str:
     """Write the picture and the table of one series; why there is none, or ""."""
     try:
         volume = read_volume(series, limits=model.limits)
-        explanation = explain_volume(volume, model, top=min(top, len(series.instances)))
-        draw_explanation(explanation, folder / f"{name}.png")
-        write_explanation_csv(explanation, folder / f"{name}.csv")
+        shown = min(top, len(series.instances))
+        if isinstance(model, AnomalyModel):
+            write_frame_explanation(volume, model, folder / name, top=shown)
+        else:
+            explanation = explain_volume(volume, model, top=shown)
+            draw_explanation(explanation, folder / f"{name}.png")
+            write_explanation_csv(explanation, folder / f"{name}.csv")
     except OutputError:
         raise  # the folder is at fault, and every series would fail alike
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from seriatim.explanation import style
-from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.explanation import Drawn, Explanation
 from seriatim.explanation.style import Page, quiet
 
 CURVE_HEIGHT = 2.3
@@ -42,7 +42,7 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
     width = style.FIGURE_WIDTH - LEFT - style.MARGIN - (0.0 if scores is None else SCORE_AXIS)
     page.write(style.MARGIN, top, "Attention along the series", width=6.0, fontsize=style.HEADING, weight="bold")
     axes = page.add_axes(LEFT, top + HEADING_HEIGHT, width, CURVE_HEIGHT)
-    limits = _limits(explanation.positions)
+    limits = axis_limits(explanation.positions)
     lowest = axes
     _draw_attention(axes, explanation)
     _draw_badges(axes, explanation, limits=limits, gap=BADGE / width * (limits[1] - limits[0]))
@@ -51,7 +51,7 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
         handles += _draw_scores(axes, explanation, scores)
     if explanation.truth is not None:
         handles.append(_shade_truth(axes, explanation))
-    _draw_legend(page, handles, top=top)
+    draw_legend(page, handles, top=top)
     if explanation.contributions is not None:
         place = top + HEADING_HEIGHT + CURVE_HEIGHT + STRIP_GAP
         lowest = page.add_axes(LEFT, place, width, STRIP_HEIGHT)
@@ -60,7 +60,7 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
         axes.tick_params(labelbottom=False)
     for panel in {axes, lowest}:
         panel.set_xlim(*limits)
-    _label_positions(lowest, explanation)
+    label_positions(lowest, explanation)
 
 
 def spread(wanted: ArrayLike, *, gap: float, limits: tuple[float, float]) -> NDArray[np.float64]:
@@ -91,15 +91,16 @@ def _nearest_ascending(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([np.full(size, mean) for mean, size in blocks])
 
 
-def _limits(positions: NDArray[np.float64]) -> tuple[float, float]:
+def axis_limits(positions: NDArray[np.float64]) -> tuple[float, float]:
+    """From where to where the position axis goes."""
     first, last = float(positions[0]), float(positions[-1])
     margin = max(0.015 * (last - first), 0.5 * (last - first) / max(1, len(positions) - 1)) or 1.0
     return first - margin, last + margin
 
 
-def _edges(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+def edges_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     """(S+1,) half way between slices; the outer edges stay within the panel."""
-    low, high = _limits(positions)
+    low, high = axis_limits(positions)
     return np.concatenate([[low], (positions[1:] + positions[:-1]) / 2, [high]])
 
 
@@ -133,9 +134,11 @@ def _draw_badges(axes: Any, explanation: Explanation, *, limits: tuple[float, fl
         draw_badge(axes, (at, height), number, transform=axes.transData)
 
 
-def draw_badge(axes: Any, centre: tuple[float, float], number: int, *, transform: Any) -> None:
+def draw_badge(
+    axes: Any, centre: tuple[float, float], number: int, *, transform: Any, color: str = style.ACCENT
+) -> None:
     """The numbered disc that ties a slice to its point in the curve."""
-    axes.plot(*centre, marker="o", markersize=16, color=style.ACCENT, markeredgewidth=0, zorder=5, transform=transform,
+    axes.plot(*centre, marker="o", markersize=16, color=color, markeredgewidth=0, zorder=5, transform=transform,
               clip_on=False)
     axes.text(*centre, str(number), color=style.BACKGROUND, fontsize=style.BODY, weight="bold", ha="center",
               va="center_baseline", zorder=6, transform=transform)
@@ -162,7 +165,7 @@ def _draw_scores(axes: Any, explanation: Explanation, scores: NDArray[np.float64
 
 
 def _shade_truth(axes: Any, explanation: Explanation) -> Any:
-    edges = _edges(explanation.positions)
+    edges = edges_of(explanation.positions)
     marked = np.concatenate([[False], explanation.truth if explanation.truth is not None else [], [False]]).astype(int)
     starts, stops = (np.flatnonzero(np.diff(marked) == sign) for sign in (1, -1))
     for start, stop in zip(starts, stops, strict=True):
@@ -172,8 +175,8 @@ def _shade_truth(axes: Any, explanation: Explanation) -> Any:
 
 def _draw_contributions(axes: Any, explanation: Explanation, values: NDArray[np.float64]) -> None:
     quiet(axes)
-    low, high = _limits(explanation.positions)
-    width = np.minimum(0.84 * np.diff(_edges(explanation.positions)), WIDEST_BAR * (high - low))
+    low, high = axis_limits(explanation.positions)
+    width = np.minimum(0.84 * np.diff(edges_of(explanation.positions)), WIDEST_BAR * (high - low))
     colours = [style.ACCENT if value > 0 else style.AGAINST for value in values]
     axes.bar(explanation.positions, values, width=width, color=colours, alpha=0.8, linewidth=0)
     axes.axhline(0, color=style.MUTED, linewidth=0.7)
@@ -184,7 +187,8 @@ def _draw_contributions(axes: Any, explanation: Explanation, values: NDArray[np.
     axes.set_yticks([0, *ticks], ["0", *(f"{tick:+.2g}".replace("-", "−") for tick in ticks)])
 
 
-def _draw_legend(page: Page, handles: list[Any], *, top: float) -> None:
+def draw_legend(page: Page, handles: list[Any], *, top: float) -> None:
+    """One line of legend at the right of a section's heading."""
     place = (1 - style.MARGIN / style.FIGURE_WIDTH, 1 - (top - 0.04) / page.height)
     page.figure.legend(
         handles=handles, loc="upper right", bbox_to_anchor=place, ncols=len(handles), frameon=False, borderaxespad=0,
@@ -192,17 +196,17 @@ def _draw_legend(page: Page, handles: list[Any], *, top: float) -> None:
     )
 
 
-def _label_positions(axes: Any, explanation: Explanation) -> None:
+def label_positions(axes: Any, series: Drawn) -> None:
     """The position axis, and the patient direction at each of its ends."""
-    if len(explanation.positions) == 1:
-        axes.set_xticks(explanation.positions)
+    if len(series.positions) == 1:
+        axes.set_xticks(series.positions)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=explanation.unit == "index"))
-    name = {"mm": "position along the slice normal (mm)", "s": "time (s)", "index": f"{explanation.noun} index"}
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=series.unit == "index"))
+    name = {"mm": "position along the slice normal (mm)", "s": "time (s)", "index": f"{series.noun} index"}
     below = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center", "annotation_clip": False}
     quietly = {"color": style.MUTED, "fontsize": style.SMALL, **below}
-    axes.annotate(name[explanation.unit], (0.5, 0), (0, -30), ha="center", **quietly)
-    shown = set(explanation.letters or "RLAPSI")
+    axes.annotate(name[series.unit], (0.5, 0), (0, -30), ha="center", **quietly)
+    shown = set(series.letters or "RLAPSI")
     for pair in (pair for pair in ASCENDS if not shown & set(pair)):
         bright = {"color": style.INK, "fontsize": style.BODY, "weight": "bold", **below}
         axes.annotate(f"◂ {pair[0]}", (0, 0), (0, -30), ha="left", **bright)

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.series import Series
 from seriatim.series.series import Axis
 
 Unit = Literal["mm", "s", "index"]
 Letters = tuple[str, str, str, str]
+
+
+class Drawn(Protocol):
+    """What the axis of positions is labelled by, and the header tells."""
+
+    @property
+    def unit(self) -> Unit: ...
+    @property
+    def positions(self) -> NDArray[np.float64]: ...
+    @property
+    def noun(self) -> str: ...
+    @property
+    def letters(self) -> Letters | None: ...
+    @property
+    def window_text(self) -> str: ...
+    @property
+    def findings(self) -> tuple[str, ...]: ...
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def model_digest(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +111,10 @@ class Explanation:
             return
         if self.heat.shape != shape[:3] or not ((self.heat >= 0) & (self.heat <= 1)).all():
             raise ValueError(f"Heat must be {shape[:3]} within [0,1], not {self.heat.shape}.")
+
+
+def unit_of(series: Series) -> Unit:
+    """What the positions are counted in; images in a folder have an order and no times."""
+    if series.axis == "space":
+        return "mm" if series.affine is not None else "index"
+    return "index" if series.format == "stack" else "s"

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from seriatim.errors import OutputError
 from seriatim.explanation import style
 from seriatim.explanation.curve import curve_height, draw_curve
-from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.explanation import Drawn, Explanation
 from seriatim.explanation.montage import draw_montage, montage_height
 from seriatim.explanation.style import Page
 
@@ -30,7 +30,11 @@ def draw_explanation(explanation: Explanation, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    page = compose(explanation)
+    save_page(compose(explanation), path)
+
+
+def save_page(page: Page, path: Path) -> None:
+    """Write a page as a PNG. Raises OutputError."""
     try:
         page.figure.savefig(path, format="png", dpi=style.DPI, facecolor=style.BACKGROUND)
     except OSError as error:
@@ -56,32 +60,33 @@ def _draw_header(page: Page, explanation: Explanation) -> None:
     page.write(style.MARGIN + wide + 0.3, 0.68, score, width=1.6, color=style.ACCENT, **title)
     left = style.MARGIN
     if _is_share(explanation.probability):
-        _draw_gauge(page, explanation)
-        left += GAUGE[0] + 0.3
+        left += draw_gauge(page, explanation.probability, explanation.threshold)
     answer = f"Prediction: {explanation.prediction}"
     if explanation.threshold is not None:
         answer += f"  (threshold {explanation.threshold:.2f})"
     page.write(left, 0.96, answer, width=5.4, color=style.INK)
-    for line, text in enumerate(_facts(explanation)):
+    for line, text in enumerate(tell_facts(explanation)):
         page.note(style.FIGURE_WIDTH - style.MARGIN, 0.44 + 0.25 * line, text, width=5.4, ha="right")
 
 
-def _draw_gauge(page: Page, explanation: Explanation) -> None:
+def draw_gauge(page: Page, share: float, threshold: float | None) -> float:
+    """A bar from 0 to 1 below the title, filled as far as ``share``; inches to what stands beside it."""
     axes = page.add_axes(style.MARGIN, 1.0, *GAUGE)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_axis_off()
     axes.add_patch(Rectangle((0, 0), 1, 1, color=style.GRID, linewidth=0))
-    axes.add_patch(Rectangle((0, 0), explanation.probability, 1, color=style.ACCENT, linewidth=0))
-    if explanation.threshold is not None and _is_share(explanation.threshold):
-        axes.plot([explanation.threshold] * 2, [-0.7, 1.7], color=style.INK, linewidth=1.6, clip_on=False)
+    axes.add_patch(Rectangle((0, 0), share, 1, color=style.ACCENT, linewidth=0))
+    if threshold is not None and _is_share(threshold):
+        axes.plot([threshold] * 2, [-0.7, 1.7], color=style.INK, linewidth=1.6, clip_on=False)
+    return GAUGE[0] + 0.3
 
 
-def _facts(explanation: Explanation) -> list[str]:
+def tell_facts(explanation: Drawn) -> list[str]:
     """The lines on the right of the header: the series, the model, what discovery noticed."""
     count = len(explanation.positions)
     series = f"{count} {explanation.noun}{'s' if count > 1 else ''}"
     model = " · ".join(part for part in (explanation.model_name, explanation.model_digest[:12]) if part)
-    noticed = ", ".join(_shorten(finding) for finding in explanation.findings)
+    noticed = ", ".join(shorten(finding) for finding in explanation.findings)
     return [
         " · ".join(part for part in (series, explanation.window_text) if part),
         *([f"model {model}"] if model else []),
@@ -89,7 +94,7 @@ def _facts(explanation: Explanation) -> list[str]:
     ]
 
 
-def _shorten(finding: str) -> str:
+def shorten(finding: str) -> str:
     """A finding's code as words; its message is left out, since it may name the series."""
     return finding.partition(":")[0].lower().replace("_", " ")
 

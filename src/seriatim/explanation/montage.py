@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seriatim.explanation import style
 from seriatim.explanation.curve import draw_badge
-from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.explanation import Explanation, Letters
 from seriatim.explanation.style import Page, format_position
 
 HEADING_HEIGHT = 0.5
@@ -158,8 +158,8 @@ def _draw_card(page: Page, explanation: Explanation, number: int, *, grid: Grid,
             top + CAPTION_HEIGHT + down * (grid.image_height + PANE_GAP),
             grid.image_width, grid.image_height,
         )
-        _draw_image(axes, explanation.images[number])
-        _draw_letters(axes, explanation, grid=grid)
+        draw_image(axes, explanation.images[number])
+        draw_letters(axes, explanation.letters, grid=grid)
         if pane == 1 and explanation.heat is not None:
             axes.imshow(blend_heat(explanation.heat[number]), aspect="auto", interpolation="bilinear")
 
@@ -179,17 +179,18 @@ def _draw_caption(
     page.note(left + 0.4, top + 0.235, where, width=width - 0.4)
 
 
-def _draw_image(axes: Any, image: NDArray[np.uint8]) -> None:
+def draw_image(axes: Any, image: NDArray[np.uint8]) -> None:
+    """An image, grey or in colour, that fills its axes."""
     shades = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
     axes.imshow(image, aspect="auto", interpolation="antialiased", **shades)
     axes.set_axis_off()
 
 
-def _draw_letters(axes: Any, explanation: Explanation, *, grid: Grid) -> None:
+def draw_letters(axes: Any, letters: Letters | None, *, grid: Grid) -> None:
     """The patient directions just inside the edges of an image."""
-    if explanation.letters is None:
+    if letters is None:
         return
-    left, right, top, bottom = explanation.letters
+    left, right, top, bottom = letters
     places = []
     if grid.image_width >= SMALLEST_EDGE:
         places += [(left, (0.0, 0.5), (4, 0), "left", "center"), (right, (1.0, 0.5), (-4, 0), "right", "center")]

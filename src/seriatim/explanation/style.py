@@ -16,6 +16,7 @@ ACCENT = "#ffb547"
 SCORE = "#7cc4ff"
 AGAINST = "#6f8fbf"
 TRUTH = "#2f6b52"
+EVENT = "#e4574f"
 TITLE, HEADING, BODY, SMALL = 21.0, 13.0, 10.5, 9.0
 """Type sizes in points on a figure of FIGURE_WIDTH."""
 FIGURE_WIDTH = 16.0

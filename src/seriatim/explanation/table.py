@@ -44,17 +44,17 @@ def _rows(explanation: Explanation, header: list[str]) -> Iterator[dict[str, str
             cell_text(explanation.series_uid),
             cell_text(explanation.sop_instance_uids[index]),
             str(index),
-            _as_number(explanation.positions[index]),
+            as_number(explanation.positions[index]),
             explanation.unit,
-            _as_number(explanation.attention[index]),
+            as_number(explanation.attention[index]),
             str(ranks[index]),
-            "" if contributions is None else _as_number(contributions[index]),
-            *(_as_number(scores[index]) for scores in explanation.slice_scores.values()),
-            *(_as_number(weights[index]) for weights in explanation.class_attention.values()),
+            "" if contributions is None else as_number(contributions[index]),
+            *(as_number(scores[index]) for scores in explanation.slice_scores.values()),
+            *(as_number(weights[index]) for weights in explanation.class_attention.values()),
         ]
         yield dict(zip(header, cells, strict=True))
 
 
-def _as_number(value: float) -> str:
+def as_number(value: float) -> str:
     """Nine digits: enough to give a float32 back exactly."""
     return f"{float(value):.9g}"

@@ -18,7 +18,7 @@ from seriatim.io.tables.manifest import Case, read_manifest
 from seriatim.io.tables.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Series
 from seriatim.series.batch import IGNORE
-from seriatim.tasks import AnyTask
+from seriatim.tasks import AnomalyTask, AnyTask
 from seriatim.trained import refuse_modality
 from seriatim.training.few_shot import name_groups
 from seriatim.training.split import Split, assign_folds, assign_splits, prove_split
@@ -108,7 +108,7 @@ def gather_examples(
         example = Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice)
         used.append(_without_labels(example) if split == "unlabelled" else example)
     _refuse_twins(used)
-    _require_enough(used, left_out, labelled=labelled)
+    _require_enough(used, left_out, labelled=labelled and not isinstance(task, AnomalyTask))
     _require_one_axis(used)
     if table and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(

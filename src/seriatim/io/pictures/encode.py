@@ -1,0 +1,16 @@
+"""Pictures for a page: encoded in memory, never read again."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 88) -> bytes:
+    """An image uint8 (H,W) or (H,W,3) as a JPEG file without any metadata."""
+    memory = BytesIO()
+    Image.fromarray(image).save(memory, format="JPEG", quality=quality)
+    return memory.getvalue()
