@@ -36,7 +36,7 @@ HEADROOM = 1.22
 """The badges of events stand above 1, the highest score."""
 MOST_BADGES = 40
 FOOTNOTE = (
-    "Unlike normal is not ill: what the training frames did not show is unusual too. Scores of parts are on the scale "
+    "Unlike normal is not ill: what the training {noun}s did not show is unusual too. Scores of parts are on the scale "
     "of the score. Research use, not a medical device."
 )
 
@@ -57,7 +57,7 @@ def compose_frames(explanation: FrameExplanation) -> Page:
     _draw_header(page, explanation)
     _draw_curves(page, explanation, top=HEADER_HEIGHT)
     draw_strip(page, explanation, top=HEADER_HEIGHT + curves + SECTION_GAP)
-    page.note(style.MARGIN, page.height - 0.42, FOOTNOTE, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+    page.note(style.MARGIN, page.height - 0.42, FOOTNOTE.format(noun=explanation.noun), width=style.FIGURE_WIDTH - 2 * style.MARGIN)
     return page
 
 
@@ -88,7 +88,8 @@ def _draw_curves(page: Page, explanation: FrameExplanation, *, top: float) -> No
     _draw_legend(page, explanation, top=top)
     label_positions(axes, explanation)
     place = top + HEADING_HEIGHT + CURVE_HEIGHT + AXIS_HEIGHT
-    heading = "By method and what it looks at; the line in the middle is as rare among normal frames as the threshold"
+    among = f"normal {explanation.noun}s"
+    heading = f"By method and what it looks at; the line in the middle is as rare among {among} as the threshold"
     page.note(LEFT, place, heading, width=width)
     place += PARTS_ABOVE - 0.12
     for name, levels in explanation.part_levels.items():
