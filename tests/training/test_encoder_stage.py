@@ -99,6 +99,30 @@ def test_an_epoch_draws_every_positive_and_as_many_negatives_anew() -> None:
     assert (more < 20).sum() == 45
 
 
+def test_an_epoch_draws_each_class_as_often() -> None:
+    labels = np.eye(3, dtype=np.float32)[[0] * 20 + [2] * 10]  # no slice of the second class
+    slices = LabelledSlices(examples=(), place=np.zeros((30, 2), dtype=int), labels=labels, exclusive=True)
+    drawn = draw_epoch(slices, EncoderStageSettings(), seed=1, epoch=1)
+    assert len(drawn) == 30
+    assert (drawn < 20).sum() == 15
+    assert set(drawn[drawn >= 20]) == set(range(20, 30))
+    assert len(draw_epoch(slices, EncoderStageSettings(slices_per_epoch=7), seed=1, epoch=1)) == 7
+
+
+def test_classes_of_slices_teach_the_encoder_too(tmp_path: Path, head_ct: Path) -> None:
+    task = "task={target: multiclass, labels: [bleed], classes: ['0', '1'], slice_loss_weight: 1}"
+    train(make_experiment(tmp_path, head_ct, *STAGE, task, "training.epochs=1"), tmp_path / "run")
+    lines = read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert 0 <= lines[-1]["val_auc"] <= 1
+
+
+def test_a_stage_that_diverges_says_what_to_do(tmp_path: Path, head_ct: Path) -> None:
+    wild = "encoder_stage={epochs: 2, batch_size: 8, learning_rate: 1e30}"
+    with pytest.raises(ConfigError, match=r"Lower encoder_stage\.learning_rate"):
+        train(make_experiment(tmp_path, head_ct, wild), tmp_path / "run")
+
+
 def test_neighbours_and_augmentation_and_end_to_end_go_with_the_stage(tmp_path: Path, head_ct: Path) -> None:
     overrides = ("encoder_stage={epochs: 1, slices_per_epoch: 8}", "preprocessing.neighbours=1",
                  "augmentation={noise: 5.0, rotate_degrees: 10}", "training.epochs=1")

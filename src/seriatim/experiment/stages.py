@@ -22,9 +22,10 @@ class EncoderStageSettings(Settings):
     weight_decay: float = Field(default=1e-2, ge=0)
     """AdamW's decay of weights."""
     slices_per_epoch: int | None = Field(default=None, ge=2)
-    """Slices of an epoch; null: as many as show every positive slice once."""
+    """Slices of an epoch; null: as many as show every positive slice once, of classes as many as are labelled."""
     positive_share: float = Field(default=0.5, gt=0, lt=1)
-    """The share of positive slices among them; the negative ones are drawn anew for every epoch."""
+    """The share of positive slices among them (binary, multilabel); the negative ones are drawn anew for every epoch.
+    Of multiclass each class is drawn as often."""
 
 
 class LoopSettings(Settings):

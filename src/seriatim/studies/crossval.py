@@ -130,8 +130,8 @@ def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str
         if json.loads(path.read_text(encoding="utf-8")) != content:
             raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
         if members.is_file() and read_table(members) != list(table):
-            raise ConfigError(f"The rows or folds of {experiment.data.manifest} changed since {output} was started. Put "
-                              "them back, or choose another --output.")
+            raise ConfigError(f"The rows or folds of {experiment.data.manifest} changed since {output} was started. "
+                              "Put them back, or choose another --output.")
     else:
         write_json(path, content)
     write_csv(members, list(table[0]), table)

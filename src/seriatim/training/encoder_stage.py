@@ -6,6 +6,7 @@ natural-image features are the ceiling of a frozen encoder, and slices are many 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,15 +40,19 @@ def train_encoder(session: Session) -> None:
     of validation. Nothing is done where the run has no such stage, and a finished one is only loaded.
 
     Raises:
-        ConfigError: train or val has no labelled slice, or no positive one.
+        ConfigError: train or val has labelled slices of one kind alone, or none; or the stage diverged.
         ModelError: the checkpoint to go on from is damaged, or made by another config.
     """
     if session.experiment.encoder_stage is None:
         return
-    slices, held_out = (labelled_slices(session.examples.of(split)) for split in ("train", "val"))
+    exclusive = session.task.settings.target == "multiclass"
+    slices, held_out = (
+        labelled_slices(session.examples.of(split), exclusive=exclusive) for split in ("train", "val")
+    )
     for name, found in (("train", slices), ("val", held_out)):
-        if not found.positive.any() or found.positive.all():
-            raise ConfigError(f"encoder_stage needs positive and negative labelled slices in {name}; there are "
+        if len(found.groups) < 2:
+            kinds = "labelled slices of two classes" if exclusive else "positive and negative labelled slices"
+            raise ConfigError(f"encoder_stage needs {kinds} in {name}; there are "
                               f"{len(found.labels)} labelled ones. Label some, or leave encoder_stage out.")
     encoder: nn.Module = session.network.encoder
     if (session.run / ENCODER).is_file():
@@ -108,7 +113,11 @@ class EncoderStage(Stage):
             total += self._step(part, seeds)
             progress.step += 1
             bar.advance(done=number + 1, of=len(parts), loss=total / (number + 1))
-        return {"loss": float(fabric.all_reduce(torch.tensor(total), reduce_op="sum")) / len(parts)}
+        loss = float(fabric.all_reduce(torch.tensor(total), reduce_op="sum")) / len(parts)
+        if not math.isfinite(loss):
+            raise ConfigError(f"The encoder stage diverged: the loss is {loss}. Lower encoder_stage.learning_rate (now "
+                              f"{settings.learning_rate:g}), and train anew.")
+        return {"loss": loss}
 
     def _step(self, part: Array, seeds: Array) -> float:
         """One step over the slices ``part``, of which each process takes its share; its part of the mean loss.
@@ -161,36 +170,51 @@ class SliceLossModule(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSlices:
-    """N slices of which something is known: ``place`` (N,2) is example and slice, ``labels`` (N,K) as of an Example."""
+    """N slices of which something is known: ``place`` (N,2) is example and slice, ``labels`` (N,K) as of an Example.
+
+    With ``exclusive`` the K labels are classes, of which each slice has one.
+    """
 
     examples: Sequence[Example]
     place: Array
     labels: Array
+    exclusive: bool = False
 
     @property
-    def positive(self) -> NDArray[np.bool_]:
-        """(N,) True where any label is yes."""
-        return np.asarray((self.labels >= HALF).any(axis=1))
+    def groups(self) -> list[Array]:
+        """The indices of the slices of each class; else of those where any label is yes, and of the others. Where one
+        of these has none, it is left out.
+        """
+        found = self.labels >= HALF
+        columns = found.T if self.exclusive else (found.any(axis=1), ~found.any(axis=1))
+        return [np.flatnonzero(column) for column in columns if column.any()]
 
 
-def labelled_slices(examples: Sequence[Example]) -> LabelledSlices:
+def labelled_slices(examples: Sequence[Example], *, exclusive: bool = False) -> LabelledSlices:
     """The slices of some series that have a label."""
     known = [(example != IGNORE).any(axis=1) for example in (one.slice_labels for one in examples)]
     place = np.array([(index, row) for index, rows in enumerate(known) for row in np.flatnonzero(rows)], dtype=int)
     labels = [one.slice_labels[rows] for one, rows in zip(examples, known, strict=True)]
-    return LabelledSlices(examples=examples, place=place.reshape(-1, 2), labels=np.concatenate(labels))
+    return LabelledSlices(
+        examples=examples, place=place.reshape(-1, 2), labels=np.concatenate(labels), exclusive=exclusive
+    )
 
 
 def draw_epoch(slices: LabelledSlices, settings: EncoderStageSettings, *, seed: int, epoch: int) -> Array:
-    """The slices of one epoch in order, as indices: a stated share of positives, the others drawn from the rest.
+    """The slices of one epoch in order, as indices: a stated share of positives, the others drawn from the rest; of
+    classes each as often.
 
     A function of seed and epoch alone. Slices repeat only where there are fewer than are drawn.
     """
-    generator = np.random.default_rng((seed, epoch))
-    positive, negative = np.flatnonzero(slices.positive), np.flatnonzero(~slices.positive)
-    count = settings.slices_per_epoch or round(len(positive) / settings.positive_share)
-    wanted = round(count * settings.positive_share)
-    drawn = [_draw(generator, positive, wanted), _draw(generator, negative, count - wanted)]
+    generator, groups = np.random.default_rng((seed, epoch)), slices.groups
+    if slices.exclusive:
+        count = settings.slices_per_epoch or len(slices.labels)
+        wanted = [(count + place) // len(groups) for place in range(len(groups))]
+    else:
+        count = settings.slices_per_epoch or round(len(groups[0]) / settings.positive_share)
+        positives = round(count * settings.positive_share)
+        wanted = [positives, count - positives]
+    drawn = [_draw(generator, group, number) for group, number in zip(groups, wanted, strict=True)]
     return np.asarray(generator.permutation(np.concatenate(drawn)))
 
 
