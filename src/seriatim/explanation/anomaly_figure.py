@@ -57,7 +57,8 @@ def compose_frames(explanation: FrameExplanation) -> Page:
     _draw_header(page, explanation)
     _draw_curves(page, explanation, top=HEADER_HEIGHT)
     draw_strip(page, explanation, top=HEADER_HEIGHT + curves + SECTION_GAP)
-    page.note(style.MARGIN, page.height - 0.42, FOOTNOTE.format(noun=explanation.noun), width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+    width = style.FIGURE_WIDTH - 2 * style.MARGIN
+    page.note(style.MARGIN, page.height - 0.42, FOOTNOTE.format(noun=explanation.noun), width=width)
     return page
 
 
