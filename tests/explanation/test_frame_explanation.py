@@ -153,6 +153,9 @@ def test_the_page_stands_alone_and_escapes_what_it_is_told(tmp_path: Path) -> No
     assert "<img src=x" not in text.lower()
     assert text.count("</script>") == 2
     assert not re.search(r"(src|href)=\"(?!data:)|https?:|url\(", text)
+    assert "The film shows one in" not in text
+    write_film_page(hostile, replace(film_of(hostile), step=3), tmp_path / "long.html")
+    assert "The series has 30 frames. The film shows one in 3 of them" in (tmp_path / "long.html").read_text()
     packed = json.loads(text.partition('id="film">')[2].partition("</script>")[0])
     assert len(packed["jpegs"]) == 30
     assert packed["start"] == 21  # the highest peak

@@ -131,8 +131,8 @@ def _tell_event(explanation: FrameExplanation, number: int) -> dict[str, str]:
 def _tell_left_out(explanation: FrameExplanation, film: Film) -> str:
     if film.step == 1:
         return ""
-    return (f"The series has {len(explanation.positions)} {explanation.noun}s. The film shows every {film.step}th of "
-            "them and each peak of an event; curve and events come from all.")
+    return (f"The series has {len(explanation.positions)} {explanation.noun}s. The film shows one in {film.step} of "
+            "them, and each peak of an event; curve and events come from all.")
 
 
 def _ticks(explanation: FrameExplanation, limits: tuple[float, float]) -> list[tuple[float, str]]:
