@@ -25,6 +25,7 @@ from seriatim.cli import (
     synth,
     train,
     tune,
+    watch,
 )
 from seriatim.cli.exits import Exit
 from seriatim.errors import SeriatimError, printable
@@ -47,6 +48,7 @@ app.command("crossval")(crossval.run)
 app.command("tune")(tune.run)
 app.command("learning-curve")(learning_curve.run)
 app.command("score")(score.run)
+app.command("watch")(watch.run)
 app.command("explain")(explain.run)
 app.command("evaluate")(evaluate.run)
 app.command("compare")(compare.run)

@@ -6,9 +6,11 @@ from torch import Tensor
 
 from seriatim.models.encoder import Encoder
 
+CHUNK = 8
+
 
 def encode_in_chunks(
-    encoder: Encoder, slices: Float[Tensor, "n channels rows columns"], *, chunk_size: int = 8
+    encoder: Encoder, slices: Float[Tensor, "n channels rows columns"], *, chunk_size: int = CHUNK
 ) -> Float[Tensor, "n embedding"]:
     """Embeddings (N,E) of N slices, bit-identical for a slice whatever N, its place and the other slices.
 

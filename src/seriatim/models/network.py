@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from seriatim.models.chunks import CHUNK
 from seriatim.models.encoder import Encoder
 from seriatim.models.masks import add_deltas, count_slices, zero_padding
 from seriatim.models.output import SequenceOutput
@@ -79,6 +80,7 @@ class NetworkSettings(Settings):
 class SequenceNetwork(nn.Module):
     """``network(slices (B,S,C,H,W), mask (B,S)) -> SequenceOutput``. Padding never enters any of its parts."""
 
+    chunk_size = CHUNK
     output_center: Tensor
     output_scale: Tensor
 

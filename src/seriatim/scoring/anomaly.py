@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.io import read_volume
+from seriatim.scoring.frozen import FROZEN, is_frozen
 from seriatim.series import Prediction, Series
 from seriatim.tasks.anomaly import FrameScores
 from seriatim.tasks.normality import z_of_surprise
@@ -14,7 +17,10 @@ from seriatim.trained.anomaly import AnomalyModel
 
 def predict_frames(series: Series, model: AnomalyModel) -> Prediction:
     """The prediction for one series that the model does not refuse. Raises what reading and scoring raise."""
-    return describe_frames(series, model, model.score(model.prepare(read_volume(series, limits=model.limits))))
+    slices = model.prepare(read_volume(series, limits=model.limits))
+    found = describe_frames(series, model, model.score(slices))
+    frozen = series.axis == "time" and is_frozen(slices)
+    return replace(found, findings=(*found.findings, FROZEN)) if frozen else found
 
 
 def describe_frames(series: Series, model: AnomalyModel, scores: FrameScores) -> Prediction:

@@ -230,8 +230,8 @@ class AnomalyTask:
                 high = middle
         return float(candidates[low - 1]) if low else 0.0
 
-    def judge(self, evidence: Sequence[Evidence]) -> FrameScores:
-        """The scores and events of one sequence.
+    def weigh(self, evidence: Sequence[Evidence]) -> tuple[Array, dict[str, Array]]:
+        """Surprises (S,): of the fusion, and of each part (NaN where it says nothing).
 
         Raises:
             ValueError: the task has no norms yet.
@@ -240,7 +240,16 @@ class AnomalyTask:
             raise ValueError("an anomaly task judges nothing before it learnt its norms")
         raw = _parts(evidence)
         parts = {name: law.surprise(raw[name]) for name, law in self.norms.parts.items()}
-        surprise = _silent(self.norms.fused.surprise(fuse(np.stack(list(parts.values())))))
+        return _silent(self.norms.fused.surprise(fuse(np.stack(list(parts.values()))))), parts
+
+    def judge(self, evidence: Sequence[Evidence]) -> FrameScores:
+        """The scores and events of one sequence.
+
+        Raises:
+            ValueError: the task has no norms yet.
+        """
+        surprise, parts = self.weigh(evidence)
+        assert self.norms is not None
         threshold = self.norms.threshold
         top = self._highest(surprise)
         places = [one.places for one in evidence if one.places is not None]

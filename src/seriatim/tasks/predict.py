@@ -37,7 +37,7 @@ def embed_series(network: EncodingNetwork, slices: Tensor) -> Tensor:
     """(S,C,H,W) -> (S,E) in fixed-size chunks, so that an embedding never depends on its neighbours."""
     device = next(network.parameters()).device
     with torch.inference_mode():
-        return encode_in_chunks(network.encoder, slices.to(device))
+        return encode_in_chunks(network.encoder, slices.to(device), chunk_size=network.chunk_size)
 
 
 def embed_views(network: EncodingNetwork, slices: Tensor, test_time: ViewSettings) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from seriatim.io import Limits
 from seriatim.models.detectors.network import AnomalyNetwork
 from seriatim.series import Series, Volume
 from seriatim.tasks.anomaly import AnomalyTask, FrameScores, Norms
-from seriatim.trained.envelope import Envelope
+from seriatim.trained.envelope import Envelope, refuse_modality
 from seriatim.trained.model import choose_split, read_files, read_splits
 
 
@@ -51,6 +51,29 @@ class AnomalyModel:
         if part is not None and self.outside == "refuse":
             return part.reason
         return self.envelope.refuse(series, modalities=self.experiment.preprocessing.modalities)
+
+    def refuse_live(self) -> str:
+        """Why this model cannot score frames as they come; "" where it can.
+
+        One method that needs later frames is enough: what is fused was calibrated with it.
+        """
+        blind = [one.kind for one, detector in zip(self.task.settings.methods, self.network.methods, strict=True)
+                 if not detector.causal]
+        if blind:
+            return (f"Its method {blind[0]} reads the frames after each, which are not there yet, and the other "
+                    "methods were not calibrated without it. Train with causal in place of cloze.")
+        whole = self.experiment.preprocessing.whole_series
+        return f"{whole}, which is not there yet. Train without it." if whole else ""
+
+    def refuse_frame(self, volume: Volume) -> str:
+        """Why one live frame must not be scored; "" where it may."""
+        preprocessing, series = self.experiment.preprocessing, volume.series
+        if preprocessing.scaled_by_series(volume):
+            return ("UNSUPPORTED: values that are not 8 bit are scaled by the percentiles of the whole series, which "
+                    "is not there yet. Send 8-bit frames, or use preprocessing.kind ct.")
+        allowed = preprocessing.modalities or self.envelope.modalities
+        part = self.envelope.judge_body_part(series)
+        return refuse_modality(series, allowed) or (part.reason if part and self.outside == "refuse" else "")
 
     def note(self, series: Series) -> tuple[str, ...]:
         """The codes of what was noticed: the series' findings, and where it lies outside of the training's ranges."""

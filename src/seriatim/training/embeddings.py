@@ -17,6 +17,7 @@ from seriatim.errors import OutputError
 from seriatim.experiment import BaseExperiment
 from seriatim.io.content import digest_files
 from seriatim.io.tables.outputs import make_folder
+from seriatim.models.chunks import CHUNK
 from seriatim.models.encoder import digest_weights
 from seriatim.series import Series
 from seriatim.tasks.predict import EncodingNetwork, embed_series
@@ -117,6 +118,10 @@ def make_recipe(experiment: BaseExperiment, network: EncodingNetwork) -> bytes:
         "preprocessing": experiment.preprocessing.model_dump(mode="json"),
         "encoder": experiment.network.encoder.model_dump(mode="json", exclude={"weights"}),
     }
+    if network.chunk_size != CHUNK:  # kernels are chosen by the shape, and round otherwise
+        settings["chunk"] = network.chunk_size
+    if experiment.preprocessing.revision > 1:
+        settings["revision"] = experiment.preprocessing.revision
     told = json.dumps(settings, sort_keys=True).encode()
     return hashlib.sha256(told + digest_weights(network.encoder)).digest()
 

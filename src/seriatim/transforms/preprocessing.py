@@ -6,7 +6,7 @@ resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -27,6 +27,8 @@ TISSUE_HU = -300.0
 class _InPlane(Settings):
     """What all kinds of input share: the in-plane grid and the 2.5D channels."""
 
+    revision: ClassVar[int] = 1
+    """Raised when the same pixels come out otherwise, so that nothing kept from before is taken for the same."""
     size: tuple[int, int] = (224, 224)
     """Rows and columns of the network's input; one number makes it square."""
     spacing_mm: float | None = Field(default=None, gt=0)
@@ -56,6 +58,17 @@ class _InPlane(Settings):
         if self.centre == "content" and self.spacing_mm is None:
             raise ValueError("centre: content needs spacing_mm, which says how much is kept around it")
         return self
+
+    @property
+    def whole_series(self) -> str:
+        """Which of the settings need more of a series than the frame itself; "" where none does."""
+        if self.neighbours:
+            return f"preprocessing.neighbours {self.neighbours} reads later frames"
+        return "preprocessing.centre content looks at the whole series" if self.centre == "content" else ""
+
+    def scaled_by_series(self, volume: Volume) -> bool:  # noqa: ARG002  for the kinds that need it
+        """Whether the values of a frame depend on the other frames of its series."""
+        return False
 
     def placement(self, volume: Volume) -> Placement:
         """How this volume's slices, already in the radiological view, lie in the network's input."""
@@ -153,6 +166,7 @@ class CTSettings(_InPlane):
 class IntensitySettings(_InPlane):
     """Anything without an absolute scale: MRI, ultrasound, endoscopy, photographs, masks."""
 
+    revision: ClassVar[int] = 2
     kind: Literal["intensity"] = "intensity"
     colour: Literal["grey", "rgb"] = "grey"
     """Whether the network sees one grey channel or three colour channels."""
@@ -177,7 +191,7 @@ class IntensitySettings(_InPlane):
     def prepare(self, volume: Volume) -> Tensor:
         """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice, and padding, is 0."""
         stack, padding = self._stack(volume), self._padding(volume)
-        scaled = self._scale(stack, eight_bit=volume.array.dtype.itemsize == 1, padding=padding)
+        scaled = stack / 255 if not self.scaled_by_series(volume) else self._scale(stack, padding=padding)
         if volume.inverted:
             scaled = 1 - scaled
         if padding is not None:
@@ -189,9 +203,10 @@ class IntensitySettings(_InPlane):
         planes = 3 if self.colour == "rgb" else 1
         return self._add_neighbours(prepared.clamp(0, 1).reshape(-1, planes, *prepared.shape[1:]))
 
-    def _scale(self, stack: Tensor, *, eight_bit: bool, padding: Tensor | None) -> Tensor:
-        if eight_bit and float(stack.min()) >= 0:
-            return stack / 255
+    def scaled_by_series(self, volume: Volume) -> bool:
+        return volume.array.dtype.itemsize > 1 or bool(volume.array.min() < 0)
+
+    def _scale(self, stack: Tensor, *, padding: Tensor | None) -> Tensor:
         sample = stack.flatten()
         if padding is not None and not bool(padding.all()):
             sample = stack[~padding]
@@ -202,10 +217,16 @@ class IntensitySettings(_InPlane):
 
     def _as_planes(self, stack: Tensor) -> Tensor:
         if self.colour == "grey":
-            return stack if stack.ndim == 3 else stack @ torch.tensor([0.299, 0.587, 0.114])
+            return stack if stack.ndim == 3 else _luma(stack)
         if stack.ndim == 3:
             stack = stack[..., None].expand(*stack.shape, 3)
         return stack.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def _luma(stack: Tensor) -> Tensor:
+    """Rec. 601 luma of (S,H,W,3). Grey stays as it is to the bit, whether or not other frames are coloured."""
+    red, green, blue = stack.unbind(dim=3)
+    return green + 0.299 * (red - green) + 0.114 * (blue - green)
 
 
 def _centre_of_mass(content: Tensor) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -36,3 +37,16 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def examine(self, inputs: Tensor) -> Evidence:
         """The evidence about one sequence."""
+
+    def follow(self, frame: Tensor, state: Any) -> tuple[Evidence, Any]:
+        """The evidence about the next frame of a sequence, and the state to go on from; None begins one.
+
+        Frame by frame it gives what ``examine`` gives, bit for bit. This is that of detectors that look at each frame
+        alone; those that remember have their own.
+
+        Raises:
+            ValueError: the detector needs later frames.
+        """
+        if not self.causal or self.before:
+            raise ValueError(f"{type(self).__name__} cannot follow a sequence frame by frame")
+        return self.examine(frame[None]), state

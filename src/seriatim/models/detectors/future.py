@@ -1,5 +1,6 @@
 """A frame is as abnormal as its picture is badly foreseen from those before it: a small ConvLSTM on pixels."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -52,6 +53,14 @@ class ConvLSTMCell(nn.Module):
         return empty, empty
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What is carried from frame to frame: the foreseen small picture (1,1,h,w), and the ConvLSTM's two states."""
+
+    picture: Tensor
+    memory: tuple[Tensor, Tensor]
+
+
 class FutureDetector(Detector):
     """Raw score: the root mean square error of the foreseen picture. ``places`` are the absolute errors, smoothed.
 
@@ -90,9 +99,21 @@ class FutureDetector(Detector):
         return mean
 
     def examine(self, inputs: Float[Tensor, "slices channels rows columns"]) -> Evidence:
-        pictures = torch.cat([self.shrink(one[None]) for one in inputs])
-        errors = torch.full_like(pictures[:, 0], torch.nan)
-        if len(pictures) > 1:
-            errors[1:] = (self(pictures[None])[0] - pictures[1:])[:, 0].abs()
-        smooth = functional.avg_pool2d(errors[:, None], kernel_size=5, stride=2, padding=2, count_include_pad=False)
-        return Evidence(parts={"future": errors.square().mean(dim=(1, 2)).sqrt()}, places=smooth[:, 0])
+        state, told = None, []
+        for one in inputs:
+            evidence, state = self.follow(one, state)
+            told.append(evidence)
+        places = [one.places for one in told if one.places is not None]
+        return Evidence(parts={"future": torch.cat([one.parts["future"] for one in told])}, places=torch.cat(places))
+
+    def follow(
+        self, frame: Float[Tensor, "channels rows columns"], state: Foresight | None
+    ) -> tuple[Evidence, Foresight]:
+        """The error of the next frame, and what is foreseen of the one after it. ``examine`` does the same."""
+        picture = self.shrink(frame[None])
+        errors = torch.full_like(picture, torch.nan) if state is None else (state.picture - picture).abs()
+        seen = self.look(picture)
+        memory = self.cell(functional.relu(seen), self.cell.start(seen) if state is None else state.memory)
+        smooth = functional.avg_pool2d(errors, kernel_size=5, stride=2, padding=2, count_include_pad=False)
+        evidence = Evidence(parts={"future": errors.square().mean(dim=(1, 2, 3)).sqrt()}, places=smooth[:, 0])
+        return evidence, Foresight(picture=picture + self.show(memory[0]), memory=memory)

@@ -1,7 +1,7 @@
 """AnomalyNetwork: the shared encoder and the detectors that read what it makes of a sequence."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Sequence, Set
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,9 @@ class AnomalyNetwork(nn.Module):
         self.encoder = encoder
         self.detectors = nn.ModuleList(_build(method, encoder, in_channels) for method in methods)
 
+    chunk_size = 1
+    """Frames are encoded one by one, as a live one comes: an encoder rounds otherwise in a larger batch."""
+
     @property
     def methods(self) -> tuple[Detector, ...]:
         """The detectors, in the order of the settings."""
@@ -44,17 +47,40 @@ class AnomalyNetwork(nn.Module):
         return 1 + max(max(one.before, one.after) for one in self.methods)
 
     def look(self, slices: Float[Tensor, "slices channels rows columns"], reads: str) -> Tensor:
-        """What a detector that reads ``embeddings``, ``maps`` or ``slices`` is given, in chunks of one size."""
-        if reads == "slices":
-            return slices
-        if reads == "embeddings":
-            return encode_in_chunks(self.encoder, slices)
-        return torch.cat([self.encoder.feature_maps(one[None]) for one in slices])
+        """What a detector that reads ``embeddings``, ``maps`` or ``slices`` is given, frame by frame."""
+        return self._see(slices, {reads})[reads]
 
     def examine(self, slices: Float[Tensor, "slices channels rows columns"]) -> list[Evidence]:
         """The evidence of every detector about one sequence."""
-        seen = {reads: self.look(slices, reads) for reads in {one.reads for one in self.methods}}
+        seen = self._see(slices, {one.reads for one in self.methods})
         return [one.examine(seen[one.reads]) for one in self.methods]
+
+    def follow(
+        self, frame: Float[Tensor, "channels rows columns"], states: Sequence[Any] | None
+    ) -> tuple[list[Evidence], list[Any]]:
+        """The evidence about the next frame of a sequence, and the states to go on from; None begins one.
+
+        The same numbers as ``examine`` of the whole sequence, bit for bit.
+
+        Raises:
+            ValueError: a detector needs later frames.
+        """
+        seen = self._see(frame[None], {one.reads for one in self.methods})
+        before = states or [None] * len(self.methods)
+        told = [one.follow(seen[one.reads][0], state) for one, state in zip(self.methods, before, strict=True)]
+        return [evidence for evidence, _ in told], [state for _, state in told]
+
+    def _see(self, slices: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
+        """What the detectors read, by its name; maps that are pooled to embeddings are computed once."""
+        seen = {"slices": slices} if "slices" in wanted else {}
+        if "maps" not in wanted:
+            if "embeddings" in wanted:
+                seen["embeddings"] = encode_in_chunks(self.encoder, slices, chunk_size=self.chunk_size)
+            return seen
+        maps = [self.encoder.feature_maps(one[None].contiguous(memory_format=torch.channels_last)) for one in slices]
+        if "embeddings" in wanted:
+            seen["embeddings"] = torch.cat([self.encoder.pool_maps(one) for one in maps])
+        return seen | {"maps": torch.cat(maps)}
 
 
 def _build(method: DetectorSettings, encoder: Encoder, in_channels: int) -> Detector:

@@ -200,15 +200,18 @@ class PredictionDetector(Detector):
     def _follow(self, inputs: Float[Tensor, "slices embedding"]) -> Float[Tensor, "slices 2"]:
         state, told = None, []
         for one in inputs:
-            judged, state = self.follow(one, state)
+            judged, state = self._step(one, state)
             told.append(judged)
         return torch.stack(told)
 
-    def follow(self, embedding: Float[Tensor, " embedding"], state: State | None) -> tuple[Float[Tensor, "2"], State]:
-        """Content and motion of the next frame of a sequence, and the state to go on from; None begins one.
+    def follow(self, frame: Float[Tensor, " embedding"], state: State | None) -> tuple[Evidence, State]:
+        if not self.causal:
+            raise ValueError("cloze needs the frames after each")
+        told, state = self._step(frame, state)
+        return Evidence(parts={self.kind: told[:1], f"{self.kind}_motion": told[1:]}), state
 
-        ``examine`` of a causal detector does the same frame by frame, so live scores are the offline ones bit for bit.
-        """
+    def _step(self, embedding: Float[Tensor, " embedding"], state: State | None) -> tuple[Float[Tensor, "2"], State]:
+        """Content and motion of the next frame, and the state to go on from."""
         point = self.project(embedding)
         if state is None:
             step, context = point.new_zeros(1), point.new_zeros(self.forwards.hidden_size)

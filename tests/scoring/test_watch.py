@@ -1,0 +1,238 @@
+"""Frames scored as they come: the same bits as afterwards, from every source, and a reason for every frame without."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from seriatim.errors import ModelError
+from seriatim.experiment import AnomalyExperiment, read_experiment
+from seriatim.io.growing import GrowingFolder
+from seriatim.scoring import score
+from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw, replay_file
+from seriatim.scoring.watch import Watcher, watch
+from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
+from seriatim.training import train
+from tiny_runs import CommandLine, read_rows, write_rows
+
+FRAMES = 18
+CAUSAL: list[dict[str, Any]] = [
+    {"kind": "causal", "epochs": 2, "hidden": 8, "components": 6}, {"kind": "gaussian"}, {"kind": "memory", "size": 40},
+    {"kind": "future", "epochs": 2, "size": 16, "channels": 4},
+]
+
+
+def draw_clip(seed: int, *, rows: int = 37, columns: int = 51) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    shade = 110 + 60 * np.sin(rng.uniform(0, 6) + 0.5 * np.arange(FRAMES))[:, None, None]
+    return np.asarray(np.clip(shade + rng.normal(0, 12, (FRAMES, rows, columns)), 0, 255), dtype=np.uint8)
+
+
+def write_clip(folder: Path, frames: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    return folder
+
+
+def train_run(folder: Path, methods: list[dict[str, Any]], **preprocessing: Any) -> Path:
+    rows = []
+    for number in range(6):
+        write_clip(folder / "clips" / f"c{number}", draw_clip(number))
+        rows.append({"path": f"clips/c{number}", "patient": f"p{number}", "split": "train" if number < 3 else "val"})
+    write_rows(folder / "labels.csv", rows)
+    content = {"name": "live", "data": {"manifest": str(folder / "labels.csv")},
+               "preprocessing": {"kind": "intensity", "size": 32, **preprocessing},
+               "network": {"encoder": {"kind": "small_cnn", "widths": [8, 16]}},
+               "task": {"kind": "anomaly", "methods": methods, "false_alarm_rate": 0.2},
+               "training": {"accelerator": "cpu"}}
+    (folder / "anomaly.yaml").write_text(yaml.safe_dump(content))
+    experiment = read_experiment(folder / "anomaly.yaml")
+    assert isinstance(experiment, AnomalyExperiment)
+    train(experiment, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_run(tmp_path_factory.mktemp("live"), CAUSAL)
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> AnomalyModel:
+    return load_anomaly_model(run)
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose later frames carry a colour mark, so that read as a whole all of it is colour."""
+    clip = np.repeat(draw_clip(90)[..., None], 3, axis=3)
+    clip[5:, :6, :9, 0] = 255
+    return write_clip(tmp_path_factory.mktemp("in") / "clip", clip)
+
+
+def record(frames: Any, model: AnomalyModel) -> list[dict[str, Any]]:
+    lines: list[str] = []
+    watch(frames, model=model, write=lambda one: lines.append(json.dumps(one, allow_nan=False)))
+    return [json.loads(line) for line in lines]
+
+
+def of(kind: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in records if one["type"] == kind]
+
+
+def require_offline_bits(records: list[dict[str, Any]], clip: Path, run: Path, output: Path) -> None:
+    score(clip, model=run, output=output, device="cpu")
+    offline, events = read_rows(output / "slices.csv"), read_rows(output / "events.csv")
+    live = of("frame", records)
+    assert len(live) == FRAMES
+    for row, one in zip(offline, live, strict=True):
+        assert (int(row["index"]), float(row["score_anomaly"]), float(row["p_value"]), float(row["z"])) == (
+            one["index"], one["score"], one["p_value"], one["z"])
+        assert one["event"] in (0, int(row["event"]))
+    names = ("event", "first_index", "last_index", "peak_index", "peak_score")
+    assert [[float(row[name]) for name in names] for row in events] == [
+        [float(one[name]) for name in names] for one in of("event", records)]
+    assert events
+
+
+def test_a_folder_scores_live_as_afterwards(tmp_path: Path, run: Path, model: AnomalyModel, coloured: Path) -> None:
+    records = record(follow_folder(coloured, until_idle_s=0.3, limits=model.limits), model)
+    require_offline_bits(records, coloured, run, tmp_path)
+    assert [one["file"] for one in of("frame", records)] == [f"{index}.png" for index in range(FRAMES)]
+    summary = records[-1]
+    assert (summary["type"], summary["frames"], summary["refused"]) == ("summary", FRAMES, 0)
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
+
+
+def test_a_file_is_replayed_at_its_own_pace(tmp_path: Path, run: Path, model: AnomalyModel) -> None:
+    path = tmp_path / "clip.gif"
+    first, *others = [Image.fromarray(frame) for frame in draw_clip(91)]
+    first.save(path, save_all=True, append_images=others, duration=40, optimize=False)
+    started = time.perf_counter()
+    records = record(replay_file(path, limits=model.limits), model)
+    assert time.perf_counter() - started >= 0.04 * (FRAMES - 1)
+    assert of("frame", records)[-1]["time_s"] == pytest.approx(0.04 * (FRAMES - 1))
+    require_offline_bits(records, path, run, tmp_path / "out")
+
+
+def test_raw_frames_come_through_standard_input(
+    tmp_path: Path, run: Path, seriatim_command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = draw_clip(92)
+
+    class Input:
+        buffer = io.BytesIO(frames.tobytes() + b"broken off")
+
+    monkeypatch.setattr(sys, "stdin", Input())
+    done = seriatim_command("watch", "-", "--size", "51x37", "--model", run, "--output", tmp_path / "live.jsonl")
+    assert done.code == 8, done.err
+    records = [json.loads(line) for line in (tmp_path / "live.jsonl").read_text().splitlines()]
+    require_offline_bits(records, write_clip(tmp_path / "clip", frames), run, tmp_path / "out")
+    assert "TRUNCATED" in of("refused", records)[0]["reason"]
+    wrong = seriatim_command("watch", "-", "--model", run)
+    assert wrong.code == 2
+    assert "640x480" in wrong.err
+
+
+def test_frames_that_are_still_being_written_are_waited_for(tmp_path: Path, model: AnomalyModel, run: Path) -> None:
+    done, growing = write_clip(tmp_path / "done", draw_clip(93)), tmp_path / "growing"
+    growing.mkdir()
+
+    def fill() -> None:
+        for index in range(FRAMES):  # in two pieces, so that some are seen before they are whole
+            content = (done / f"{index}.png").read_bytes()
+            with (growing / f"{index}.png").open("wb") as file:
+                file.write(content[:300])
+                file.flush()
+                time.sleep(0.04)
+                file.write(content[300:])
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    records = record(follow_folder(growing, until_idle_s=1.5, limits=model.limits), model)
+    writer.join()
+    require_offline_bits(records, done, run, tmp_path / "out")
+
+
+def test_order_is_that_of_names_and_what_comes_late_is_told(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "clip", draw_clip(94)[:12])
+    (folder / "3.png").rename(tmp_path / "later.png")
+    (folder / ".hidden.png").write_bytes(b"x")
+    (folder / "11.png.part").write_bytes(b"x")
+    growing, names = GrowingFolder(folder=folder), []
+    for _ in range(40):
+        if (path := growing.next_file()) is not None:
+            assert growing.take(path)
+            names.append(int(path.stem))
+    assert names == [0, 1, 2, *range(4, 12)]
+    shutil.move(tmp_path / "later.png", folder / "3.png")
+    growing.next_file()
+    late = growing.next_file()
+    assert late is not None
+    assert not growing.take(late)
+
+
+def test_each_bad_frame_is_a_line_and_the_others_go_on(
+    tmp_path: Path, model: AnomalyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seriatim.io.growing.PATIENCE_S", 0.2)
+    folder = write_clip(tmp_path / "clip", draw_clip(95)[:8])
+    Image.fromarray(np.zeros((20, 30), dtype=np.uint8)).save(folder / "2.png")
+    (folder / "4.png").write_bytes((folder / "4.png").read_bytes()[:200])
+    Image.fromarray(np.full((37, 51), 3000, dtype=np.uint16)).save(folder / "5.png")
+    (folder / "6.txt").write_text("no image")
+    records = record(follow_folder(folder, until_idle_s=0.3, limits=model.limits), model)
+    reasons = {one["file"]: one["reason"] for one in of("refused", records)}
+    assert set(reasons) == {"2.png", "4.png", "5.png", "6.txt"}
+    assert reasons["2.png"].startswith("MIXED_SIZE: the frame is 30 x 20, those before are 51 x 37.")
+    assert "percentiles of the whole series" in reasons["5.png"]
+    assert [one["index"] for one in of("frame", records)] == list(range(5))
+    assert records[-1]["refused"] == 4
+
+
+def test_a_frozen_clip_is_told_live_and_afterwards(tmp_path: Path, run: Path, model: AnomalyModel) -> None:
+    frames = draw_clip(96)
+    frames[6:] = frames[6]
+    folder = write_clip(tmp_path / "clip", frames)
+    records = record(follow_folder(folder, until_idle_s=0.3, limits=model.limits), model)
+    assert [one.get("still", 0) for one in of("frame", records)] == [0] * 7 + list(range(1, FRAMES - 6))
+    score(folder, model=run, output=tmp_path / "out", device="cpu")
+    assert "FROZEN" in read_rows(tmp_path / "out" / "scores.csv")[0]["findings"].split(";")
+
+
+def test_a_stop_by_the_user_ends_with_a_summary(model: AnomalyModel) -> None:
+    def frames() -> Any:
+        yield from read_raw(io.BytesIO(draw_clip(97)[:3].tobytes()), columns=51, rows=37)
+        raise KeyboardInterrupt
+
+    records = record(frames(), model)
+    assert len(of("frame", records)) == 3
+    assert records[-1]["type"] == "summary"
+
+
+def test_a_model_that_needs_later_frames_is_refused_with_the_reason(tmp_path: Path, run: Path) -> None:
+    cloze = train_run(tmp_path / "cloze", [{"kind": "cloze", "epochs": 1, "hidden": 4}, {"kind": "gaussian"}])
+    with pytest.raises(ModelError, match="cloze reads the frames after"):
+        Watcher(load_anomaly_model(cloze))
+    stacked = train_run(tmp_path / "stacked", [{"kind": "gaussian"}], neighbours=1)
+    with pytest.raises(ModelError, match="neighbours 1 reads later frames"):
+        Watcher(load_anomaly_model(stacked))
+
+
+def test_a_single_frame_has_a_score_live_and_nothing_is_a_summary_alone(model: AnomalyModel) -> None:
+    one = record(read_raw(io.BytesIO(draw_clip(98)[:1].tobytes()), columns=51, rows=37), model)
+    assert [record["type"] for record in one if record["type"] != "event"] == ["start", "frame", "summary"]
+    nothing: list[LiveFrame] = []
+    assert record(nothing, model)[-1]["latency_ms"] == {}
