@@ -26,6 +26,9 @@ from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.training import train
 from tiny_runs import CommandLine, read_rows, write_rows
 
+sys.path.append(str(Path(__file__).parents[1] / "io"))
+from dicom_files import make_slice, save
+
 FRAMES = 18
 CAUSAL: list[dict[str, Any]] = [
     {"kind": "causal", "epochs": 2, "hidden": 8, "components": 6}, {"kind": "gaussian"}, {"kind": "memory", "size": 40},
@@ -210,6 +213,43 @@ def test_a_frozen_clip_is_told_live_and_afterwards(tmp_path: Path, run: Path, mo
     assert [one.get("still", 0) for one in of("frame", records)] == [0] * 7 + list(range(1, FRAMES - 6))
     score(folder, model=run, output=tmp_path / "out", device="cpu")
     assert "FROZEN" in read_rows(tmp_path / "out" / "scores.csv")[0]["findings"].split(";")
+
+
+def write_cine(path: Path, frames: np.ndarray, **values: Any) -> None:
+    dataset = make_slice(
+        frames, None, SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", ImageOrientationPatient=None,
+        RescaleSlope=None, RescaleIntercept=None, NumberOfFrames=len(frames), BitsAllocated=8, BitsStored=8, HighBit=7,
+        SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", PixelRepresentation=0,
+        PixelData=frames.tobytes(), **values,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(dataset, path)
+
+
+def test_each_bad_sequence_is_a_row_with_its_reason(tmp_path: Path, run: Path) -> None:
+    clip = draw_clip(100, rows=36, columns=50)
+    write_clip(tmp_path / "in" / "short", clip[:1])
+    mixed = write_clip(tmp_path / "in" / "mixed", clip)
+    Image.fromarray(clip[0][:20, :30]).save(mixed / "7.png")
+    write_clip(tmp_path / "in" / "good", clip)
+    write_cine(tmp_path / "timed" / "a.dcm", clip, FrameTime=50)
+    write_cine(tmp_path / "untimed" / "a.dcm", clip)
+    write_cine(tmp_path / "one" / "a.dcm", clip[:1], FrameTime=50)
+    rows = {}
+    for name in ("in", "timed", "untimed", "one"):
+        counts = score(tmp_path / name, model=run, output=tmp_path / "out", device="cpu")["counts"]
+        found = read_rows(tmp_path / "out" / "scores.csv")
+        assert counts["discovered"] == len(found) == (3 if name == "in" else 1)
+        rows |= {Path(row["path"]).name if name == "in" else name: row for row in found}
+    told = {name: (row["status"], row["reason"].partition(":")[0]) for name, row in rows.items()}
+    assert told == {
+        "short": ("refused", "NOT_A_SERIES"), "mixed": ("refused", "MIXED_SIZE"), "one": ("refused", "TOO_SHORT"),
+        "timed": ("scored", ""), "untimed": ("scored", ""), "good": ("scored", ""),
+    }
+    durations = {name: row["duration_s"] for name, row in rows.items() if row["status"] == "scored"}
+    assert durations.pop("timed") == repr(0.05 * FRAMES)
+    assert durations == {"untimed": "", "good": ""}
+    assert "MISSING_GEOMETRY" in rows["untimed"]["findings"]
 
 
 def test_a_stop_by_the_user_ends_with_a_summary(model: AnomalyModel) -> None:

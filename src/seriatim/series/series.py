@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.series.findings import Finding
+from seriatim.series.findings import Code, Finding
 
 Axis = Literal["space", "time"]
 SequenceKind = Literal["volumes", "frames"]
@@ -92,7 +92,8 @@ class Series:
     def duration_s(self) -> float:
         """How long a clip lasts, its last frame included; 0 for slices, and for frames whose times are not known."""
         positions = self.positions
-        if self.axis != "time" or self.format == "stack" or len(positions) < 2:
+        untimed = self.format == "stack" or any(one.code is Code.MISSING_GEOMETRY for one in self.findings)
+        if self.axis != "time" or untimed or len(positions) < 2:
             return 0.0
         return float((positions[-1] - positions[0]) * len(positions) / (len(positions) - 1))
 
