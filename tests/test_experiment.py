@@ -83,6 +83,7 @@ def test_it_survives_being_written_and_read(tmp_path: Path) -> None:
         ([*DRAWN, "network.pooling.kind=mean"], "draws attention that learns"),
         ([*DRAWN, "network.pooling={kind: slice_scores, how: top_k}"], "draws attention that learns"),
         (["training.precision=fp8"], "bf16-mixed"),
+        (["seed=100000000000"], "less than or equal to 1000000000"),
         (["data.validation_fraction=1"], "less than 1"),
     ],
 )

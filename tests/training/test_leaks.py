@@ -84,6 +84,20 @@ def test_a_near_copy_can_be_told_instead_and_a_resume_keeps_what_was_found(
     assert json.loads((folder / "run" / "split.json").read_text())["duplicates"] == found
 
 
+def test_a_copy_without_labels_judges_nothing_and_may_stand_beside_training(
+    leaky: tuple[Path, list[dict[str, str]]], head_ct: Path
+) -> None:
+    folder, rows = leaky
+    manifest = add_copy(folder, rows, split="unlabelled")
+    train(make_experiment(folder, head_ct, f"data.manifest={manifest}", "training.epochs=1"), folder / "run")
+    assert json.loads((folder / "run" / "split.json").read_text())["duplicates"]["same"] == 0
+    for row in rows:
+        row["split"] = {"train": "val", "val": "train"}.get(row["split"], row["split"])
+    write_rows(manifest, [*rows, read_rows(manifest)[-1]])
+    with pytest.raises(ConfigError, match="pixel by pixel"):  # as it could, learnt from, beside validation
+        train(make_experiment(folder, head_ct, f"data.manifest={manifest}"), folder / "other")
+
+
 def test_what_is_not_asked_for_is_not_compared(leaky: tuple[Path, list[dict[str, str]]], head_ct: Path) -> None:
     folder, rows = leaky
     manifest = add_copy(folder, rows, split="test")

@@ -18,7 +18,7 @@ class BaseExperiment(Settings):
 
     name: str
     """What the run is called in pictures, in its model card, and in `runs/<name>` where no --output is given."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=10**9)
     """Everything random follows from it: first weights, validation draw, order, augmentation, dropout."""
     data: DataSettings
     preprocessing: PreprocessingSettings

@@ -42,10 +42,12 @@ def prove_no_duplicates(examples: Examples, traits: SeriesTraits, data: DataSett
             continue
         try:
             own = traits.of(example.series)
-        except InputError:  # of the test split: others were read already
+        except InputError:  # of test or unlabelled: others were read already
             unread += 1
             continue
-        sightings.append(Sighting(line=example.case.line, split=example.split, traits=own))
+        # unlabelled ones judge nothing: they may be like those of training, and like no others
+        split = "train" if example.split == "unlabelled" else example.split
+        sightings.append(Sighting(line=example.case.line, split=split, traits=own))
     found = find_duplicates(sightings)
     same, alike = [one for one in found if one.exact], [one for one in found if not one.exact]
     if same:
