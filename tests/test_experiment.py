@@ -76,6 +76,7 @@ def test_it_survives_being_written_and_read(tmp_path: Path) -> None:
         (["network.encoder={kind: small_cnn, weights: imagenet}"], "no ImageNet weights for small_cnn"),
         (["training.mixup=0.2", "training.batch_size=1"], "set batch_size: 2"),
         (["joint_stage={epochs: 2, unfreeze_epoch: 3}"], "would never learn"),
+        (["training.unfreeze_epoch=12"], "raise patience"),
         (["training.encoder_rate=0.1", "training.mode=two-stage"], "training.encoder_rate is for an encoder"),
         (["training.layer_decay=0.7", "network.encoder={kind: torchvision, freeze: all}"], "layer_decay is for"),
         (["network.gradient_slices=4", "training.mode=two-stage"], "network.gradient_slices is for an encoder"),

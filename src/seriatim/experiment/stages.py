@@ -79,6 +79,9 @@ class LoopSettings(Settings):
         if self.unfreeze_epoch > self.epochs:
             raise ValueError(f"unfreeze_epoch is {self.unfreeze_epoch} and the last epoch {self.epochs}: the encoder "
                              "would never learn; set it lower")
+        if self.unfreeze_epoch > self.patience:
+            raise ValueError(f"unfreeze_epoch is {self.unfreeze_epoch} and patience {self.patience}: training may end "
+                             "before the encoder learns; raise patience")
         return self
 
 
