@@ -76,6 +76,13 @@ class Experiment(BaseExperiment):
         return self
 
     @model_validator(mode="after")
+    def _check_standardised(self) -> Experiment:
+        if self.network.standardise and (self.training.mode != "two-stage" or self.pretraining is not None):
+            raise ValueError("network.standardise is learnt from the embeddings that training.mode two-stage keeps, "
+                             "and not with pretraining, which comes before them; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_frozen(self) -> Experiment:
         frozen = self.training.mode == "two-stage" or getattr(self.network.encoder, "freeze", "none") == "all"
         for name in ("unfreeze_epoch", "encoder_rate", "layer_decay"):

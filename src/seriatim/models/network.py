@@ -43,6 +43,9 @@ class NetworkSettings(Settings):
     deltas: bool = False
     """Give the sequence model, beside each slice's embedding, its differences to those of the slice before and after
     (second place of RSNA 2019): what changes along the series stands out."""
+    standardise: bool = False
+    """Give each number of an embedding the mean 0 and the spread 1 over the slices of training: those of a frozen
+    encoder are of very unlike size. For `training.mode: two-stage`."""
     temporal: TemporalSettings = RecurrentSettings()
     pooling: PoolingSettings = AttentionSettings()
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -83,11 +86,16 @@ class SequenceNetwork(nn.Module):
     chunk_size = CHUNK
     output_center: Tensor
     output_scale: Tensor
+    embedding_center: Tensor
+    embedding_scale: Tensor
 
     def __init__(self, settings: NetworkSettings, *, encoder: Encoder, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.deltas = settings.deltas
+        self.deltas, self.standardise = settings.deltas, settings.standardise
+        if settings.standardise:
+            self.register_buffer("embedding_center", torch.zeros(encoder.embedding_size))
+            self.register_buffer("embedding_scale", torch.ones(encoder.embedding_size))
         self.temporal = settings.temporal.build(encoder.embedding_size * (3 if settings.deltas else 1))
         size = self.temporal.context_size
         self.pooling = settings.pooling.build(size, bidirectional=self.temporal.bidirectional, outputs=outputs)
@@ -105,6 +113,12 @@ class SequenceNetwork(nn.Module):
         """For regression: give logits (K,) the mean and spread of the labels, so that any numbers can be learnt."""
         self.output_center.copy_(self.output_center.new_tensor(center))
         self.output_scale.copy_(self.output_scale.new_tensor(scale))
+
+    def set_embedding_scale(self, embeddings: Float[Tensor, "n embedding"]) -> None:
+        """For ``standardise``: centre and scale from the embeddings of all training slices; a constant has scale 1."""
+        spread = embeddings.double().std(dim=0, correction=0)
+        self.embedding_center.copy_(embeddings.double().mean(dim=0))
+        self.embedding_scale.copy_(torch.where(spread > 1e-6 * spread.max(), spread, 1.0))
 
     def forward(
         self,
@@ -193,6 +207,8 @@ class SequenceNetwork(nn.Module):
         self, embeddings: Float[Tensor, "batch slices embedding"], mask: Bool[Tensor, "batch slices"]
     ) -> Float[Tensor, "batch slices context"]:
         """The sequence model's context of embeddings, which are 0 on padding; with deltas where it reads those."""
+        if self.standardise:
+            embeddings = zero_padding((embeddings - self.embedding_center) / self.embedding_scale, mask)
         context: Tensor = self.temporal(add_deltas(embeddings, mask) if self.deltas else embeddings, mask)
         return context
 

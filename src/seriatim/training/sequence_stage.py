@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import torch
 from torch.utils.data import Dataset
 
 from seriatim.experiment import LoopSettings
@@ -42,4 +43,6 @@ def _embeddings(session: Session) -> Dataset[Item]:
     settings, used, embedder = session.experiment.training, session.examples.of("train"), session.freeze_encoder()
     for example, view in product(used, range(settings.embedding_views + 1)):  # before loader processes would, each anew
         embedder.embed(example.series, view)
+    if session.network.standardise:
+        session.network.set_embedding_scale(torch.cat([embedder.embed(example.series) for example in used]))
     return EmbeddingDataset(used, embedder.embed, views=settings.embedding_views, settings=settings)
