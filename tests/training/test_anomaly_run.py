@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.experiment import AnomalyExperiment, Experiment, read_experiment
@@ -245,3 +248,19 @@ def test_a_setting_of_a_diagnosis_is_none_of_an_anomaly_run(tmp_path: Path, clip
         make_experiment(tmp_path, clips, "network.pooling={kind: mean}")
     with pytest.raises(ConfigError, match=r"task\.kind"):
         Experiment.read(make_config(tmp_path, clips))
+
+
+def test_what_is_not_a_number_is_never_taken_for_normal(tmp_path: Path, clips: Path, run: Path) -> None:
+    model = load_anomaly_model(run)
+    with pytest.raises(ModelError, match="BAD_VALUE"):
+        model.score(torch.full((4, 1, 32, 32), torch.nan))
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    weights = load_file(copy / "model.safetensors")
+    weights["detectors.0.head.0.bias"][0] = torch.nan
+    save_file(weights, copy / "model.safetensors")
+    description = json.loads((copy / "model.json").read_text())
+    description["weights_sha256"] = hashlib.sha256((copy / "model.safetensors").read_bytes()).hexdigest()
+    (copy / "model.json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=r"not a number, first in detectors\.0\.head\.0\.bias"):
+        load_anomaly_model(copy)

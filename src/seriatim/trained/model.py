@@ -204,12 +204,16 @@ class ModelFiles:
         """Load the weights into a network and make it ready to score.
 
         Raises:
-            ModelError: they do not fit.
+            ModelError: they do not fit, or are not all numbers.
         """
         try:
-            network.load_state_dict(load_file(self.folder / WEIGHTS))
+            weights = load_file(self.folder / WEIGHTS)
+            network.load_state_dict(weights)
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ModelError(f"{self.folder / WEIGHTS} does not fit its description: {error}") from error
+        broken = [name for name, values in weights.items() if not bool(values.isfinite().all())]
+        if broken:
+            raise ModelError(f"{self.folder / WEIGHTS} holds what is not a number, first in {broken[0]}. Train anew.")
         network.to(choose_device(device)).eval().requires_grad_(False)
 
 

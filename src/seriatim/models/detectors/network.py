@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from seriatim.errors import ModelError
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.detectors.detector import Detector, Evidence
 from seriatim.models.detectors.future import FutureSettings
@@ -71,7 +72,19 @@ class AnomalyNetwork(nn.Module):
         return [evidence for evidence, _ in told], [state for _, state in told]
 
     def _see(self, slices: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
-        """What the detectors read, by its name; maps that are pooled to embeddings are computed once."""
+        """What the detectors read, by its name.
+
+        Raises:
+            ModelError: something in it is not a number. A detector would say nothing of it, which is no surprise.
+        """
+        seen = self._encode(slices, wanted)
+        for name, values in seen.items():
+            if not bool(torch.isfinite(values).all()):
+                raise ModelError(f"BAD_VALUE: the {name} of a frame are not numbers. Check the file, or train anew.")
+        return seen
+
+    def _encode(self, slices: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
+        """Maps that are pooled to embeddings are computed once."""
         seen = {"slices": slices} if "slices" in wanted else {}
         if "maps" not in wanted:
             if "embeddings" in wanted:
