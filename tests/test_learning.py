@@ -104,7 +104,7 @@ def test_the_demo_config_learns_head_ct(tmp_path: Path) -> None:
 
 def judge(data: Path, folder: Path, *, label: str, labels: Path | None = None) -> tuple[float, float, float]:
     """On the test split: AUC, the share of positive series whose most attended slice is a true one, the slices' AUC."""
-    score(data, model=folder / "run", output=folder / "out", device="cpu")
+    score(data, model=folder / "run", output=folder / "out", device="cpu", outside="note")
     rows = {Path(row["path"]).name: row for row in read_rows(folder / "out" / "scores.csv")}
     slices: dict[str, list[dict[str, str]]] = {}
     for row in read_rows(folder / "out" / "slices.csv"):

@@ -238,7 +238,7 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path, fault: str, sent: signal.
     worker = int(parent.stdout.readline())
     time.sleep(0.2)
     os.killpg(parent.pid, sent)  # as the terminal does on Ctrl-C
-    _, told = parent.communicate(timeout=20)
+    _, told = parent.communicate(timeout=60)
     assert is_gone(worker)
     if sent == signal.SIGINT:
         assert told.count("Traceback") == 1  # this parent's own

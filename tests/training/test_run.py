@@ -411,7 +411,7 @@ def test_a_calibrated_model_scores_calibrated_probabilities_by_thresholds_chosen
         assert row["prediction"] == str(int(float(row["probability_bleed"]) >= calibrated.thresholds["bleed"]))
     validation = {row["series_uid"]: row["probability_bleed"] for row in read_rows(tmp_path / "run" / "validation.csv")}
     assert {row["series_uid"]: row["probability_bleed"] for row in after if row["split"] == "val"} == validation
-    assert "calibrated (platt)" in (tmp_path / "run" / "card.md").read_text()
+    assert "platt, fitted on validation" in (tmp_path / "run" / "card.md").read_text()
 
 
 def test_prediction_sets_and_a_target_sensitivity_reach_the_tables(tmp_path: Path, head_ct: Path) -> None:
