@@ -46,6 +46,8 @@ def test_what_cannot_be_planted_is_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="12 are needed"):
         plant(clip(8), "frozen", rng)
+    with pytest.raises(ValueError, match="at most 4 channels"):
+        plant(clip()[:, None], "occlusion", rng)  # channels first: what lies where would be mistaken
     with pytest.raises(ValueError, match="there are dropped"):
         plant(clip(), "melted", rng)
     with pytest.raises(ValueError, match="of the same size"):

@@ -82,11 +82,11 @@ def plant_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[d
         maps = encode(model, slices)
         others = [clip for one, clip in zip(held_out, clips, strict=True) if one.case.patient != example.case.patient]
         for kind in KINDS:
-            other = others[int(rng.integers(len(others)))].numpy() if others else None
+            other = pictures(others[int(rng.integers(len(others)))]) if others else None
             if kind == "spliced" and other is None:
                 continue
-            planted = plant(slices.numpy(), kind, rng, other=other)
-            frames = torch.from_numpy(planted.frames)
+            planted = plant(pictures(slices), kind, rng, other=other)
+            frames = torch.from_numpy(planted.frames).movedim(-1, 1).contiguous()
             seen = maps[torch.from_numpy(np.maximum(planted.source, 0))].clone()
             if kind not in ORDER_KINDS:
                 seen[planted.abnormal] = encode(model, frames[planted.abnormal])
@@ -96,6 +96,11 @@ def plant_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[d
                  "auc": roc_auc(planted.abnormal.astype(int), values)}
                 for name, values in fuse_by_method(scores).items()
             )
+
+
+def pictures(slices: torch.Tensor) -> Array:
+    """(S,C,H,W) slices as pictures (S,H,W,C), which is what anomalies are planted into."""
+    return np.ascontiguousarray(slices.movedim(1, -1).numpy())
 
 
 def held_out_examples(experiment: AnomalyExperiment) -> tuple[Example, ...]:

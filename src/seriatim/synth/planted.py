@@ -16,7 +16,7 @@ FEWEST_FRAMES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """``frames`` (S,H,W) or (S,H,W,3) of the input's type, ``abnormal`` (S,) True where the anomaly shows.
+    """``frames`` (S,H,W) or (S,H,W,C) of the input's type, ``abnormal`` (S,) True where the anomaly shows.
 
     ``source`` (S,) is the index of the input's frame that stands at each place; -1 where it is another sequence's.
     """
@@ -32,7 +32,7 @@ def plant(frames: Frames, kind: str, rng: np.random.Generator, *, other: Frames 
     Kinds of ``ORDER_KINDS`` change nothing but which frame stands where: each of their frames is normal by itself.
 
     Args:
-        frames: (S,H,W) or (S,H,W,3), at least 12 frames.
+        frames: (S,H,W) or (S,H,W,C), at least 12 frames.
         kind: ``dropped`` (some frames are missing; the two around the cut are marked), ``repeated``, ``swapped`` (two
             frames at least three apart), ``reversed`` (a stretch backwards), ``speed`` (a stretch at double speed),
             ``frozen`` (a stretch of one frame), ``noise``, ``occlusion``, ``intensity`` or ``spliced`` (frames of
@@ -41,10 +41,13 @@ def plant(frames: Frames, kind: str, rng: np.random.Generator, *, other: Frames 
         other: frames of another patient, for ``spliced``; cut or repeated in size to fit is the caller's.
 
     Raises:
-        ValueError: the kind is unknown, there are fewer than 12 frames, or ``spliced`` has no fitting ``other``.
+        ValueError: the kind is unknown, channels do not stand last, there are fewer than 12 frames, or ``spliced`` has
+            no fitting ``other``.
     """
     if kind not in KINDS:
         raise ValueError(f"no anomaly is called {kind!r}; there are {', '.join(KINDS)}")
+    if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[3] > 4):
+        raise ValueError(f"frames must be (S,H,W) or (S,H,W,C) with at most 4 channels, not {frames.shape}")
     if len(frames) < FEWEST_FRAMES:
         raise ValueError(f"{len(frames)} frames are too few to plant an anomaly; {FEWEST_FRAMES} are needed")
     if kind == "spliced":
