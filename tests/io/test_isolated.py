@@ -211,6 +211,8 @@ def is_gone(process: int, *, seconds: float = 5.0) -> bool:
 
 
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from pathlib import Path
 from seriatim.io import Limits
 from seriatim.io import find_series
