@@ -130,6 +130,7 @@ def test_there_are_twelve_sets_with_checksums_and_legal_configs() -> None:
     assert sum(sum(spec.counts) for spec in SPECS) == 9996  # the paper says 9,998; info.py adds up to this
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_shared_copy_is_read_as_it_is(tmp_path: Path) -> None:
     if not SHARED.is_dir():

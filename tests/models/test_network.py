@@ -9,7 +9,7 @@ from tiny_networks import POOLINGS, TEMPORALS, build, make_mask, run
 from seriatim.models.masks import add_deltas
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     temporal=st.sampled_from(TEMPORALS),
     pooling=st.sampled_from(POOLINGS),
@@ -205,12 +205,17 @@ def learn_order(temporal: dict, pooling: str) -> float:
     return float((called == labels.bool()).float().mean())
 
 
-@pytest.mark.parametrize("pooling", ["attention", "mean", "max", "last"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "pooling", ["attention", *(pytest.param(kind, marks=SLOW) for kind in ("mean", "max", "last"))]
+)
 def test_the_lstm_reads_the_order(pooling):
     assert learn_order({"kind": "lstm", "hidden": 16}, pooling) > 0.95
 
 
-@pytest.mark.parametrize("pooling", ["mean", {"kind": "slice_scores"}])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param({"kind": "slice_scores"}, marks=SLOW)])
 def test_the_transformer_reads_the_order_by_its_positions(pooling):
     transformer = {"kind": "transformer", "size": 16, "layers": 1, "feedforward": 16, "dropout": 0.0}
     assert learn_order(transformer, pooling) > 0.9

@@ -198,6 +198,7 @@ def test_folds_and_seeds_are_averaged(head_ct: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nested_tuning_scores_each_fold_by_what_was_chosen_without_it(head_ct: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     done = tune_nested(make(head_ct, "training.epochs=1", trials=1), output)
