@@ -262,7 +262,8 @@ def test_an_encoder_that_cannot_be_compiled_trains_as_it_is_and_says_so(
 def test_a_compiled_encoder_learns_what_the_plain_one_learns(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
     config = write_config(tmp_path, head_ct, "training.compile=true")
     command = [sys.executable, "-m", "seriatim", "train", str(config), "--output", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)  # the tests' type checks cannot be compiled
+    # in a process of its own: the type checks of the tests cannot be compiled
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert "uncompiled" not in done.stderr
+    assert "goes on without" not in done.stderr
     assert_near(tiny_run, tmp_path / "run")
