@@ -67,6 +67,7 @@ def test_volume_labels_alone_teach_which_slice_shows_it(tmp_path: Path, stacks: 
     assert found > 0.85  # by chance 2 of 10
 
 
+@pytest.mark.slow
 def test_slice_labels_teach_slice_scores_and_attention(tmp_path: Path, stacks: Path) -> None:
     """Without its own loss attention settles off the lesion here, since the LSTM tells every slice what it has seen."""
     weights = ["task.slice_loss_weight=1", "task.slice_positive_weight=4", "task.attention_loss_weight=0.1"]

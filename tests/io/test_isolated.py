@@ -86,6 +86,7 @@ def test_what_a_decoder_prints_is_no_answer(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_many_crashes_in_a_row(tmp_path: Path, planted: None, times: int) -> None:
     good, bad = make_series(tmp_path / "good"), make_series(tmp_path / "bad-segfault", seed=1)

@@ -215,6 +215,7 @@ def test_the_lstm_reads_the_order(pooling):
     assert learn_order({"kind": "lstm", "hidden": 16}, pooling) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", pytest.param({"kind": "slice_scores"}, marks=SLOW)])
 def test_the_transformer_reads_the_order_by_its_positions(pooling):
     transformer = {"kind": "transformer", "size": 16, "layers": 1, "feedforward": 16, "dropout": 0.0}

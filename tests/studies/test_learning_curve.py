@@ -65,6 +65,7 @@ def test_the_table_counts_labelled_patients_and_every_draw(done: Done) -> None:
     assert (output / "learning_curve.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_more_is_added_and_what_is_done_stays(done: Done) -> None:
     output, experiment = done
     told: list[str] = []
