@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim.explanation.alignment import MapGrid, locate_cells, resize_heat
-from seriatim.explanation.display import show_slices
+from seriatim.explanation.display import show_slices, window_of
 from seriatim.explanation.explanation import Letters, Unit, unit_of
 from seriatim.models.detectors import Evidence, FutureDetector
 from seriatim.series import Volume
@@ -161,12 +161,6 @@ def choose_frames(scores: FrameScores, *, top: int) -> tuple[int, ...]:
 def rank_events(events: Sequence[Event]) -> list[Event]:
     """Events by their peak score, the highest first."""
     return sorted(events, key=lambda event: -event.peak_score)
-
-
-def window_of(model: AnomalyModel) -> tuple[float, float] | None:
-    """The first CT window of a model, as (level, width); None where it has none."""
-    windows = getattr(model.experiment.preprocessing, "windows_hu", None)
-    return windows[0] if windows else None
 
 
 def _highest(levels: NDArray[np.float64], wanted: int) -> list[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seriatim.explanation.anomaly import explain_frames, window_of
+from seriatim.explanation.anomaly import explain_frames
 from seriatim.explanation.anomaly_figure import draw_frames
 from seriatim.explanation.anomaly_table import write_frames_csv
+from seriatim.explanation.display import window_of
 from seriatim.explanation.film import make_film
 from seriatim.explanation.film_page import write_film_page
 from seriatim.series import Volume

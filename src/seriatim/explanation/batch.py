@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seriatim.errors import ModelError, OutputError, reason_of
 from seriatim.explanation.anomaly_files import write_frame_explanation
-from seriatim.explanation.display import SliceView, fit_heat, show_slices
+from seriatim.explanation.display import SliceView, fit_heat, show_slices, window_of
 from seriatim.explanation.explanation import Explanation, unit_of
 from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.gradcam import grad_cam, slice_contributions
@@ -106,7 +106,7 @@ def explain_volume(volume: Volume, model: Model, *, top: int = 6) -> Explanation
     chosen = int(scores.probabilities.argmax())
     attention = scores.attention.numpy()
     shown = tuple(int(index) for index in np.argsort(rank_by_attention(attention))[:top])
-    view = show_slices(volume, shown, window_hu=_first_window(model))
+    view = show_slices(volume, shown, window_hu=window_of(model))
     name = model.task.class_names[chosen]
     return Explanation(
         series_uid=series.series_uid,
@@ -212,8 +212,3 @@ def _slice_scores(model: Model, scores: SeriesScores) -> dict[str, NDArray[np.fl
     if not model.task.scores_slices:
         return {}
     return dict(zip(model.task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
-
-
-def _first_window(model: Model) -> tuple[float, float] | None:
-    windows = getattr(model.experiment.preprocessing, "windows_hu", None)
-    return windows[0] if windows else None

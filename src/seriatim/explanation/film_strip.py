@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from seriatim.explanation import style
 from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.curve import draw_badge
 from seriatim.explanation.montage import (
-    CAPTION_HEIGHT,
     CARD_GAP,
     HEADING_HEIGHT,
-    PANE_GAP,
     Grid,
     arrange,
-    blend_heat,
-    draw_image,
-    draw_letters,
+    draw_panes,
+    draw_ramp,
 )
 from seriatim.explanation.style import Page, format_position
 
@@ -39,18 +34,8 @@ def draw_strip(page: Page, explanation: FrameExplanation, *, top: float) -> None
         left = first + column * (grid.slot_width + CARD_GAP)
         below = top + HEADING_HEIGHT + row * (grid.card_height + CARD_GAP)
         _draw_caption(page, explanation, number, corner=(left, below), width=grid.slot_width)
-        left += (grid.slot_width - grid.card_width) / 2
-        for pane in range(grid.panes):
-            across, down = (0, pane) if grid.stacked else (pane, 0)
-            axes = page.add_axes(
-                left + across * (grid.image_width + PANE_GAP),
-                below + CAPTION_HEIGHT + down * (grid.image_height + PANE_GAP),
-                grid.image_width, grid.image_height,
-            )
-            draw_image(axes, explanation.images[number])
-            draw_letters(axes, explanation.letters, grid=grid)
-            if pane == 1 and heat is not None:
-                axes.imshow(blend_heat(heat[number]), aspect="auto", interpolation="bilinear")
+        shown = None if heat is None else heat[number]
+        draw_panes(page, explanation.images[number], shown, explanation.letters, grid=grid, corner=(left, below))
 
 
 def _grid_of(explanation: FrameExplanation) -> Grid:
@@ -72,12 +57,8 @@ def _draw_heading(page: Page, explanation: FrameExplanation, *, top: float) -> N
         page.note(right, top + 0.045, "no method of this model knows places", width=5.0, ha="right")
         return
     wide = page.note(right, top + 0.045, "0.75 or more", width=3.0, ha="right")
-    axes = page.add_axes(right - wide - 1.9, top + 0.045, 1.8, 0.15)
-    ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (2, 1))
-    axes.imshow(np.full((*ramp.shape, 3), 70, dtype=np.uint8), aspect="auto")
-    axes.imshow(blend_heat(ramp), aspect="auto")
+    axes = draw_ramp(page, right - wide - 1.9, top + 0.045)
     axes.axvline(127.5, color=style.INK, linewidth=1.2)
-    axes.set_axis_off()
     told = f"score of a place by {explanation.places.method} (line: threshold): 0.25"
     page.note(right - wide - 2.0, top + 0.045, told, width=5.0, ha="right")
 

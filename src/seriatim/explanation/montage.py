@@ -139,17 +139,32 @@ def _draw_heading(page: Page, explanation: Explanation, *, top: float) -> None:
 def _draw_colour_bar(page: Page, *, right: float, top: float, noun: str) -> None:
     """The heat's colours as they look over mid-grey tissue, on the one scale of all slices shown."""
     wide = page.note(right, top + 0.045, f"strongest of these {noun}s", width=3.0, ha="right")
-    axes = page.add_axes(right - wide - 1.9, top + 0.045, 1.8, 0.15)
+    draw_ramp(page, right - wide - 1.9, top + 0.045)
+    page.note(right - wide - 2.0, top + 0.045, "Grad-CAM: none", width=2.0, ha="right")
+
+
+def draw_ramp(page: Page, left: float, top: float) -> Any:
+    """Draw the heat's colours over mid-grey, 1.8 inches long; the axes run from -0.5 to 255.5."""
+    axes = page.add_axes(left, top, 1.8, 0.15)
     ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (2, 1))
     axes.imshow(np.full((*ramp.shape, 3), 70, dtype=np.uint8), aspect="auto")
     axes.imshow(blend_heat(ramp), aspect="auto")
     axes.set_axis_off()
-    page.note(right - wide - 2.0, top + 0.045, "Grad-CAM: none", width=2.0, ha="right")
+    return axes
 
 
 def _draw_card(page: Page, explanation: Explanation, number: int, *, grid: Grid, corner: tuple[float, float]) -> None:
-    left, top = corner
     _draw_caption(page, explanation, number, corner=corner, width=grid.slot_width)
+    heat = None if explanation.heat is None else explanation.heat[number]
+    draw_panes(page, explanation.images[number], heat, explanation.letters, grid=grid, corner=corner)
+
+
+def draw_panes(
+    page: Page, image: NDArray[np.uint8], heat: NDArray[np.float32] | None, letters: Letters | None, *, grid: Grid,
+    corner: tuple[float, float],
+) -> None:  # fmt: skip
+    """Draw the image of a card whose caption begins at ``corner``, and where there is a second pane also with heat."""
+    left, top = corner
     left += (grid.slot_width - grid.card_width) / 2
     for pane in range(grid.panes):
         across, down = (0, pane) if grid.stacked else (pane, 0)
@@ -158,10 +173,10 @@ def _draw_card(page: Page, explanation: Explanation, number: int, *, grid: Grid,
             top + CAPTION_HEIGHT + down * (grid.image_height + PANE_GAP),
             grid.image_width, grid.image_height,
         )
-        draw_image(axes, explanation.images[number])
-        draw_letters(axes, explanation.letters, grid=grid)
-        if pane == 1 and explanation.heat is not None:
-            axes.imshow(blend_heat(explanation.heat[number]), aspect="auto", interpolation="bilinear")
+        draw_image(axes, image)
+        draw_letters(axes, letters, grid=grid)
+        if pane == 1 and heat is not None:
+            axes.imshow(blend_heat(heat), aspect="auto", interpolation="bilinear")
 
 
 def _draw_caption(

@@ -264,21 +264,9 @@ class AnomalyTask:
         found = self.question.metrics(probabilities, labels)
         return {name: value for name, value in found.items() if name in ("auc", "average_precision")}
 
-    def thresholds(self, probabilities: Array, labels: Array) -> dict[str, float]:  # noqa: ARG002  as of a diagnosis
-        """0.5, where the scores put the threshold."""
-        return {self.class_names[0]: 0.5}
-
-    def one_sided(self, labels: Array) -> tuple[str, ...]:  # noqa: ARG002
-        """Nothing: the threshold comes from normal frames alone."""
-        return ()
-
     def decide(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> str:
         """1 where the sequence reaches the threshold, else 0."""
         return self.question.decide(probabilities, thresholds)
-
-    def tell_set(self, probabilities: Sequence[float] | Array) -> str:  # noqa: ARG002
-        """No prediction sets."""
-        return ""
 
 
 def _parts(evidence: Sequence[Evidence]) -> dict[str, NDArray[np.float64]]:

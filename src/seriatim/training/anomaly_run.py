@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from seriatim.training.transfer import refuse_seen
 
 READ_AGAIN = ("memory", "future")
 """Methods that read more of the images than their embeddings."""
-logger = logging.getLogger(__name__)
 
 
 def train_anomaly(experiment: AnomalyExperiment, run: Path, *, resume: bool = False) -> dict[str, Any]:
