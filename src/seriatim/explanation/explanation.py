@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seriatim.explanation.faithfulness.record import Faithfulness
 from seriatim.series import Series
 from seriatim.series.series import Axis
 
@@ -73,15 +74,44 @@ class Explanation:
     findings: tuple[str, ...] = ()
     model_name: str = ""
     model_digest: str = ""
+    frames: tuple[int | None, ...] = ()
+    classes: tuple[str, ...] = ()
+    attributions: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    shown_attribution: str = "attention"
+    shown_because: str = ""
+    pixel_maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    shown_map: str = "grad_cam"
+    faithfulness: Faithfulness | None = None
+    model_faithfulness: Faithfulness | None = None
 
     def __post_init__(self) -> None:
         self._check_slices()
+        self._check_attributions()
         self._check_images()
 
     @property
     def noun(self) -> str:
         """What one step of the series is called."""
         return "frame" if self.axis == "time" else "slice"
+
+    def attribution(self, name: str = "") -> NDArray[np.float64]:
+        """(S,) of one method (the one shown first) for the class explained."""
+        values = self.attributions.get(name or self.shown_attribution, self.attention)
+        return values if values.ndim == 1 else values[:, self.classes.index(self.label)]
+
+    def _check_attributions(self) -> None:
+        count, classes = len(self.sop_instance_uids), len(self.classes)
+        legal = {(count,), (count, classes)}
+        wrong = {name: values.shape for name, values in self.attributions.items() if values.shape not in legal}
+        bad = [name for name, values in self.attributions.items() if not np.isfinite(values).all()]
+        if wrong or bad:
+            raise ValueError(f"Attributions of {count} slices and {classes} classes have the shapes {wrong}, and are "
+                             f"not finite for {bad}.")
+        if self.attributions and self.shown_attribution not in self.attributions:
+            raise ValueError(f"The attribution shown is {self.shown_attribution}, and there are "
+                             f"{', '.join(self.attributions)}.")
+        if any(values.ndim == 2 for values in self.attributions.values()) and self.label not in self.classes:
+            raise ValueError(f"Attributions by class need {self.label} among the classes {self.classes}.")
 
     def _check_slices(self) -> None:
         count = len(self.sop_instance_uids)
@@ -107,6 +137,9 @@ class Explanation:
         grey, colour = self.images.ndim == 3, self.images.ndim == 4 and shape[-1] == 3
         if self.images.dtype != np.uint8 or not (grey or colour) or shape[0] != len(self.top) or 0 in shape:
             raise ValueError(f"Images must be uint8 ({len(self.top)},H,W[,3]), not {self.images.dtype} {shape}.")
+        for name, map_ in self.pixel_maps.items():
+            if map_.shape != shape[:3] or not ((map_ >= 0) & (map_ <= 1)).all():
+                raise ValueError(f"The maps of {name} must be {shape[:3]} within [0,1], not {map_.shape}.")
         if self.heat is None:
             return
         if self.heat.shape != shape[:3] or not ((self.heat >= 0) & (self.heat <= 1)).all():
