@@ -16,7 +16,7 @@ from seriatim.experiment.envelope import Outside
 from seriatim.io import find_series
 from seriatim.io.isolation.limits import Limits
 from seriatim.io.tables.outputs import make_folder, write_json
-from seriatim.scoring.engine import score_one
+from seriatim.scoring.pipeline import predict_all
 from seriatim.scoring.tables import ScoreTables
 from seriatim.series import Code, Prediction, Series, Skipped
 from seriatim.series.findings import Action
@@ -110,8 +110,7 @@ def _write_tables(
     counts: Counter[str] = Counter(scored=0, refused=0, failed=0)
     with ScoreTables(folder, model=model) as tables:
         tables.add_skipped(skipped)
-        for done, series in enumerate(asked, start=1):
-            prediction = score_one(series, model)
+        for done, (_, prediction) in enumerate(predict_all(asked, model), start=1):
             counts[prediction.status] += 1
             tables.add(prediction)
             if report is not None:
