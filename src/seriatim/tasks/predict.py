@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from seriatim.models.chunks import encode_in_chunks
+from seriatim.models.chunks import Slices, encode_in_chunks
 from seriatim.models.detectors.network import AnomalyNetwork
+from seriatim.models.lanes import on_lanes
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks.diagnosis import DiagnosisTask
 from seriatim.tasks.views import PLAIN, ViewSettings, mirror
@@ -33,17 +36,19 @@ class SeriesScores:
     class_attention: Tensor
 
 
-def embed_series(network: EncodingNetwork, slices: Tensor) -> Tensor:
+def embed_series(
+    network: EncodingNetwork, slices: Slices, *, view: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """(S,C,H,W) -> (S,E) in fixed-size chunks, so that an embedding never depends on its neighbours."""
     device = next(network.parameters()).device
     with torch.inference_mode():
-        return encode_in_chunks(network.encoder, slices.to(device), chunk_size=network.chunk_size)
+        return encode_in_chunks(network.encoder, slices, chunk_size=network.chunk_size, view=view, device=device)
 
 
-def embed_views(network: EncodingNetwork, slices: Tensor, test_time: ViewSettings) -> tuple[Tensor, ...]:
+def embed_views(network: EncodingNetwork, slices: Slices, test_time: ViewSettings) -> tuple[Tensor, ...]:
     """The embeddings (S,E) of the slices as they are, and then mirrored where ``test_time`` asks for it."""
-    seen = (slices, mirror(slices)) if test_time.flip_left_right else (slices,)
-    return tuple(embed_series(network, one) for one in seen)
+    views = (None, mirror) if test_time.flip_left_right else (None,)
+    return tuple(embed_series(network, slices, view=view) for view in views)
 
 
 def score_series(
@@ -68,10 +73,11 @@ def score_embeddings(
     The sequence model reads one view of this one series at a time; with ``reverse_order`` each also from last to first,
     and what it then says of slices is put back into their order. Probabilities are averaged, then calibrated.
     """
-    found = [_read(network, task, view) for view in views]
-    if reverse_order:
-        turned = [_read(network, task, torch.flip(view, dims=(0,))) for view in views]
-        found += [(answer, *(one.flip(0) for one in per_slice)) for answer, *per_slice in turned]
+    turned = [torch.flip(view, dims=(0,)) for view in views] if reverse_order else []
+    found = on_lanes(partial(_read, network, task), [*views, *turned])
+    for place in range(len(views), len(found)):
+        answer, *per_slice = found[place]
+        found[place] = (answer, *(one.flip(0) for one in per_slice))
     answer, attention, slices, by_class = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
     return SeriesScores(
         probabilities=task.calibrate(answer), attention=attention, slice_probabilities=slices, uncalibrated=answer,

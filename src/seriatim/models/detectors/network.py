@@ -16,6 +16,7 @@ from seriatim.models.detectors.gaussian import GaussianSettings
 from seriatim.models.detectors.memory import MemorySettings
 from seriatim.models.detectors.prediction import PredictionSettings
 from seriatim.models.encoder import Encoder
+from seriatim.models.lanes import on_lanes
 
 DetectorSettings = Annotated[
     PredictionSettings | MemorySettings | GaussianSettings | FutureSettings, Field(discriminator="kind")
@@ -54,7 +55,7 @@ class AnomalyNetwork(nn.Module):
     def examine(self, slices: Float[Tensor, "slices channels rows columns"]) -> list[Evidence]:
         """The evidence of every detector about one sequence."""
         seen = self._see(slices, {one.reads for one in self.methods})
-        return [one.examine(seen[one.reads]) for one in self.methods]
+        return on_lanes(lambda one: one.examine(seen[one.reads]), self.methods)
 
     def follow(
         self, frame: Float[Tensor, "channels rows columns"], states: Sequence[Any] | None
@@ -68,7 +69,8 @@ class AnomalyNetwork(nn.Module):
         """
         seen = self._see(frame[None], {one.reads for one in self.methods})
         before = states or [None] * len(self.methods)
-        told = [one.follow(seen[one.reads][0], state) for one, state in zip(self.methods, before, strict=True)]
+        told = on_lanes(lambda pair: pair[0].follow(seen[pair[0].reads][0], pair[1]),
+                        zip(self.methods, before, strict=True))
         return [evidence for evidence, _ in told], [state for _, state in told]
 
     def _see(self, slices: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
@@ -90,10 +92,13 @@ class AnomalyNetwork(nn.Module):
             if "embeddings" in wanted:
                 seen["embeddings"] = encode_in_chunks(self.encoder, slices, chunk_size=self.chunk_size)
             return seen
-        maps = [self.encoder.feature_maps(one[None].contiguous(memory_format=torch.channels_last)) for one in slices]
+        maps = on_lanes(self._map, slices)
         if "embeddings" in wanted:
-            seen["embeddings"] = torch.cat([self.encoder.pool_maps(one) for one in maps])
+            seen["embeddings"] = torch.cat(on_lanes(self.encoder.pool_maps, maps))
         return seen | {"maps": torch.cat(maps)}
+
+    def _map(self, frame: Tensor) -> Tensor:
+        return self.encoder.feature_maps(frame[None].contiguous(memory_format=torch.channels_last))
 
 
 def _build(method: DetectorSettings, encoder: Encoder, in_channels: int) -> Detector:

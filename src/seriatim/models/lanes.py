@@ -1,0 +1,82 @@
+"""Work side by side in lanes: threads that each compute with one thread.
+
+Libraries split a sum among the threads they may use, so the last bits of a score would change with the number of cores.
+What is computed in a lane is the same to the bit on any number of them, and cores that others use hold nothing up.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def start_lanes(count: int, *, name: str = "seriatim-lane") -> ThreadPoolExecutor:
+    """``count`` threads that each compute with one thread; how many all others may use stays as it is."""
+    threads = torch.get_num_threads()
+    started = threading.Barrier(count + 1)
+    lanes = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread takes over the common setting when it first looks, which must be before
+        torch.set_num_threads(1)
+        started.wait()
+
+    for _ in range(count):
+        lanes.submit(begin)
+    started.wait()
+    torch.set_num_threads(threads)  # a lane's setting is also that of threads which start later
+    return lanes
+
+
+def on_lanes(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``work`` of each item, in their order, in as many lanes as ``torch.get_num_threads`` says; a lane does it itself.
+
+    Raises:
+        Exception: what ``work`` raises first.
+    """
+    count = torch.get_num_threads()
+    if count == 1:
+        return [work(item) for item in items]
+    modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    return list(_shared.take(count).map(partial(_work_in, modes, work), items))
+
+
+def _work_in(modes: tuple[bool, bool], work: Callable[[Item], Result], item: Item) -> Result:
+    """Modes of torch belong to a thread: the caller's hold in the lane too."""
+    grad, inference = modes
+    with torch.inference_mode(inference), torch.set_grad_enabled(grad and not inference):
+        return work(item)
+
+
+class _SharedLanes:
+    """The lanes of this process, started when they are first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lanes: dict[int, ThreadPoolExecutor] = {}
+
+    def take(self, count: int) -> ThreadPoolExecutor:
+        with self._lock:
+            if count not in self._lanes:
+                self._lanes[count] = start_lanes(count)
+            return self._lanes[count]
+
+
+_shared = _SharedLanes()
+
+
+def _forget() -> None:
+    """After a fork: the parent's threads are not ours."""
+    global _shared  # noqa: PLW0603
+    _shared = _SharedLanes()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
