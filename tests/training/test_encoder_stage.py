@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from safetensors.torch import load_file
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import EncoderStageSettings
+from seriatim.series.batch import IGNORE
 from seriatim.trained import load_model
 from seriatim.training import encoder_stage as stage_module
 from seriatim.training import train
-from seriatim.training.encoder_stage import LabelledSlices, draw_epoch
+from seriatim.training.encoder_stage import LabelledSlices, draw_epoch, labelled_slices
 from seriatim.training.session import start_session
 from tiny_runs import CT_CONFIG, make_experiment, read_rows
 
@@ -115,6 +117,28 @@ def test_classes_of_slices_teach_the_encoder_too(tmp_path: Path, head_ct: Path) 
     lines = read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert 0 <= lines[-1]["val_auc"] <= 1
+
+
+def test_slices_without_a_label_have_that_of_their_series_where_asked_for() -> None:
+    unknown = [IGNORE, IGNORE]
+    part = SimpleNamespace(labels=(1.0, IGNORE), slice_labels=np.array([unknown, [0, 1], unknown], dtype=np.float32))
+    none = SimpleNamespace(labels=(IGNORE, IGNORE), slice_labels=np.array([unknown, unknown], dtype=np.float32))
+    own, all_of_them = labelled_slices([part, none]), labelled_slices([part, none], inherit=True)
+    assert own.place.tolist() == [[0, 1]]
+    assert all_of_them.place.tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert all_of_them.labels.tolist() == [[1, IGNORE], [0, 1], [1, IGNORE]]
+    frames = np.full((2, 3), IGNORE, dtype=np.float32)
+    clips = [SimpleNamespace(labels=(label,), slice_labels=frames) for label in (2.0, IGNORE)]
+    classes = labelled_slices(clips, exclusive=True, inherit=True)
+    assert classes.labels.tolist() == [[0, 0, 1], [0, 0, 1]]
+
+
+def test_the_encoder_learns_from_series_labels_alone(tmp_path: Path, head_ct: Path) -> None:
+    weak = "encoder_stage={epochs: 2, batch_size: 8, learning_rate: 0.003, labels: series}"
+    plain = ("data.slice_labels=null", "task.slice_loss_weight=0", "training.mode=two-stage", "training.epochs=1")
+    train(make_experiment(tmp_path, head_ct, weak, *plain), tmp_path / "run")
+    lines = read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
+    assert lines[-1]["loss"] < lines[0]["loss"]
 
 
 def test_a_stage_that_diverges_says_what_to_do(tmp_path: Path, head_ct: Path) -> None:

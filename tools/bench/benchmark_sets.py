@@ -35,6 +35,11 @@ STAGE = (
     "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}",
 )
 """The one model whose encoder is not frozen from the start: it learns from labelled slices first."""
+STAGE_OF_CLIPS = (
+    "encoder_stage={epochs: 3, learning_rate: 1.0e-4, labels: series, slices_per_epoch: 1000}",
+    "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}",
+)
+"""The same where frames have no labels of their own: each has that of its clip, and an epoch is cut to a third."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ SETS: dict[str, Benchmark] = {
         config=Path("configs/pocus.yaml"),
         figures=("accuracy", "balanced_accuracy", "auc_macro"),
         linear="linear, mean",
+        models={**HEADS, LEARNT: (*HEADS[BILSTM], *STAGE_OF_CLIPS)},
     ),
     "adrenal": Benchmark(
         config=Path("configs/adrenal.yaml"),

@@ -41,8 +41,9 @@ class Experiment(BaseExperiment):
             if getattr(self.task, name) > 0 and self.data.slice_labels is None:
                 raise ValueError(f"task.{name} needs data.slice_labels, a CSV of slice labels")
         if self.encoder_stage is not None:
-            if self.data.slice_labels is None:
-                raise ValueError("encoder_stage needs data.slice_labels, a CSV of slice labels")
+            if self.data.slice_labels is None and self.encoder_stage.labels == "slices":
+                raise ValueError("encoder_stage needs data.slice_labels, a CSV of slice labels; or labels: series, "
+                                 "where every slice shows what its series is labelled")
             if not self.data.cache:
                 raise ValueError("encoder_stage draws slices from all series and needs data.cache, which keeps them")
             if self.task.target == "regression":

@@ -13,6 +13,10 @@ from seriatim.settings import Settings
 class EncoderStageSettings(Settings):
     """How the encoder learns from labelled slices, one by one, before the run itself (optional)."""
 
+    labels: Literal["slices", "series"] = "slices"
+    """What a slice without a label of its own has: with `slices` none, so it is left out; with `series` that of its
+    series, for what nearly every slice or frame shows: not for a bleed on five of thirty slices (Born et al. 2021 teach
+    frames of ultrasound so). Validation of the stage is of the same labels."""
     epochs: int = Field(default=5, ge=1)
     """Epochs; the encoder of the best on validation's slices is kept."""
     batch_size: int = Field(default=16, ge=1)

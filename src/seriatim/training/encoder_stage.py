@@ -46,8 +46,9 @@ def train_encoder(session: Session) -> None:
     if session.experiment.encoder_stage is None:
         return
     exclusive = session.task.settings.target == "multiclass"
+    inherit = session.experiment.encoder_stage.labels == "series"
     slices, held_out = (
-        labelled_slices(session.examples.of(split), exclusive=exclusive) for split in ("train", "val")
+        labelled_slices(session.examples.of(split), exclusive=exclusive, inherit=inherit) for split in ("train", "val")
     )
     for name, found in (("train", slices), ("val", held_out)):
         if len(found.groups) < 2:
@@ -190,14 +191,25 @@ class LabelledSlices:
         return [np.flatnonzero(column) for column in columns if column.any()]
 
 
-def labelled_slices(examples: Sequence[Example], *, exclusive: bool = False) -> LabelledSlices:
-    """The slices of some series that have a label."""
-    known = [(example != IGNORE).any(axis=1) for example in (one.slice_labels for one in examples)]
+def labelled_slices(
+    examples: Sequence[Example], *, exclusive: bool = False, inherit: bool = False
+) -> LabelledSlices:
+    """The slices of some series that have a label; with ``inherit`` those without one have that of their series."""
+    told = [_inherit(one, exclusive=exclusive) if inherit else one.slice_labels for one in examples]
+    known = [(labels != IGNORE).any(axis=1) for labels in told]
     place = np.array([(index, row) for index, rows in enumerate(known) for row in np.flatnonzero(rows)], dtype=int)
-    labels = [one.slice_labels[rows] for one, rows in zip(examples, known, strict=True)]
+    labels = [own[rows] for own, rows in zip(told, known, strict=True)]
     return LabelledSlices(
         examples=examples, place=place.reshape(-1, 2), labels=np.concatenate(labels), exclusive=exclusive
     )
+
+
+def _inherit(example: Example, *, exclusive: bool) -> Array:
+    """(S,K) the labels of the slices, and those of the series in slices of which nothing is known."""
+    own, given = example.slice_labels, np.asarray(example.labels, dtype=np.float32)
+    if exclusive:
+        given = np.where(given == IGNORE, IGNORE, given == np.arange(own.shape[1])).astype(np.float32)
+    return np.where((own != IGNORE).any(axis=1, keepdims=True), own, given)
 
 
 def draw_epoch(slices: LabelledSlices, settings: EncoderStageSettings, *, seed: int, epoch: int) -> Array:
