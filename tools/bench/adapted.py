@@ -1,12 +1,12 @@
 """Heads on encoders that learnt from labelled slices: the benchmark's row "encoder stage", other heads, several seeds.
 
 usage: adapted.py SET BENCHMARK OUT [--seeds 5]      (sets: ct_ich, pocus)
-for example: adapted.py ct_ich work/bench/ct_ich work/bench/ct_ich_adapted   (after benchmark.py ct_ich work/bench/ct_ich)
+for example, after benchmark.py ct_ich work/bench/ct_ich: adapted.py ct_ich work/bench/ct_ich work/bench/ct_ich_adapted
 
 The encoder of each fold is that of BENCHMARK's row with an encoder stage, which never saw the fold, and it is frozen
-here; where that row has several seeds, those of the heads take turns with them. A head is trained with every seed on the
-same training and validation series as its encoder, so that none judges an encoder that learnt from it; the mean of the
-seeds' probabilities is the head's answer. Goes on where it was stopped.
+here; where that row has several seeds, those of the heads take turns with them. A head is trained with every seed on
+the same training and validation series as its encoder, so that none judges an encoder that learnt from it; the mean of
+the seeds' probabilities is the head's answer. Goes on where it was stopped.
 """
 
 from __future__ import annotations
