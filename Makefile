@@ -10,6 +10,8 @@ SEED ?= 0
 # one thread per process: the same numbers everywhere; on a busy machine, two threads that wait for each other made the
 # demo take 477 s instead of 134 s
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# the tests of a file stay in one process, since they share what its fixtures made
+SPREAD := --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: install demo test test-all check bench fuzz clean
 .DELETE_ON_ERROR:
@@ -26,10 +28,10 @@ demo: install
 	$(ONE_THREAD) $(BIN)/python tools/demo.py --output $(DEMO)
 
 test: install
-	$(ONE_THREAD) $(BIN)/python -m pytest
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SPREAD)
 
 test-all: install
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SPREAD) -m "slow or not slow" --timeout 3600
 
 check: install
 	$(BIN)/ruff check .
