@@ -49,7 +49,9 @@ def write_clip(folder: Path, frames: np.ndarray) -> Path:
     return folder
 
 
-def train_run(folder: Path, methods: list[dict[str, Any]], **preprocessing: Any) -> Path:
+def train_run(
+    folder: Path, methods: list[dict[str, Any]], *, task: dict[str, Any] | None = None, **preprocessing: Any
+) -> Path:
     rows = []
     for number in range(6):
         write_clip(folder / "clips" / f"c{number}", draw_clip(number))
@@ -58,7 +60,7 @@ def train_run(folder: Path, methods: list[dict[str, Any]], **preprocessing: Any)
     content = {"name": "live", "data": {"manifest": str(folder / "labels.csv")},
                "preprocessing": {"kind": "intensity", "size": 32, **preprocessing},
                "network": {"encoder": {"kind": "small_cnn", "widths": [8, 16]}},
-               "task": {"kind": "anomaly", "methods": methods, "false_alarm_rate": 0.2},
+               "task": {"kind": "anomaly", "methods": methods, "false_alarm_rate": 0.2, **(task or {})},
                "training": {"accelerator": "cpu"}}
     (folder / "anomaly.yaml").write_text(yaml.safe_dump(content))
     experiment = read_experiment(folder / "anomaly.yaml")
@@ -266,6 +268,9 @@ def test_a_model_that_needs_later_frames_is_refused_with_the_reason(tmp_path: Pa
     cloze = train_run(tmp_path / "cloze", [{"kind": "cloze", "epochs": 1, "hidden": 4}, {"kind": "gaussian"}])
     with pytest.raises(ModelError, match="cloze reads the frames after"):
         Watcher(load_anomaly_model(cloze))
+    placed = train_run(tmp_path / "placed", [{"kind": "gaussian"}], task={"norms_by": "position"})
+    with pytest.raises(ModelError, match="the same place along the whole sequence"):
+        Watcher(load_anomaly_model(placed))
     stacked = train_run(tmp_path / "stacked", [{"kind": "gaussian"}], neighbours=1)
     with pytest.raises(ModelError, match="neighbours 1 reads later frames"):
         Watcher(load_anomaly_model(stacked))

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from seriatim.errors import ConfigError
 from seriatim.models.detectors import Evidence
 from seriatim.series.batch import IGNORE
-from seriatim.tasks.anomaly import AnomalySettings, AnomalyTask, Norms
+from seriatim.tasks.anomaly import AnomalySettings, AnomalyTask
+from seriatim.tasks.norms import Norms
 
 
 def evidence(values: np.ndarray, *, name: str = "one") -> Evidence:

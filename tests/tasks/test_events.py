@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seriatim.tasks.events import find_events, runs_of
-from seriatim.tasks.normality import Normality, learn_normality, z_of_surprise
+from seriatim.tasks.normality import learn_normality, z_of_surprise
 
 SCORES = np.array([0, 1, 3, 5, 3, 1, 3, 4.5, 1, 0, 3, 3, 3, 0, 9.0])
 
@@ -50,7 +50,6 @@ def test_p_values_of_normal_frames_are_uniform_and_go_on_beyond_them() -> None:
     assert (np.diff(rising) >= 0).all()
     # the tail of an exponential is itself: p = exp(-x)
     np.testing.assert_allclose(normality.surprise(np.array([5.0, 20.0])), [5, 20], rtol=0.1)
-    assert Normality(**normality.as_dict()) == normality
 
 
 def test_a_surprise_reads_as_standard_deviations() -> None:

@@ -253,7 +253,7 @@ def test_a_setting_of_a_diagnosis_is_none_of_an_anomaly_run(tmp_path: Path, clip
 def test_what_is_not_a_number_is_never_taken_for_normal(tmp_path: Path, clips: Path, run: Path) -> None:
     model = load_anomaly_model(run)
     with pytest.raises(ModelError, match="BAD_VALUE"):
-        model.score(torch.full((4, 1, 32, 32), torch.nan))
+        model.examine(torch.full((4, 1, 32, 32), torch.nan))
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     weights = load_file(copy / "model.safetensors")

@@ -30,6 +30,7 @@ from seriatim.synth.planted import KINDS, ORDER_KINDS, plant
 from seriatim.tasks.anomaly import FrameScores
 from seriatim.tasks.metrics import roc_auc
 from seriatim.tasks.normality import fuse
+from seriatim.tasks.profile import place_frames
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.training import train
 from seriatim.training.examples import Example, gather_examples
@@ -41,6 +42,7 @@ FUSIONS: Mapping[str, tuple[str, ...]] = {
     "memory": ("memory",),
     "gaussian": ("gaussian",),
     "future": ("future",),
+    "supervised": ("supervised",),
     "order-blind (memory + gaussian)": ("memory", "gaussian"),
     "all": (),
 }
@@ -118,7 +120,7 @@ def judge(model: AnomalyModel, slices: torch.Tensor, maps: torch.Tensor) -> Fram
     with torch.inference_mode():
         seen = {"slices": slices, "maps": maps, "embeddings": model.network.encoder.pool_maps(maps)}
         evidence: list[Evidence] = [one.examine(seen[one.reads]) for one in model.network.methods]
-        return model.task.judge(evidence)
+        return model.task.judge(evidence, place_frames(np.arange(len(slices), dtype=np.float64)))
 
 
 def fuse_by_method(scores: FrameScores) -> dict[str, Array]:

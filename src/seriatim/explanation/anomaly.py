@@ -19,6 +19,7 @@ from seriatim.series import Volume
 from seriatim.series.series import Axis
 from seriatim.tasks.anomaly import FrameScores
 from seriatim.tasks.events import Event
+from seriatim.tasks.profile import place_frames
 from seriatim.trained import AnomalyModel
 from seriatim.transforms.placement import Placement, resize
 
@@ -109,10 +110,8 @@ def explain_frames(volume: Volume, model: AnomalyModel, *, top: int = 6) -> Fram
     if not 1 <= top <= 8:
         raise ValueError(f"top must be 1 to 8, not {top}")
     series, slices = volume.series, model.prepare(volume)
-    device = next(model.network.parameters()).device
-    with torch.inference_mode():
-        evidence = model.network.examine(slices.to(device))
-    scores, norms = model.task.judge(evidence), model.task.norms
+    evidence, along = model.examine(slices), place_frames(series.positions)
+    scores, norms = model.task.judge(evidence, along), model.task.norms
     assert norms is not None
     shown = choose_frames(scores, top=top)
     view = show_slices(volume, shown, window_hu=window_of(model))
@@ -129,7 +128,7 @@ def explain_frames(volume: Volume, model: AnomalyModel, *, top: int = 6) -> Fram
         release=1 / (1 + 1 / model.task.settings.release),
         shown=shown,
         images=view.images,
-        places=_find_places(evidence, model, slices, placement=model.experiment.preprocessing.placement(volume)),
+        places=_find_places(evidence, model, slices, volume=volume),
         letters=view.letters,
         window_text=view.window_text,
         findings=model.note(series),
@@ -173,7 +172,7 @@ def _highest(levels: NDArray[np.float64], wanted: int) -> list[int]:
 
 
 def _find_places(
-    evidence: Sequence[Evidence], model: AnomalyModel, slices: Tensor, *, placement: Placement
+    evidence: Sequence[Evidence], model: AnomalyModel, slices: Tensor, *, volume: Volume
 ) -> PlaceMaps | None:
     """The places of the first method that knows any, on the scale of the scores.
 
@@ -190,11 +189,12 @@ def _find_places(
         places, raw = one.places.double().cpu(), raw.double().cpu()
         strongest = places.flatten(1).amax(dim=1).clamp(min=1e-12)
         values = (places * (raw / strongest)[:, None, None]).numpy()
-        surprise = np.nan_to_num(norms.parts[name].surprise(values), nan=0.0)
+        surprise = np.nan_to_num(norms.parts[name].surprise(values, place_frames(volume.positions)), nan=0.0)
         if isinstance(detector, FutureDetector):
             grid = _centres(places, slices, picture=detector.size)
         else:
             grid = locate_cells(model.network.encoder, slices[:1].to(next(model.network.parameters()).device))
+        placement = model.experiment.preprocessing.placement(volume)
         return PlaceMaps(levels=_level(surprise, norms.threshold), grid=grid, placement=placement, method=name)
     return None
 

@@ -18,7 +18,7 @@ from seriatim.trained.anomaly import AnomalyModel
 def predict_frames(series: Series, model: AnomalyModel) -> Prediction:
     """The prediction for one series that the model does not refuse. Raises what reading and scoring raise."""
     slices = model.prepare(read_volume(series, limits=model.limits))
-    found = describe_frames(series, model, model.score(slices))
+    found = describe_frames(series, model, model.score(slices, series))
     frozen = series.axis == "time" and is_frozen(slices)
     return replace(found, findings=(*found.findings, FROZEN)) if frozen else found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,8 @@ from seriatim.settings import Settings
 from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
 from seriatim.tasks.events import Event, find_events
 from seriatim.tasks.labels import read_cell
-from seriatim.tasks.normality import Normality, fuse, learn_normality
+from seriatim.tasks.normality import fuse, learn_normality
+from seriatim.tasks.norms import Norms, drop_unknown, learn_law
 
 Array = NDArray[Any]
 UNNAMED = "anomaly"
@@ -29,7 +30,8 @@ class AnomalySettings(Settings):
 
     kind: Literal["anomaly"] = "anomaly"
     methods: tuple[DetectorSettings, ...] = Field(default=(PredictionSettings(),), min_length=1)
-    """How: one or more of cloze, causal, memory, gaussian, future. Several are fused after each was calibrated."""
+    """How: one or more of cloze, causal, memory, gaussian, future, and where frames are labelled supervised. Several
+    are fused after each was calibrated."""
     label: str | None = None
     """Manifest column that says which series are abnormal. Those of train are then not learnt from, and those of val
     are only measured. Without it all series of train and val are taken as normal."""
@@ -41,6 +43,9 @@ class AnomalySettings(Settings):
     """The share of normal frames that may reach the threshold."""
     false_alarms_per_minute: float | None = Field(default=None, gt=0)
     """Choose the threshold by so many false events per minute of normal validation frames instead."""
+    norms_by: Literal["auto", "position", "none"] = "auto"
+    """What a frame is compared with: normal frames at the same place along the sequence (`position`: 0 is its first
+    frame, 1 its last) or all of them (`none`). auto: `position` for slices, `none` for clips."""
     release: float = Field(default=0.5, gt=0, le=1)
     """An event goes on until the score falls below this share of the threshold (1: no hysteresis)."""
     least_frames: int = Field(default=1, ge=1)
@@ -83,38 +88,6 @@ class AnomalySettings(Settings):
 
     def build(self) -> AnomalyTask:
         return AnomalyTask(settings=self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Norms:
-    """What validation's normal frames taught: the law of each part and of their fusion, and the threshold.
-
-    ``threshold`` is a surprise, -log p. ``frames`` and ``seconds`` tell of how much normal material it comes.
-    """
-
-    parts: Mapping[str, Normality]
-    fused: Normality
-    threshold: float
-    frames: int
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``model.json``."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Norms:
-        """What ``as_dict`` gave. Raises LookupError, TypeError or ValueError."""
-        parts = {str(name): _read_normality(one) for name, one in content["parts"].items()}
-        return cls(parts=parts, fused=_read_normality(content["fused"]), threshold=float(content["threshold"]),
-                   frames=int(content["frames"]), seconds=float(content["seconds"]))
-
-
-def _read_normality(content: Mapping[str, Any]) -> Normality:
-    return Normality(
-        quantiles=tuple(float(value) for value in content["quantiles"]), tail_start=float(content["tail_start"]),
-        tail_mean=float(content["tail_mean"]), frames=int(content["frames"]),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,19 +149,25 @@ class AnomalyTask:
         """The labels (N,1) as they are: they are yes or no."""
         return labels
 
-    def learn_norms(self, normal: Sequence[Sequence[Evidence]], seconds: Sequence[float]) -> AnomalyTask:
+    def learn_norms(
+        self, normal: Sequence[Sequence[Evidence]], seconds: Sequence[float], *, places: Sequence[Array] | None = None
+    ) -> AnomalyTask:
         """The task with the laws and the threshold of the normal validation sequences.
 
         ``normal`` is the evidence of every detector about each sequence, ``seconds`` how long each lasts (0 where it
-        has no times).
+        has no times), ``places`` where its frames are along it, from 0 to 1, for norms by position.
 
         Raises:
             ValueError: there are too few normal frames, or no time to count alarms per minute in.
         """
         told = [_parts(evidence) for evidence in normal]
-        laws = {name: learn_normality(_known(np.concatenate([one[name] for one in told]))) for name in told[0]}
-        raws = [fuse(np.stack([laws[name].surprise(one[name]) for name in laws])) for one in told]
-        fused = learn_normality(_known(np.concatenate(raws)))
+        laws, weighed = {}, []
+        for name in told[0]:
+            law, surprises = learn_law([one[name] for one in told], places)
+            laws[name] = law
+            weighed.append(surprises)
+        raws = [fuse(np.stack(parts)) for parts in zip(*weighed, strict=True)]
+        fused = learn_normality(drop_unknown(np.concatenate(raws)))
         surprises = [_silent(fused.surprise(raw)) for raw in raws]
         total = float(sum(seconds))
         frames = sum(map(len, surprises))
@@ -230,33 +209,32 @@ class AnomalyTask:
                 high = middle
         return float(candidates[low - 1]) if low else 0.0
 
-    def weigh(self, evidence: Sequence[Evidence]) -> tuple[Array, dict[str, Array]]:
-        """Surprises (S,): of the fusion, and of each part (NaN where it says nothing).
+    def weigh(
+        self, evidence: Sequence[Evidence], places: Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Surprises (S,): of the fusion, and of each part (NaN where it says nothing). ``places`` (S,) from 0 to 1 are
+        where the frames are along the sequence; only norms by position need them.
 
         Raises:
-            ValueError: the task has no norms yet.
+            ValueError: the task has no norms yet, or they are by position and no places are given.
         """
         if self.norms is None:
             raise ValueError("an anomaly task judges nothing before it learnt its norms")
         raw = _parts(evidence)
-        parts = {name: law.surprise(raw[name]) for name, law in self.norms.parts.items()}
+        parts = {name: law.surprise(raw[name], places) for name, law in self.norms.parts.items()}
         return _silent(self.norms.fused.surprise(fuse(np.stack(list(parts.values()))))), parts
 
-    def judge(self, evidence: Sequence[Evidence]) -> FrameScores:
-        """The scores and events of one sequence.
-
-        Raises:
-            ValueError: the task has no norms yet.
-        """
-        surprise, parts = self.weigh(evidence)
+    def judge(self, evidence: Sequence[Evidence], places: Array | None = None) -> FrameScores:
+        """The scores and events of one sequence; arguments and errors as of ``weigh``."""
+        surprise, parts = self.weigh(evidence, places)
         assert self.norms is not None
         threshold = self.norms.threshold
         top = self._highest(surprise)
-        places = [one.places for one in evidence if one.places is not None]
+        maps = [one.places for one in evidence if one.places is not None]
         return FrameScores(
             surprise=surprise, parts=parts, levels=surprise / (surprise + threshold), level=top / (top + threshold),
             events=tuple(self._events(surprise, threshold)),
-            places=places[0].float().cpu().numpy() if places else None,
+            places=maps[0].float().cpu().numpy() if maps else None,
         )
 
     def metrics(self, probabilities: Array, labels: Array) -> dict[str, float]:
@@ -273,10 +251,6 @@ def _parts(evidence: Sequence[Evidence]) -> dict[str, NDArray[np.float64]]:
     return {
         name: values.detach().double().cpu().numpy() for one in evidence for name, values in one.parts.items()
     }
-
-
-def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[~np.isnan(values)]
 
 
 def _silent(values: NDArray[np.float64]) -> NDArray[np.float64]:

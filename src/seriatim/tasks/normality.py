@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from seriatim.tasks.profile import Profile
 
 Array = NDArray[np.float64]
 BODY = 257
@@ -22,28 +23,34 @@ class Normality:
 
     Its lower part is the empirical one, kept as ``quantiles`` at even shares; above the score that one frame in ten
     exceeds (``tail_start``) the excess is taken as exponential with mean ``tail_mean``, the limit law of light tails
-    (Pickands 1975), so that scores beyond all that was seen still differ. ``frames`` is from how many it was made.
+    (Pickands 1975), so that scores beyond all that was seen still differ. ``frames`` is from how many it was made. With
+    a ``profile`` it is the distribution of what the profile makes of a raw score, which depends on the frame's place.
     """
 
     quantiles: tuple[float, ...]
     tail_start: float
     tail_mean: float
     frames: int
+    profile: Profile | None = None
 
-    def surprise(self, raw: Array) -> Array:
-        """-log p of raw scores, p being the share of normal frames that score as high; 0 is the most normal.
+    def surprise(self, raw: Array, places: Array | None = None) -> Array:
+        """-log p of raw scores (S,...), p being the share of normal frames that score as high; 0 is the most normal.
 
-        It rises with the raw score and ends at 700, which is a p of 1e-304.
+        It rises with the raw score and ends at 700, which is a p of 1e-304. ``places`` (S,) from 0 to 1 are where the
+        frames are along their sequence.
+
+        Raises:
+            ValueError: the law has a profile, and no places are given.
         """
+        if self.profile is not None:
+            if places is None:
+                raise ValueError("norms by position need the positions of the frames")
+            raw = self.profile.level(raw, places)
         quantiles = np.asarray(self.quantiles)
         shares = np.linspace(0, 1 - TAIL_SHARE, len(quantiles))
         body = -np.log(1 - np.interp(raw, quantiles, shares))
         tail = -np.log(TAIL_SHARE) + (raw - self.tail_start) / self.tail_mean
         return np.minimum(np.where(raw > self.tail_start, tail, body), MOST_SURPRISE)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``model.json``; ``Normality(**content)`` makes it again."""
-        return asdict(self)
 
 
 def learn_normality(raw: Array) -> Normality:

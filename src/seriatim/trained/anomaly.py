@@ -13,9 +13,12 @@ from seriatim.errors import ModelError
 from seriatim.experiment import AnomalyExperiment
 from seriatim.experiment.envelope import Outside
 from seriatim.io import Limits
+from seriatim.models.detectors import Evidence
 from seriatim.models.detectors.network import AnomalyNetwork
 from seriatim.series import Series, Volume
-from seriatim.tasks.anomaly import AnomalyTask, FrameScores, Norms
+from seriatim.tasks.anomaly import AnomalyTask, FrameScores
+from seriatim.tasks.norms import Norms
+from seriatim.tasks.profile import place_frames
 from seriatim.trained.envelope import Envelope, refuse_modality
 from seriatim.trained.model import choose_split, read_files, read_splits
 
@@ -60,8 +63,13 @@ class AnomalyModel:
         blind = [one.kind for one, detector in zip(self.task.settings.methods, self.network.methods, strict=True)
                  if not detector.causal]
         if blind:
+            instead = "with causal in place of it" if blind[0] == "cloze" else "without it"
             return (f"Its method {blind[0]} reads the frames after each, which are not there yet, and the other "
-                    "methods were not calibrated without it. Train with causal in place of cloze.")
+                    f"methods were not calibrated without it. Train {instead}.")
+        assert self.task.norms is not None
+        if self.task.norms.by_position:
+            return ("It compares each frame with those at the same place along the whole sequence, whose length is not "
+                    "known yet. Train with task.norms_by none.")
         whole = self.experiment.preprocessing.whole_series
         return f"{whole}, which is not there yet. Train without it." if whole else ""
 
@@ -94,11 +102,15 @@ class AnomalyModel:
         preprocessing = self.experiment.preprocessing
         return preprocessing.finish(preprocessing.prepare(volume))
 
-    def score(self, slices: Tensor) -> FrameScores:
-        """How unlike normal each frame of one series (S,C,H,W) is, and its events."""
+    def examine(self, slices: Tensor) -> list[Evidence]:
+        """What every detector says about one series (S,C,H,W)."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():
-            return self.task.judge(self.network.examine(slices.to(device)))
+            return self.network.examine(slices.to(device))
+
+    def score(self, slices: Tensor, series: Series) -> FrameScores:
+        """How unlike normal each frame of one series, prepared as (S,C,H,W), is, and its events."""
+        return self.task.judge(self.examine(slices), place_frames(series.positions))
 
     def read_splits(self) -> dict[str, str]:
         """The split of each series UID of its own manifest."""

@@ -11,11 +11,14 @@ import torch
 from seriatim.experiment import AnomalyExperiment, TrainingSettings
 from seriatim.io.tables.outputs import write_csv
 from seriatim.tasks.anomaly import AnomalyTask, FrameScores
+from seriatim.tasks.profile import place_frames
 from seriatim.trained import WEIGHTS, write_description
 from seriatim.trained.anomaly import build_network
 from seriatim.training.checkpoint import write_tensors
 from seriatim.training.dataset import PreparedSeries
-from seriatim.training.detector_stage import AnomalySession, examine, train_detectors
+from seriatim.training.detector_series import is_normal
+from seriatim.training.detector_stage import AnomalySession
+from seriatim.training.detectors import examine, train_detectors
 from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
 from seriatim.training.envelope import measure_envelope
 from seriatim.training.examples import Example, gather_examples
@@ -75,7 +78,7 @@ def _write_end(session: AnomalySession, task: AnomalyTask) -> dict[str, float]:
     """Judge validation as scoring will, and describe the model."""
     run, experiment, examples = session.run, session.experiment, session.examples
     judged = [
-        (one, task.judge(examine(session, one))) for one in examples.of("val")
+        (one, task.judge(examine(session, one), place_frames(one.series.positions))) for one in examples.of("val")
         if len(one.series.instances) >= session.network.fewest_frames
     ]
     metrics = _measure(task, judged)
@@ -105,7 +108,7 @@ def _measure(task: AnomalyTask, judged: list[tuple[Example, FrameScores]]) -> di
         np.concatenate([scores.levels for _, scores in judged])[:, None],
         np.concatenate([one.slice_labels for one, _ in judged]),
     )
-    known = [(one, scores) for one, scores in judged if task.settings.label is None or one.labels[0] == 0.0]
+    known = [(one, scores) for one, scores in judged if is_normal(one, task.settings)]
     surprise = np.concatenate([scores.surprise for _, scores in known])
     found |= {f"frame_{name}": value for name, value in frames.items()}
     found["normal_frames_above"] = float((surprise >= task.norms.threshold).mean())

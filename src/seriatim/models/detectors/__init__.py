@@ -5,6 +5,7 @@ from seriatim.models.detectors.future import FutureDetector, FutureSettings
 from seriatim.models.detectors.gaussian import GaussianDetector, GaussianSettings
 from seriatim.models.detectors.memory import MemoryDetector, MemorySettings
 from seriatim.models.detectors.prediction import PredictionDetector, PredictionSettings
+from seriatim.models.detectors.supervised import SupervisedDetector, SupervisedSettings
 
 __all__ = [
     "Detector",
@@ -17,4 +18,6 @@ __all__ = [
     "MemorySettings",
     "PredictionDetector",
     "PredictionSettings",
+    "SupervisedDetector",
+    "SupervisedSettings",
 ]

@@ -15,11 +15,13 @@ from seriatim.models.detectors.future import FutureSettings
 from seriatim.models.detectors.gaussian import GaussianSettings
 from seriatim.models.detectors.memory import MemorySettings
 from seriatim.models.detectors.prediction import PredictionSettings
+from seriatim.models.detectors.supervised import SupervisedSettings
 from seriatim.models.encoder import Encoder
 from seriatim.models.lanes import on_lanes
 
 DetectorSettings = Annotated[
-    PredictionSettings | MemorySettings | GaussianSettings | FutureSettings, Field(discriminator="kind")
+    PredictionSettings | MemorySettings | GaussianSettings | FutureSettings | SupervisedSettings,
+    Field(discriminator="kind"),
 ]
 
 
