@@ -142,9 +142,10 @@ class Volume:
         if self.padding is not None and self.padding.shape != (len(self.array), 2):
             raise ValueError(f"{len(self.array)} slices but padding of the shape {self.padding.shape}.")
 
-    def find_padding(self) -> NDArray[np.bool_] | None:
-        """(S,H,W), True where a pixel is outside the image; None where the files name no padding value."""
+    def find_padding(self, part: slice = slice(None)) -> NDArray[np.bool_] | None:
+        """(S,H,W), True where a pixel of these slices is outside the image; None where the files name no padding."""
         if self.padding is None or self.array.ndim != 3:
             return None
-        low, high = self.padding.astype(np.result_type(self.array.dtype, np.float32)).T[:, :, None, None]
-        return np.asarray((self.array >= low) & (self.array <= high))
+        array = self.array[part]
+        low, high = self.padding[part].astype(np.result_type(array.dtype, np.float32)).T[:, :, None, None]
+        return np.asarray((array >= low) & (array <= high))

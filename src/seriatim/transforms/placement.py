@@ -27,14 +27,12 @@ class Placement:
     size: tuple[int, int]
     shift: tuple[int, int] = (0, 0)
 
-    def apply(self, stack: Tensor, *, fill: float) -> Tensor:
-        """Resize with antialiasing and centre: (N,H,W) -> (N, *size)."""
-        out = stack.new_full((stack.shape[0], *self.size), fill)
+    def apply(self, stack: Tensor, out: Tensor) -> None:
+        """Resize with antialiasing and centre: (N,H,W) into (N, *size), where the rest stays as it is."""
         into, taken = self._windows()
         for start in range(0, stack.shape[0], RESIZE_CHUNK):
             piece = resize(stack[start : start + RESIZE_CHUNK], self.scaled)
             out[start : start + RESIZE_CHUNK, *into] = piece[:, *taken]
-        return out
 
     def invert(self, maps: Tensor) -> Tensor:
         """Bring maps on the network's grid back to the slices' own: (N, *size) -> (N, *source); 0 where cropped."""

@@ -1,7 +1,8 @@
 """From a volume in real-world values to slices (S,C,H,W) in [0,1]: what the network sees, and nothing else.
 
 Two halves, so that the first can be kept in memory and augmentation can stand between them: ``prepare`` orients and
-resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour channels, and gives slices.
+resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour channels, and gives slices. The first
+goes through a few slices at a time, which stay in the processor's cache; the second may be asked for a few.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from seriatim.series import Volume
 from seriatim.series.geometry import display_orientation
 from seriatim.settings import Settings
 from seriatim.transforms.orientation import orient
+from seriatim.transforms.pieces import check_finite, cut, sample
 from seriatim.transforms.placement import Placement, as_float, mean_pixel, place
 
 AIR_HU = -1000.0
@@ -87,31 +89,37 @@ class _InPlane(Settings):
         raise NotImplementedError
 
     def _stack(self, volume: Volume) -> Tensor:
-        """The volume in the radiological view as float32.
-
-        Raises:
-            InputError: a value is not a number; a network would turn it into a score all the same.
-        """
-        stack = as_float(orient(volume.array, volume.affine))
-        if not bool(torch.isfinite(stack).all()):
-            count = int((~torch.isfinite(stack)).sum())
-            raise InputError(
-                f"BAD_VALUE: {count} pixels of series {volume.series.series_uid} are not finite numbers. "
-                "Write its files again."
-            )
-        return stack
+        """The whole volume in the radiological view as float32."""
+        return as_float(orient(volume.array, volume.affine))
 
     def _padding(self, volume: Volume) -> Tensor | None:
         """True where a pixel of `_stack` is outside the image; None where the files name no padding."""
         mask = volume.find_padding()
         return None if mask is None else torch.as_tensor(orient(mask, volume.affine))
 
-    def _add_neighbours(self, slices: Tensor) -> Tensor:
-        """(S,C,H,W) -> (S, C*(2n+1), H, W): previous slices first, then the slice itself, then the next ones."""
-        count = slices.shape[0]
-        index = torch.arange(count)
+    @property
+    def planes(self) -> int:
+        """How many planes of a prepared stack belong to a slice."""
+        return 1
+
+    def finish(self, prepared: Tensor, part: slice = slice(None)) -> Tensor:
+        """(S,h,w) as ``prepare`` gives it, or (S*3,h,w) for colour -> (n,C,h,w) in [0,1] of n of the slices."""
+        slices = prepared.reshape(-1, self.planes, *prepared.shape[1:])
+        if not self.neighbours:
+            return self._finish(slices[part])
+        return self._add_neighbours(slices, torch.arange(len(slices))[part])
+
+    def _add_neighbours(self, slices: Tensor, index: Tensor) -> Tensor:
+        """(S,P,h,w) -> (n, C*(2n+1), h, w): previous slices first, then the slice itself, then the next ones."""
+        last = len(slices) - 1
+        start = max(0, int(index.min()) - self.neighbours)
+        near = self._finish(slices[start : int(index.max()) + self.neighbours + 1])
         shifts = range(-self.neighbours, self.neighbours + 1)
-        return torch.cat([slices[(index + shift).clamp(0, count - 1)] for shift in shifts], dim=1)
+        return torch.cat([near[(index + shift).clamp(0, last) - start] for shift in shifts], dim=1)
+
+    def _finish(self, slices: Tensor) -> Tensor:
+        """(n,P,h,w) as prepared -> (n,C,h,w) in [0,1], without neighbours."""
+        raise NotImplementedError
 
 
 class CTSettings(_InPlane):
@@ -145,22 +153,29 @@ class CTSettings(_InPlane):
 
     def prepare(self, volume: Volume) -> Tensor:
         """HU on the network's grid: (S,h,w) float32; outside the slice, and where it is padded, is air."""
-        stack = self._stack(volume)
-        if stack.ndim == 4:
-            stack = stack.mean(dim=3)
-        if (padding := self._padding(volume)) is not None:
-            stack = stack.masked_fill(padding, AIR_HU)
-        if volume.series.format != "dicom" and float(stack.min()) >= 0 and float(stack.max()) <= 255:
+        check_finite(volume)
+        placement = self.placement(volume)
+        prepared = torch.full((len(volume.array), *self.size), AIR_HU)
+        windowed = volume.series.format != "dicom"
+        for piece in cut(volume):
+            stack = piece.pixels.mean(dim=3) if piece.pixels.ndim == 4 else piece.pixels
+            if piece.padding is not None:
+                stack = stack.masked_fill(piece.padding, AIR_HU)
+            windowed = windowed and float(stack.min()) >= 0 and float(stack.max()) <= 255
+            placement.apply(stack, prepared[piece.part])
+        if windowed:
             raise InputError(
                 f"BAD_VALUE: series {volume.series.series_uid} holds 0 to 255 and nothing below water: it is windowed "
                 "already and not in HU. Give the volume in HU, or use preprocessing.kind intensity."
             )
-        return self.placement(volume).apply(stack, fill=AIR_HU)
+        return prepared
 
-    def finish(self, prepared: Tensor) -> Tensor:
-        """(S,h,w) in HU -> (S,C,h,w) in [0,1]."""
-        channels = [((prepared - (level - width / 2)) / width).clamp(0, 1) for level, width in self.windows_hu]
-        return self._add_neighbours(torch.stack(channels, dim=1))
+    def _finish(self, slices: Tensor) -> Tensor:
+        finished = slices.new_empty(len(slices), len(self.windows_hu), *slices.shape[2:])
+        for channel, (level, width) in enumerate(self.windows_hu):
+            torch.sub(slices[:, 0], level - width / 2, out=finished[:, channel])
+            finished[:, channel].div_(width).clamp_(0, 1)
+        return finished
 
 
 class IntensitySettings(_InPlane):
@@ -175,7 +190,7 @@ class IntensitySettings(_InPlane):
 
     @property
     def channels(self) -> int:
-        return (3 if self.colour == "rgb" else 1) * (2 * self.neighbours + 1)
+        return self.planes * (2 * self.neighbours + 1)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -190,30 +205,36 @@ class IntensitySettings(_InPlane):
 
     def prepare(self, volume: Volume) -> Tensor:
         """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice, and padding, is 0."""
-        stack, padding = self._stack(volume), self._padding(volume)
-        scaled = stack / 255 if not self.scaled_by_series(volume) else self._scale(stack, padding=padding)
-        if volume.inverted:
-            scaled = 1 - scaled
-        if padding is not None:
-            scaled[padding] = 0
-        return self.placement(volume).apply(self._as_planes(scaled), fill=0.0)
+        check_finite(volume)
+        placement, (low, span) = self.placement(volume), self._range(volume)
+        prepared = torch.zeros(len(volume.array) * self.planes, *self.size)
+        for piece in cut(volume):
+            scaled = (piece.pixels - low).div_(span)
+            if volume.inverted:
+                scaled = 1 - scaled
+            if piece.padding is not None:
+                scaled[piece.padding] = 0
+            part = slice(piece.part.start * self.planes, piece.part.stop * self.planes)
+            placement.apply(self._as_planes(scaled), prepared[part])
+        return prepared
 
-    def finish(self, prepared: Tensor) -> Tensor:
-        """(S,h,w) or (S*3,h,w) -> (S,C,h,w) in [0,1]."""
-        planes = 3 if self.colour == "rgb" else 1
-        return self._add_neighbours(prepared.clamp(0, 1).reshape(-1, planes, *prepared.shape[1:]))
+    @property
+    def planes(self) -> int:
+        return 3 if self.colour == "rgb" else 1
+
+    def _finish(self, slices: Tensor) -> Tensor:
+        return slices.clamp(0, 1)
 
     def scaled_by_series(self, volume: Volume) -> bool:
         return volume.array.dtype.itemsize > 1 or bool(volume.array.min() < 0)
 
-    def _scale(self, stack: Tensor, *, padding: Tensor | None) -> Tensor:
-        sample = stack.flatten()
-        if padding is not None and not bool(padding.all()):
-            sample = stack[~padding]
-        sample = sample[:: max(1, sample.numel() // 1_000_000)]
+    def _range(self, volume: Volume) -> tuple[float, float]:
+        """The value that becomes 0, and how far above it 1 is."""
+        if not self.scaled_by_series(volume):
+            return 0.0, 255.0
         fractions = torch.tensor(self.percentiles, dtype=torch.float32) / 100
-        low, high = (float(value) for value in torch.quantile(sample, fractions))
-        return (stack - low) / max(high - low, 1e-6)
+        low, high = (float(value) for value in torch.quantile(sample(volume), fractions))
+        return low, max(high - low, 1e-6)
 
     def _as_planes(self, stack: Tensor) -> Tensor:
         if self.colour == "grey":
