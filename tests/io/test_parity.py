@@ -29,7 +29,7 @@ from seriatim.io import read
 from seriatim.models.network import NetworkSettings
 from seriatim.series import Volume
 from seriatim.series.geometry import affine_normal, direction_sign, display_orientation
-from seriatim.tasks.diagnosis import DiagnosisSettings
+from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.predict import SeriesScores, score_series
 from seriatim.transforms.orientation import orient
 from seriatim.transforms.preprocessing import IntensitySettings

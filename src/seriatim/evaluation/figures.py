@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,33 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.evaluation.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_all
+from seriatim.evaluation.drawing import COLOURS, FAINT, QUIET, STYLES, open_figure, write_title
 from seriatim.evaluation.intervals import Estimate, proportion
 from seriatim.evaluation.reliability import place_in_bins
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5B5B5B")
-"""Okabe and Ito's colours (2008), told apart with any colour vision; line styles follow when they run out."""
-STYLES = ("-", "--", ":", "-.")
-INK, QUIET, FAINT = "#222222", "#6B6B6B", "#D9D9D9"
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "legend.frameon": False,
-    "figure.dpi": 200,
-    "savefig.facecolor": "white",
-}
-LEFT_INCHES = 0.64
 
 
 def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
@@ -230,31 +209,6 @@ def _draw_agreement(question: Question, samples: Samples, measures: Mapping[str,
             axes.set_title(f"MAE {_told(mae)}\nR² {_told(r2)}", loc="left", fontsize=9, color=QUIET)
         write_title(figure, f"Agreement of {_subject(question)}", "", _counted(question, samples))
     return path
-
-
-@contextmanager
-def open_figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
-    """A figure that is saved on leaving; drawn without a display and without touching the global state of pyplot."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        FigureCanvasAgg(figure)
-        yield figure
-        figure.savefig(path)
-
-
-def write_title(figure: Any, title: str, *lines: str) -> None:
-    """The title of a figure and quiet lines below it, made smaller where it is too long."""
-    width, height = figure.get_size_inches()
-    left, top = LEFT_INCHES / width, 1 - 0.18 / height
-    written = figure.text(left, top, title, fontsize=13, fontweight="bold", va="top")
-    taken = written.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
-    written.set_fontsize(13 * min(1.0, (width - left * width - 0.1) / taken))
-    for place, line in enumerate(filter(None, lines)):
-        figure.text(left, top - (0.28 + 0.19 * place) / height, line, fontsize=9.5, color=QUIET, va="top")
 
 
 def _column(samples: Samples, column: int) -> tuple[Array, Array]:

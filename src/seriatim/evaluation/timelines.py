@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seriatim.evaluation.drawing import COLOURS, FAINT, QUIET, open_figure, write_title
 from seriatim.evaluation.events import OVERLAP, Span
-from seriatim.evaluation.figures import COLOURS, FAINT, QUIET, open_figure, write_title
 from seriatim.evaluation.frames import FrameMeasures, ScoredSequence
 
 MOST_SHOWN = 24

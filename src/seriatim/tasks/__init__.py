@@ -3,7 +3,8 @@
 from typing import TypeAlias
 
 from seriatim.tasks.anomaly import AnomalySettings, AnomalyTask
-from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
+from seriatim.tasks.diagnosis import DiagnosisTask
+from seriatim.tasks.diagnosis_settings import DiagnosisSettings
 from seriatim.tasks.views import ViewSettings
 
 TaskSettings: TypeAlias = DiagnosisSettings

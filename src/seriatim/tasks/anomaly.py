@@ -15,7 +15,8 @@ from seriatim.models.detectors.network import DetectorSettings
 from seriatim.models.detectors.prediction import PredictionSettings
 from seriatim.series.batch import IGNORE
 from seriatim.settings import Settings
-from seriatim.tasks.diagnosis import DiagnosisSettings, DiagnosisTask
+from seriatim.tasks.diagnosis import DiagnosisTask
+from seriatim.tasks.diagnosis_settings import DiagnosisSettings
 from seriatim.tasks.events import Event, find_events
 from seriatim.tasks.labels import read_cell
 from seriatim.tasks.normality import fuse, learn_normality

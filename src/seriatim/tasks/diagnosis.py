@@ -4,130 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from seriatim.models.output import SequenceOutput
 from seriatim.series.batch import IGNORE, SliceBatch
-from seriatim.settings import Settings
 from seriatim.tasks.agreement import agree_classes, agree_numbers, agree_yes_no
 from seriatim.tasks.balance import measure_spread, weigh_classes, weigh_positives
-from seriatim.tasks.calibration import Calibration, CalibrationKind, fit_classes, fit_columns
+from seriatim.tasks.calibration import Calibration, fit_classes, fit_columns
 from seriatim.tasks.conformal import Conformal, fit_answers, fit_numbers
+from seriatim.tasks.diagnosis_settings import DiagnosisSettings
 from seriatim.tasks.labels import HALF, encode_class, encode_number, encode_yes_no, read_cell
-from seriatim.tasks.losses import Emphasis, attention_loss, class_loss, drawn_series, number_loss, yes_no_loss
 from seriatim.tasks.metrics import sensitive_threshold, youden_threshold
+from seriatim.tasks.objective import WHOLE, Objective
 
-Target = Literal["binary", "multiclass", "multilabel", "regression"]
 Array = NDArray[Any]
-WHOLE: Mapping[str, float] = MappingProxyType({})
-"""No shares: the batch is all there is."""
-
-
-class DiagnosisSettings(Settings):
-    """What is asked of a series, and in which columns the answers stand."""
-
-    kind: Literal["diagnosis"] = "diagnosis"
-    target: Target = "binary"
-    """The kind of answer: yes or no, one of several classes, several findings, or numbers."""
-    labels: tuple[str, ...] = Field(min_length=1)
-    """Label columns of the manifest: one for binary and multiclass, one per finding or number otherwise."""
-    classes: tuple[str, ...] = ()
-    """The names of the classes, for multiclass only."""
-    slice_labels: tuple[str, ...] = ()
-    """Columns of the slice-label table, in the order of `labels`; empty: the same names, where the table has them."""
-    slice_loss_weight: float = Field(default=0.0, ge=0.0)
-    """Weight of the loss of the slice labels beside that of the series; above 0 needs `data.slice_labels`."""
-    slice_positive_weight: float = Field(default=1.0, gt=0.0)
-    """Weight of positive slices in the slice loss (binary, multilabel); they are few: above 1 counts them more."""
-    attention_loss_weight: float = Field(default=0.0, ge=0.0)
-    """Weight of a loss that draws attention to labelled positive slices (binary, multilabel), for example 0.1: what the
-    sequence model carries along lets attention settle beside the finding, or anywhere but on it."""
-    class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"
-    """Weight of each class (multiclass) or of the positives of each label, in the loss of the series."""
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Move labels this share of the way to even odds (Szegedy et al. 2016)."""
-    focal_gamma: float = Field(default=0.0, ge=0.0, le=10.0)
-    """Focal loss (Lin et al. 2017): an answer that is wrong by d counts d to this power as much, so that many easy
-    series do not drown the few hard; 2 in the paper, 0 is off. It draws probabilities to even odds: calibrate."""
-    soft_labels: bool = False
-    """Label cells may be shares of yes from 0 to 1, for example of the readers who saw it (binary, multilabel). The
-    losses take them as they are; metrics, thresholds, calibration and splits count 0.5 and above as yes."""
-    target_sensitivity: float | None = Field(default=None, gt=0, le=1)
-    """Choose the threshold that reaches this sensitivity on validation, instead of Youden's (binary, multilabel)."""
-    coverage: float | None = Field(default=None, gt=0, lt=1)
-    """Give prediction sets too, which hold the true answer with this probability, each class by itself: for example
-    0.9. For regression intervals. Not for multilabel."""
-    calibration: CalibrationKind = "none"
-    """Bend the probabilities by what validation says: temperature (one number), platt (two), or isotonic (any rising
-    map; needs hundreds of validation series). Multiclass has temperature only."""
-
-    @property
-    def outputs(self) -> int:
-        return len(self.classes) if self.target == "multiclass" else len(self.labels)
-
-    @model_validator(mode="after")
-    def _check(self) -> DiagnosisSettings:
-        if self.target in ("binary", "multiclass") and len(self.labels) != 1:
-            raise ValueError(f"{self.target} has one label column, not {len(self.labels)}; did you mean multilabel?")
-        if self.target == "multiclass" and len(self.classes) < 2:
-            raise ValueError("multiclass needs classes: the list of at least two class names, in order")
-        if self.target != "multiclass" and self.classes:
-            raise ValueError(f"classes are for target multiclass, not {self.target}; leave them out")
-        for key, names in (("labels", self.labels), ("classes", self.classes)):
-            if len(set(names)) != len(names) or not all(name.strip() for name in names):
-                raise ValueError(f"{key} must be different names, none of them empty")
-        if self.slice_labels and len(self.slice_labels) != len(self.labels):
-            raise ValueError(f"slice_labels must name {len(self.labels)} columns, in the order of labels")
-        return self
-
-    @model_validator(mode="after")
-    def _check_losses(self) -> DiagnosisSettings:
-        if self.attention_loss_weight and self.target not in ("binary", "multilabel"):
-            raise ValueError(f"attention_loss_weight is for binary and multilabel, not for {self.target}; leave it out")
-        if self.slice_positive_weight != 1 and self.target not in ("binary", "multilabel"):
-            raise ValueError(f"slice_positive_weight is for binary and multilabel, not for {self.target}; leave it out")
-        if self.target == "regression" and (self.class_weights != "none" or self.label_smoothing or self.focal_gamma):
-            raise ValueError(
-                "class_weights, label_smoothing and focal_gamma are for classes, not for regression; leave them out"
-            )
-        if self.soft_labels and self.target not in ("binary", "multilabel"):
-            raise ValueError(f"soft_labels are for binary and multilabel, not for {self.target}; leave them out")
-        if not isinstance(self.class_weights, str):
-            _check_weights(self.class_weights, count=self.outputs)
-        return self
-
-    @model_validator(mode="after")
-    def _check_decisions(self) -> DiagnosisSettings:
-        if self.target_sensitivity is not None and self.target not in ("binary", "multilabel"):
-            raise ValueError(f"target_sensitivity is for binary and multilabel, not for {self.target}; leave it out")
-        if self.coverage is not None and self.target == "multilabel":
-            raise ValueError("coverage is not for multilabel; train a model for each label, or leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _check_calibration(self) -> DiagnosisSettings:
-        legal = {"multiclass": ("none", "temperature"), "regression": ("none",)}.get(self.target)
-        if legal and self.calibration not in legal:
-            raise ValueError(f"calibration of {self.target} can be {' or '.join(legal)}, not {self.calibration}")
-        return self
-
-    def build(self) -> DiagnosisTask:
-        """The task, with class weights where they are given as numbers."""
-        return DiagnosisTask(
-            settings=self, class_weights=None if isinstance(self.class_weights, str) else self.class_weights
-        )
-
-
-def _check_weights(weights: tuple[float, ...], *, count: int) -> None:
-    if len(weights) != count or not all(0 < weight < float("inf") for weight in weights):
-        raise ValueError(f"class_weights must be {count} positive numbers, none, or balanced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,47 +106,24 @@ class DiagnosisTask:
             self, class_weights=weigh_classes(labels, classes=self.outputs) if several else weigh_positives(labels)
         )
 
+    @property
+    def objective(self) -> Objective:
+        """Its losses."""
+        return Objective(settings=self.settings, class_weights=self.class_weights, scale=self.scale)
+
     def loss(
         self, output: SequenceOutput, batch: SliceBatch, shares: Mapping[str, float] = WHOLE
     ) -> dict[str, Tensor]:
-        """``loss`` = ``volume_loss`` + ``slice_loss_weight`` x ``slice_loss``, each a mean over what is known.
-
-        With ``attention_loss_weight`` also that times ``attention_loss``. Each is multiplied by its share, where there
-        is one: the part that this batch has in the ``amounts`` of several, whose losses then add up to that of all.
-        """
-        volume_loss = self._loss(output.volume_logits, batch.labels, weights=self.class_weights)
-        slices = batch.mask  # (B,S): the loss sees real slices only, as (N,K)
-        slice_loss = self.slice_loss(output.slice_logits[slices], batch.slice_labels[slices])
-        volume_loss, slice_loss = volume_loss * shares.get("volume", 1.0), slice_loss * shares.get("slice", 1.0)
-        total = volume_loss + self.settings.slice_loss_weight * slice_loss
-        losses = {"loss": total, "volume_loss": volume_loss, "slice_loss": slice_loss}
-        if not self.settings.attention_loss_weight:
-            return losses
-        shown = output.attention if output.class_attention is None else output.class_attention
-        share = shares.get("attention" if output.class_attention is None else "class_attention", 1.0)
-        drawn = attention_loss(shown, batch.slice_labels, batch.mask) * share
-        return {**losses, "loss": total + self.settings.attention_loss_weight * drawn, "attention_loss": drawn}
+        """The losses of a batch by name, ``loss`` their sum: see ``Objective.loss``."""
+        return self.objective.loss(output, batch, shares)
 
     def amounts(self, batch: SliceBatch) -> dict[str, float]:
-        """What the losses of a batch are means over: numbers of known labels, of classes the weights of their classes.
-
-        For gradients added over batches or processes, which shall be those of one large batch.
-        """
-        known, classes = batch.labels != IGNORE, self.settings.target == "multiclass" and self.class_weights
-        weights = known.new_tensor(classes, dtype=torch.float64)[batch.labels.clamp(min=0).long()] if classes else 1.0
-        return {
-            "volume": float((known * weights).sum()),
-            "slice": float((batch.slice_labels[batch.mask] != IGNORE).sum()),
-            "attention": float(drawn_series(batch.slice_labels, batch.mask).any(dim=1).sum()),
-            "class_attention": float(drawn_series(batch.slice_labels, batch.mask).sum()),
-        }
+        """What the losses of a batch are means over: see ``Objective.amounts``."""
+        return self.objective.amounts(batch)
 
     def slice_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss over slices of which something is known: ``logits`` and ``labels`` (N,K), IGNORE where not."""
-        if self.settings.target == "multiclass":
-            unknown = labels[:, :1] == IGNORE
-            labels = torch.where(unknown, IGNORE, labels.argmax(dim=1, keepdim=True).to(labels.dtype))
-        return self._loss(logits, labels, weights=(self.settings.slice_positive_weight,) * self.outputs)
+        """The mean loss over slices of which something is known: see ``Objective.slice_loss``."""
+        return self.objective.slice_loss(logits, labels)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities (..., K) in float64: sigmoid, softmax, or for regression the values themselves."""
@@ -355,20 +227,6 @@ class DiagnosisTask:
         if self.settings.target == "regression":
             return encode_number(text, column=column)
         return encode_yes_no(text, column=column, soft=self.settings.soft_labels)
-
-    def _loss(self, logits: Tensor, labels: Tensor, *, weights: tuple[float, ...] | None) -> Tensor:
-        labels = labels.to(logits.dtype)
-        known = labels != IGNORE
-        if self.settings.target == "regression":
-            return number_loss(logits, labels, known, scale=logits.new_tensor(self.scale or (1.0,) * self.outputs))
-        emphasis = Emphasis(
-            weights=logits.new_tensor(weights) if weights else None,
-            smoothing=self.settings.label_smoothing,
-            focal_gamma=self.settings.focal_gamma,
-        )
-        if self.settings.target == "multiclass":
-            return class_loss(logits, labels[:, 0], known[:, 0], emphasis=emphasis)
-        return yes_no_loss(logits, labels, known, emphasis=emphasis)
 
     def _known_columns(self, values: Array, labels: Array) -> dict[str, tuple[Array, Array]]:
         """By output, the known labels, of soft ones yes or no, and their values."""

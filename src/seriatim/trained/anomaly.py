@@ -20,7 +20,8 @@ from seriatim.tasks.anomaly import AnomalyTask, FrameScores
 from seriatim.tasks.norms import Norms
 from seriatim.tasks.profile import place_frames
 from seriatim.trained.envelope import Envelope, refuse_modality
-from seriatim.trained.model import choose_split, read_files, read_splits
+from seriatim.trained.files import read_files
+from seriatim.trained.splits import choose_split, read_splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

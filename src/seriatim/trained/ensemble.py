@@ -23,7 +23,9 @@ from seriatim.models.encoder import digest_weights
 from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained.envelope import UNKNOWN_MODALITY, Verdict
-from seriatim.trained.model import ENSEMBLE, Model, choose_split, load_model, read_splits
+from seriatim.trained.files import ENSEMBLE
+from seriatim.trained.model import Model, load_model
+from seriatim.trained.splits import choose_split, read_splits
 
 FORMAT = 1
 VALIDATION, MEAN = "validation", "mean of the members' thresholds, not validated"

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from seriatim.errors import ModelError
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.trained.ensemble import Ensemble, load_ensemble
-from seriatim.trained.model import Model, is_anomaly_model
+from seriatim.trained.files import is_anomaly_model
+from seriatim.trained.model import Model
 
 Scorer: TypeAlias = Ensemble | AnomalyModel
 Models: TypeAlias = Path | str | Model | Scorer | Sequence[Path | str | Model]

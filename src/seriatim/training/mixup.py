@@ -16,7 +16,7 @@ from torch import Tensor
 from seriatim.models import SequenceNetwork
 from seriatim.series.batch import SliceBatch
 from seriatim.tasks import DiagnosisTask
-from seriatim.tasks.diagnosis import WHOLE
+from seriatim.tasks.objective import WHOLE
 
 
 def mixed_loss(

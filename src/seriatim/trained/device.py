@@ -1,0 +1,25 @@
+"""Where a model computes."""
+
+from __future__ import annotations
+
+from seriatim.errors import ConfigError
+
+
+def choose_device(name: str) -> str:
+    """The torch device for a name; ``auto`` takes CUDA where there is one, an explicit choice is never changed.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and number and (not number.isdigit() or int(number) >= torch.cuda.device_count()):
+        raise ConfigError(f"The device {name!r} is not there; there are {torch.cuda.device_count()} CUDA devices.")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        have = ", ".join(device for device, present in there.items() if present)
+        raise ConfigError(f"The device {name!r} is not there; this machine has {have}. Choose one, or auto.")
+    return name
