@@ -270,12 +270,12 @@ def test_a_stopped_training_says_how_to_go_on(
 def test_an_interrupted_command_is_exit_code_130(
     tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seriatim.scoring import batch
+    from seriatim.scoring import run as batch_run
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "score_one", stop)
+    monkeypatch.setattr(batch_run, "predict_all", stop)
     done = seriatim_command("score", head_ct, "--model", tiny_run, "--output", tmp_path / "out")
     assert done.code == 130
     assert "Traceback" not in done.err

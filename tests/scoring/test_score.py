@@ -13,8 +13,9 @@ import pytest
 
 from seriatim.errors import InputError, ModelError, OutputError
 from seriatim.io import Limits
+from seriatim.io.tables.outputs import cell_text as text
 from seriatim.scoring import score
-from seriatim.scoring.tables import text
+from seriatim.scoring.state import State
 from tiny_runs import read_header, read_rows, without
 
 COLUMNS = [
@@ -283,7 +284,8 @@ def test_a_crash_leaves_no_half_table_in_place(
         score(head_ct, model=tiny_run, output=tmp_path, device="cpu", report=stop)
     assert not (tmp_path / "scores.csv").exists()
     assert not (tmp_path / "run.json").exists()
-    assert len(read_rows(tmp_path / "scores.csv.partial")) == 3  # what was done is not lost
+    with State(tmp_path) as state:  # what was done is not lost
+        assert state.count() == {"scored": 3, "refused": 0, "failed": 0, "pending": 9, "gone": 0}
 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:

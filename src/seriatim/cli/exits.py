@@ -16,6 +16,8 @@ class Exit(IntEnum):
     """Some series were used, others refused or failed; the table says which and why."""
     INTERRUPTED = 130
     """Stopped by the user."""
+    TERMINATED = 143
+    """Stopped by SIGTERM, as systemd, SLURM and Kubernetes send it."""
 
 
 def exit_for(*, used: int, asked: int) -> Exit:

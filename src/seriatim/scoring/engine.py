@@ -22,16 +22,16 @@ def score_one(series: Series, model: Scorer) -> Prediction:
     started = perf_counter()
     refusal = model.refuse(series)
     if refusal:
-        return _unscored(series, "refused", refusal, seconds=perf_counter() - started)
+        return leave_unscored(series, "refused", refusal, seconds=perf_counter() - started)
     try:
         found = predict_frames(series, model) if isinstance(model, AnomalyModel) else _predict(series, model)
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
         reason = reason_of(error, files=series.files)
-        return _unscored(series, "failed", reason, seconds=perf_counter() - started)
+        return leave_unscored(series, "failed", reason, seconds=perf_counter() - started)
     seconds = perf_counter() - started
     if not all(math.isfinite(value) for value in found.probabilities.values()):
-        return _unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)
+        return leave_unscored(series, "failed", "BAD_VALUE: the network's score is not a number.", seconds=seconds)
     return replace(found, seconds=seconds)
 
 
@@ -39,7 +39,7 @@ def _predict(series: Series, model: Ensemble) -> Prediction:
     task, scores = model.task, model.score(read_volume(series, limits=model.limits))
     notes = tuple(dict.fromkeys([*model.note(series), *scores.verdict.notes]))
     if scores.verdict.reason:
-        told = _unscored(series, "refused", scores.verdict.reason)
+        told = leave_unscored(series, "refused", scores.verdict.reason)
         return replace(told, findings=notes, distance=scores.verdict.distance)
     per_slice = dict(zip(task.class_names, scores.slice_probabilities.T.numpy(), strict=True))
     probabilities, disagreement = scores.probabilities.numpy(), scores.disagreement.tolist()
@@ -67,7 +67,8 @@ def _predict(series: Series, model: Ensemble) -> Prediction:
     )
 
 
-def _unscored(series: Series, status: Status, reason: str, *, seconds: float = 0.0) -> Prediction:
+def leave_unscored(series: Series, status: Status, reason: str, *, seconds: float = 0.0) -> Prediction:
+    """The row of a series that has no score."""
     return Prediction(
         findings=tuple(dict.fromkeys(str(finding.code) for finding in series.findings)),
         study_uid=series.study_uid,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from seriatim.scoring.engine import score_one
 from seriatim.series import Prediction, Series
 from seriatim.trained import Scorer
 
 
-def predict_all(series: Sequence[Series], model: Scorer) -> Iterator[tuple[int, Prediction]]:
+def predict_all(series: Sequence[Series], model: Scorer) -> Generator[tuple[int, Prediction], None, None]:
     """The prediction of each series with its index, in any order; what is wrong with a series becomes its prediction.
 
     The caller may stop early: closing the iterator stops all that works for it.

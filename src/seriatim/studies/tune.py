@@ -14,6 +14,7 @@ import yaml
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import Experiment, TuneSettings
+from seriatim.io.lock import FileLock
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.studies.crossval import CrossValidation, cross_validate, run_fold
 from seriatim.studies.crossval import Report as FoldReport
@@ -152,8 +153,6 @@ def _settings(experiment: Experiment) -> TuneSettings:
 
 def _open(experiment: Experiment, output: Path) -> None:
     """Write down what is searched, or check that the folder holds the same."""
-    from seriatim.studies.trials import FileLock
-
     settings = _settings(experiment)
     open_search(experiment)
     content = {"experiment": experiment.model_dump(mode="json")}
@@ -174,7 +173,7 @@ def _open(experiment: Experiment, output: Path) -> None:
 def _join(experiment: Experiment, output: Path, *, store: Path) -> tuple[Plan, Trials]:
     """What this process needs to run trials of a study."""
     from seriatim.studies.trial import Plan
-    from seriatim.studies.trials import FileLock, Trials
+    from seriatim.studies.trials import Trials
 
     settings, space = _settings(experiment), open_search(experiment)
     with FileLock(output / "lock"):

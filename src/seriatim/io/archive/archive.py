@@ -96,9 +96,14 @@ def archive_above(path: Path) -> Path | None:
 
 def stamp_of(path: Path) -> Stamp:
     """What changes when a file, or the archive it is in, changes: time and size. Raises OSError where there is none."""
-    place = _find_archive(path)
-    found = (place[0] if place else path).stat()
+    found = file_on_disk(path).stat()
     return found.st_mtime_ns, found.st_size
+
+
+def file_on_disk(path: Path) -> Path:
+    """The file itself, or the archive on disk that holds it."""
+    place = _find_archive(path)
+    return place[0] if place else path
 
 
 def is_neutral(path: Path) -> bool:

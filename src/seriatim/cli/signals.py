@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM: the first asks for an end in good order, the second ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from seriatim.cli.exits import Exit
+
+FIRST = b"\nseriatim: finishing the series in hand, then the tables of what is done. Once more stops at once.\n"
+SECOND = b"\nseriatim: stopped at once; what is done is kept. The same command goes on from here.\n"
+CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+
+
+class Signals:
+    """While it is entered: the first signal is remembered, the second leaves the program."""
+
+    def __init__(self) -> None:
+        self.code: Exit | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether there was a signal; ``code`` is then the exit code that says so."""
+        return self.code is not None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in CODES}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        code = CODES[signal.Signals(number)]
+        if self.code is not None:
+            os.write(2, SECOND)
+            raise SystemExit(code)
+        self.code = code
+        os.write(2, FIRST)  # a print could wait for a lock that the interrupted code holds
