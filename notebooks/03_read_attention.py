@@ -86,7 +86,7 @@ print(f"the most attended slice bleeds in {sum(hits)} of {len(hits)} bleeding se
 #
 # `seriatim explain runs/notebooks/held_out --model runs/notebooks/run --output runs/notebooks/pictures --limit 3` does the
 # same from a shell. Below the curve stand the most attended slices in the model's first window, each beside the same slice
-# with Grad-CAM over it. The CSV beside the picture has the numbers, with the contribution of every slice.
+# with Grad-CAM over it. The CSV beside the picture has the numbers, with what leaving out each slice does.
 
 # %%
 PICTURES.mkdir(exist_ok=True)
@@ -98,4 +98,4 @@ Image(PICTURES / rows[0]["picture"], width=900)
 table = read_table(PICTURES / rows[0]["picture"].replace(".png", ".csv"))
 for row in sorted(table, key=lambda row: int(row["rank"]))[:5]:
     print(row["rank"], f"{float(row['position']):8.1f} {row['unit']}", f"attention {float(row['attention']):.3f}",
-          f"contribution {float(row['contribution']):+.2f}", "bleeds" if bleeds[row["sop_instance_uid"]] else "")
+          f"leaving it out {float(row['leave_out']):+.2f}", "bleeds" if bleeds[row["sop_instance_uid"]] else "")

@@ -67,10 +67,10 @@ def test_an_explanation_is_of_the_score_that_scoring_gives(two: Path, tiny_run: 
         assert explanation.probability == float(row["probability_bleed"])
         assert explanation.prediction == ("bleed" if row["prediction"] == "1" else "no bleed")
         assert explanation.threshold == model.thresholds["bleed"]
-        order = sorted(range(len(explanation.attention)), key=lambda index: -explanation.attention[index])
-        assert {round(float(explanation.attention[index]), 12) for index in explanation.top} == {
-            round(float(explanation.attention[index]), 12) for index in order[:4]
-        }
+        shown = explanation.attribution()
+        assert sorted(shown[list(explanation.top)]) == sorted(shown)[-4:]
+        assert explanation.shown_attribution == "leave_out"
+        assert "nothing was measured" in explanation.shown_because
         assert explanation.heat is not None
         assert explanation.heat.shape == explanation.images.shape
         assert explanation.letters == ("R", "L", "A", "P")

@@ -25,7 +25,9 @@ def explanation_of(count=12, shown=4, *, shape=(40, 40), colour=False, **changes
     fields = {
         "series_uid": UID, "label": "bleed", "probability": 0.87, "prediction": "bleed", "threshold": 0.4,
         "axis": "space", "unit": "mm", "positions": np.arange(count) * 5.0 - 30, "attention": attention,
-        "contributions": rng.normal(size=count), "slice_scores": {"bleed": rng.random(count)},
+        "attributions": {"leave_out": rng.normal(size=count)},
+        "shown_attribution": "leave_out", "shown_because": "Leave one out is shown.",
+        "slice_scores": {"bleed": rng.random(count)},
         "sop_instance_uids": tuple(f"{UID}.{i}" for i in range(count)),
         "top": tuple(int(i) for i in np.argsort(-attention)[:shown]),
         "images": rng.integers(0, 256, size, dtype=np.uint8), "heat": rng.random((shown, *shape)).astype(np.float32),
@@ -49,11 +51,11 @@ CASES = {
     "wide": explanation_of(9, 5, shape=(10, 90)),
     "tall": explanation_of(9, 8, shape=(120, 10)),
     "bare": explanation_of(
-        9, 3, heat=None, contributions=None, slice_scores={}, truth=None, threshold=None, findings=(), model_name="",
-        model_digest="", letters=None,
+        9, 3, heat=None, attributions={}, shown_attribution="attention", slice_scores={}, truth=None, threshold=None,
+        findings=(), model_name="", model_digest="", letters=None,
     ),
     "zero heat": explanation_of(heat=np.zeros((4, 40, 40), dtype=np.float32)),
-    "zero contributions": explanation_of(contributions=np.zeros(12)),
+    "zero contributions": explanation_of(attributions={"leave_out": np.zeros(12)}),
     "even attention": explanation_of(attention=np.full(12, 1 / 12)),
     "regression": explanation_of(label="volume_ml", probability=1234.5, threshold=None, prediction="1234 ml"),
     "long words": explanation_of(
@@ -105,9 +107,10 @@ def test_no_identifier_is_in_the_picture_or_its_file(tmp_path):
 
 
 def test_what_the_picture_says(tmp_path):
-    page = compose(explanation_of(attention=np.eye(12)[7], top=(7, 3, 4, 5)))
+    page = compose(explanation_of(attributions={"leave_out": -1.5 * np.eye(12)[7]}, top=(7, 3, 4, 5)))
     written = [text.get_text() for text in page.figure.findobj(match=lambda part: hasattr(part, "get_text"))]
-    for text in ("bleed", "0.87", "100.0 % attention", "5.0 mm · index 7", "◂ I", "S ▸", "12 slices · L 40 W 80 HU"):
+    numbers = ("0.87", "−1.50 logits", "+0.00 logits", "5.0 mm · index 7", "12 slices · L 40 W 80 HU")
+    for text in ("bleed", *numbers, "◂ I", "S ▸"):
         assert text in written
     assert any("not a medical device" in text for text in written)
 

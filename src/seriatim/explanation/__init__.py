@@ -1,6 +1,7 @@
-"""Explanations: attention, contributions and Grad-CAM of a series, as a picture and as numbers."""
+"""Explanations: what each slice and pixel had in the answer, how faithful that is, as a picture and as numbers."""
 
-from seriatim.explanation.batch import explain, explain_volume
+from seriatim.explanation.batch import explain
+from seriatim.explanation.build import ExplainOptions, explain_volume
 from seriatim.explanation.explanation import Explanation
 
-__all__ = ["Explanation", "explain", "explain_volume"]
+__all__ = ["ExplainOptions", "Explanation", "explain", "explain_volume"]

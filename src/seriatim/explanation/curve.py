@@ -1,4 +1,4 @@
-"""The attention curve over slice position, with the shown slices numbered, and what each slice contributed."""
+"""The attention curve over slice position, with the shown slices numbered, and below it the attribution shown first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seriatim.explanation import style
 from seriatim.explanation.explanation import Drawn, Explanation
+from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.style import Page, quiet
 
 CURVE_HEIGHT = 2.3
@@ -32,8 +33,13 @@ ASCENDS = ("IS", "PA", "LR")
 
 def curve_height(explanation: Explanation) -> float:
     """Inches the section takes."""
-    strip = 0.0 if explanation.contributions is None else STRIP_GAP + STRIP_HEIGHT
+    strip = STRIP_GAP + STRIP_HEIGHT if has_strip(explanation) else 0.0
     return HEADING_HEIGHT + CURVE_HEIGHT + strip + AXIS_HEIGHT
+
+
+def has_strip(explanation: Explanation) -> bool:
+    """Whether the attribution shown first is another than the attention."""
+    return bool(explanation.attributions) and explanation.shown_attribution != "attention"
 
 
 def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
@@ -52,11 +58,12 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
     if explanation.truth is not None:
         handles.append(_shade_truth(axes, explanation))
     draw_legend(page, handles, top=top)
-    if explanation.contributions is not None:
+    if has_strip(explanation):
         place = top + HEADING_HEIGHT + CURVE_HEIGHT + STRIP_GAP
         lowest = page.add_axes(LEFT, place, width, STRIP_HEIGHT)
-        _draw_contributions(lowest, explanation, explanation.contributions)
-        page.note(LEFT, place - 0.24, "Contribution to the logit, gradient × input", width=width)
+        _draw_attribution(lowest, explanation, explanation.attribution())
+        method = SLICE_METHODS[explanation.shown_attribution]
+        page.note(LEFT, place - 0.24, f"{method.title.capitalize()}: {method.says}", width=width)
         axes.tick_params(labelbottom=False)
     for panel in {axes, lowest}:
         panel.set_xlim(*limits)
@@ -173,7 +180,7 @@ def _shade_truth(axes: Any, explanation: Explanation) -> Any:
     return Patch(color=style.TRUTH, alpha=0.7, linewidth=0, label=f"{explanation.noun}s labelled positive")
 
 
-def _draw_contributions(axes: Any, explanation: Explanation, values: NDArray[np.float64]) -> None:
+def _draw_attribution(axes: Any, explanation: Explanation, values: NDArray[np.float64]) -> None:
     quiet(axes)
     low, high = axis_limits(explanation.positions)
     width = np.minimum(0.84 * np.diff(edges_of(explanation.positions)), WIDEST_BAR * (high - low))

@@ -13,7 +13,7 @@ from torch import Tensor
 from seriatim.explanation.explanation import Letters
 from seriatim.series import Volume
 from seriatim.series.geometry import display_orientation, spacing_of
-from seriatim.trained import AnomalyModel, Model
+from seriatim.trained import AnomalyModel, Ensemble, Model
 from seriatim.transforms.orientation import orient
 from seriatim.transforms.placement import resize
 
@@ -103,7 +103,7 @@ def _resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([resize(channel, size) for channel in planes.unbind(-1)], dim=-1)
 
 
-def window_of(model: Model | AnomalyModel) -> tuple[float, float] | None:
+def window_of(model: Model | Ensemble | AnomalyModel) -> tuple[float, float] | None:
     """The first CT window of a model, as (level, width); None where it has none."""
     windows = getattr(model.experiment.preprocessing, "windows_hu", None)
     return windows[0] if windows else None

@@ -44,12 +44,18 @@ class Explanation:
 
     ``label`` is the class explained and ``probability`` its number (for regression, the value); ``prediction`` is the
     model's answer in words, e.g. "bleed", ``threshold`` what it was decided at (None where there is none).
-    ``positions`` (S,) ascend in ``unit``; ``attention`` (S,) sums to 1; ``contributions`` (S,) are logit units;
-    ``slice_scores`` maps class to (S,), and so does ``class_attention``, which is empty where all classes share one.
-    ``top`` are the T slice indices shown, most attended first. ``images`` uint8 (T,H,W) or (T,H,W,3), windowed, in the
-    radiological view, pixels square; ``heat`` (T,H,W) in [0,1] on the same grid, None for an encoder without feature
-    maps. ``letters`` are the patient directions at the (left, right, top, bottom) edges. ``findings`` are codes or
-    short texts without identifiers. ``truth`` bool (S,) marks labelled slices.
+    ``positions`` (S,) ascend in ``unit``; ``attention`` (S,) sums to 1; ``slice_scores`` maps class to (S,), and so
+    does ``class_attention``, which is empty where all classes share one. ``top`` are the T slice indices shown, those
+    first that ``shown_attribution`` ranks first. ``images`` uint8 (T,H,W) or (T,H,W,3), windowed, in the radiological
+    view, pixels square; ``heat`` (T,H,W) in [0,1] on the same grid, None for an encoder without feature maps.
+    ``letters`` are the patient directions at the (left, right, top, bottom) edges. ``findings`` are codes or short
+    texts without identifiers. ``truth`` bool (S,) marks labelled slices, ``frames`` are as in ``Instance``.
+
+    ``attributions`` maps methods of ``SLICE_METHODS`` to (S,) or, by class, (S,K) in the order of ``classes``; the one
+    to show first is ``shown_attribution``, and ``shown_because`` says why in words. ``completeness`` is the error of
+    the integrated gradients' sum, as a share. ``pixel_maps`` maps methods of ``PIXEL_METHODS`` to (T,H,W) like
+    ``heat``, which is that of ``shown_map``. ``faithfulness`` was measured on this series, ``model_faithfulness`` on
+    series that the model was not trained on; None where it was not measured.
     """
 
     series_uid: str
@@ -64,7 +70,6 @@ class Explanation:
     top: tuple[int, ...]
     images: NDArray[np.uint8]
     heat: NDArray[np.float32] | None = None
-    contributions: NDArray[np.float64] | None = None
     slice_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     class_attention: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     truth: NDArray[np.bool_] | None = None
@@ -79,6 +84,7 @@ class Explanation:
     attributions: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     shown_attribution: str = "attention"
     shown_because: str = ""
+    completeness: float | None = None
     pixel_maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     shown_map: str = "grad_cam"
     faithfulness: Faithfulness | None = None
@@ -116,8 +122,7 @@ class Explanation:
     def _check_slices(self) -> None:
         count = len(self.sop_instance_uids)
         fields = {
-            "positions": self.positions, "attention": self.attention, "contributions": self.contributions,
-            "truth": self.truth, **self.slice_scores,
+            "positions": self.positions, "attention": self.attention, "truth": self.truth, **self.slice_scores,
             **{f"attention of {name}": values for name, values in self.class_attention.items()},
         }
         given = {name: values for name, values in fields.items() if values is not None}

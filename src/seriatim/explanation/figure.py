@@ -48,7 +48,7 @@ def compose(explanation: Explanation) -> Page:
     _draw_header(page, explanation)
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
-    footnote = FOOTNOTE.format(noun=explanation.noun)
+    footnote = " ".join([explanation.shown_because, FOOTNOTE.format(noun=explanation.noun)]).strip()
     page.note(style.MARGIN, page.height - 0.42, footnote, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
     return page
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from seriatim.explanation import style
 from seriatim.explanation.curve import draw_badge
 from seriatim.explanation.explanation import Explanation, Letters
+from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.style import Page, format_position
 
 HEADING_HEIGHT = 0.5
@@ -120,10 +121,11 @@ def _grid(count: int, *, columns: int, aspect: float, panes: int, stacked: bool)
 
 
 def _draw_heading(page: Page, explanation: Explanation, *, top: float) -> None:
-    heading = f"Most attended {explanation.noun}s"
+    title = SLICE_METHODS[explanation.shown_attribution].title
+    heading = f"{explanation.noun.capitalize()}s that matter most"
     wide = page.write(style.MARGIN, top, heading, width=6.0, fontsize=style.HEADING, weight="bold")
-    remark = "numbered as in the curve, 1 = most attended"
-    page.note(style.MARGIN + wide + 0.2, top + 0.045, remark, width=4.0)
+    remark = f"numbered as in the curve, 1 = first by {title}"
+    page.note(style.MARGIN + wide + 0.2, top + 0.045, remark, width=4.4)
     right = style.FIGURE_WIDTH - style.MARGIN
     if explanation.heat is None:
         text = "no Grad-CAM for this model"
@@ -188,10 +190,17 @@ def _draw_caption(
     badge.set_axis_off()
     draw_badge(badge, (0.42, 0.5), number + 1, transform=badge.transAxes)
     position = format_position(explanation.positions[index], explanation.unit)
-    share = f"{100 * explanation.attention[index]:.1f} % attention"
-    page.write(left + 0.4, top + 0.03, share, width=width - 0.4, weight="bold")
+    page.write(left + 0.4, top + 0.03, tell_value(explanation, index), width=width - 0.4, weight="bold")
     where = f"{position} · index {index}" if position else f"index {index}"
     page.note(left + 0.4, top + 0.235, where, width=width - 0.4)
+
+
+def tell_value(explanation: Explanation, index: int) -> str:
+    """What the attribution shown first gives a slice, in words."""
+    value, method = explanation.attribution()[index], SLICE_METHODS[explanation.shown_attribution]
+    if method.signed:
+        return f"{value + 0.0:+.2f} logits".replace("-", "−")
+    return f"{100 * value:.1f} % attention" if method.unit == "share" else f"{method.title} {value:.2f}"
 
 
 def draw_image(axes: Any, image: NDArray[np.uint8]) -> None:

@@ -2,7 +2,7 @@
 
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.trained.device import choose_device
-from seriatim.trained.ensemble import Ensemble, EnsembleScores, load_ensemble, write_ensemble
+from seriatim.trained.ensemble import Ensemble, EnsembleScores, Look, load_ensemble, write_ensemble
 from seriatim.trained.envelope import Envelope, refuse_modality
 from seriatim.trained.files import DESCRIPTION, WEIGHTS, is_anomaly_model, write_description
 from seriatim.trained.intensity import measure_intensity
@@ -17,6 +17,7 @@ __all__ = [
     "Ensemble",
     "EnsembleScores",
     "Envelope",
+    "Look",
     "Model",
     "Models",
     "Scorer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -47,6 +47,19 @@ class EnsembleScores:
     slice_probabilities: Tensor
     disagreement: Tensor
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A member, and what it sees of one series: slices (S,C,H,W) and their embeddings (S,E) in each view of pictures.
+
+    ``intensity`` is the ``measure_intensity`` of what the slices were made of.
+    """
+
+    member: Model
+    slices: Tensor
+    views: tuple[Tensor, ...]
+    intensity: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +119,22 @@ class Ensemble:
 
     def score(self, volume: Volume) -> EnsembleScores:
         """What the members say of one series, averaged; the order in which they were given changes no bit."""
-        found = []
+        return self.judge(self.look(volume))
+
+    def look(self, volume: Volume) -> Iterator[Look]:
+        """What each member sees of one series; it is prepared and embedded as seldom as can be."""
         for group in self.groups:
             slices, intensity = group[0][0].prepare_measured(volume)
             for alike in group:
                 views = alike[0].embed(slices)
-                found += [(member.digest, member.read(views), member.judge(intensity, views[0])) for member in alike]
+                yield from (Look(member=one, slices=slices, views=views, intensity=intensity) for one in alike)
+
+    def judge(self, looks: Iterable[Look]) -> EnsembleScores:
+        """What ``score`` says, of a series that all members have looked at."""
+        found = [
+            (one.member.digest, one.member.read(one.views), one.member.judge(one.intensity, one.views[0]))
+            for one in looks
+        ]
         found.sort(key=lambda told: told[0])
         scores = [one for _, one, _ in found]
         probabilities = torch.stack([one.probabilities for one in scores])
@@ -131,6 +154,10 @@ class Ensemble:
             tuple(tuple(one.with_outside(outside) for one in alike) for alike in group) for group in self.groups
         )
         return replace(self, groups=groups)
+
+    def with_limits(self, limits: Limits) -> Ensemble:
+        """The same, for which series are read under other limits."""
+        return replace(self, limits=limits)
 
     def tell_set(self, probabilities: Sequence[float] | NDArray[Any]) -> str:
         """The prediction set of one model; "" of several: the promise of each is about its own probabilities."""

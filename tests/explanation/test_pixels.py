@@ -1,12 +1,15 @@
-"""Grad-CAM and contributions: against arithmetic done by hand, on a planted square, and without a trace left behind."""
+"""Maps and gradients: against arithmetic done by hand, on a planted square, and without a trace left behind."""
 
 import pytest
 import torch
 from torch import nn
 
 from seriatim.errors import ModelError
-from seriatim.explanation import gradcam
-from seriatim.explanation.gradcam import grad_cam, slice_contributions
+from seriatim.explanation.attribution import backward, pixels
+from seriatim.explanation.attribution.pixels import common_scale
+from seriatim.explanation.attribution.reading import Reading
+from seriatim.explanation.attribution.slices import weigh_gradient
+from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.encoder import Encoder
 from seriatim.models.network import NetworkSettings
 from seriatim.models.output import SequenceOutput
@@ -44,6 +47,19 @@ class LinearNetwork(nn.Module):
             embeddings=embeddings, context=embeddings, volume_logits=pooled @ self.head.T,
             slice_logits=embeddings @ self.head.T, attention=self.slice_weights[None],
         )
+
+
+def grad_cam(network, slices, *, class_index, slice_indices, embeddings=None):
+    """Scaled maps of one network, whose embeddings are made here unless they are known."""
+    if embeddings is None:
+        with torch.no_grad(), backward.evaluating(network):
+            embeddings = encode_in_chunks(network.encoder, slices)
+    reading = Reading(network=network, task=None, embeddings=embeddings)
+    return common_scale(pixels.grad_cam(reading, slices, class_index=class_index, slice_indices=slice_indices))
+
+
+def slice_contributions(network, embeddings, *, class_index):
+    return weigh_gradient(Reading(network=network, task=None, embeddings=embeddings))[:, class_index].float()
 
 
 def linear_network():
@@ -84,7 +100,7 @@ def test_contributions_of_a_linear_read_sum_to_the_logit():
     network, embeddings = linear_network(), torch.randn(3, 2)
     found = slice_contributions(network, embeddings, class_index=1)
     torch.testing.assert_close(found, torch.tensor([0.5, 0.3, 0.2]) * (embeddings @ torch.tensor([-1.0, -3.0])))
-    with gradcam.differentiable_rnn():
+    with backward.differentiable_rnn():
         logit = network.read(embeddings[None], torch.ones(1, 3, dtype=torch.bool)).volume_logits[0, 1]
     torch.testing.assert_close(found.sum(), logit)
 
@@ -124,10 +140,26 @@ def test_no_gradient_no_mode_and_no_flag_is_left_behind():
 
 def test_modes_and_flag_come_back_after_an_error():
     network = small_network().train()
-    with pytest.raises(IndexError):
-        slice_contributions(network, torch.rand(4, 16), class_index=2)
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail_within(network)
     assert network.training
     assert network.encoder.training
+    assert torch.backends.cudnn.enabled
+
+
+def fail_within(network):
+    with backward.differentiating(network):
+        assert not network.training
+        assert not torch.backends.cudnn.enabled
+        raise RuntimeError("on the way")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: cuDNN is what refuses the backward pass")
+def test_an_lstm_in_evaluation_mode_is_differentiated_on_a_gpu():
+    network, embeddings = small_network().cuda(), torch.randn(6, 16, device="cuda")
+    found = slice_contributions(network, embeddings, class_index=0)
+    expected = slice_contributions(network.cpu(), embeddings.cpu(), class_index=0)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     assert torch.backends.cudnn.enabled
 
 
@@ -156,7 +188,7 @@ def test_wrong_slices_are_refused(indices):
 def test_encoder_without_maps_is_a_model_error():
     network = linear_network()
     network.encoder.feature_maps = lambda slices: slices.mean(dim=(2, 3))
-    with pytest.raises(ModelError, match="attention and contributions only"):
+    with pytest.raises(ModelError, match="Explain this model with occlusion"):
         grad_cam(network, torch.rand(3, 1, 4, 4), class_index=0, slice_indices=[0], embeddings=torch.rand(3, 2))
 
 

@@ -1,0 +1,93 @@
+"""Which method measured best, and what the figures say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from seriatim.explanation.faithfulness.record import Measured
+from seriatim.explanation.methods import SLICE_METHODS
+
+Figures = Mapping[str, Mapping[str, Measured]]
+DEFAULT = "leave_out"
+"""Shown first where nothing was measured: what measured best on head CT (docs/results.md)."""
+BLIND = 0.5
+"""An explanation that keeps this rank correlation when the weights are shuffled does not tell what was learnt."""
+
+
+def choose_best(figures: Figures) -> str:
+    """The method with the largest gap between insertion and deletion, of those that depend on the weights.
+
+    "" where no gap was measured. Of equals the first in ``SLICE_METHODS``.
+    """
+    measured = [name for name in SLICE_METHODS if "gap" in figures.get(name, {})]
+    seeing = [name for name in measured if not _is_blind(figures[name])]
+    return max(seeing or measured, key=lambda name: figures[name]["gap"].value, default="")
+
+
+def tell_series(figures: Figures, *, best: str) -> tuple[str, ...]:
+    """What was measured of one series."""
+    if not best:
+        return ("A series of one slice has no order of slices to measure.",)
+    gap, share = figures[best]["gap"].value, figures[best]["beats_random"].value
+    first = (f"Of this series, {_title(best)} parts insertion and deletion most ({_signed(gap)} of probability), more "
+             f"than {100 * share:.0f} % of random orders.")
+    said = [first]
+    if share < 0.95:
+        said.append("No method is clearly better than random orders here: read its explanation with doubt.")
+    return (*said, *_tell_blind(figures))
+
+
+def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
+    """What was measured of a model over ``count`` series."""
+    if not best:
+        return ("Nothing was measured.",)
+    gap = figures[best]["gap"]
+    first = (f"Over {count} series that the model was not trained on, {_title(best)} measured best: insertion less "
+             f"deletion is {_signed(gap.value)}{_interval(gap)} (0 for random orders).")
+    said = [first]
+    if "attention" in figures and best != "attention" and "gap" in figures["attention"]:
+        attention = figures["attention"]["gap"]
+        said.append(f"Attention has {_signed(attention.value)}{_interval(attention)}.")
+    pointing = {name: one["pointing"] for name, one in figures.items() if "pointing" in one and name in SLICE_METHODS}
+    if pointing:
+        told = ", ".join(f"{_title(name)} {100 * one.value:.0f} %" for name, one in pointing.items())
+        chance = next(iter(pointing.values()))
+        said.append(f"The first slice is truly positive in {told} of {chance.n} series; by chance in "
+                    f"{100 * (chance.chance or 0):.0f} %.")
+    return (*said, *_tell_blind(figures))
+
+
+def why_shown(name: str, *, measured: bool, chosen: bool, count: int = 0) -> str:
+    """Why a method is the one shown first."""
+    if chosen:
+        return f"{_title(name)} is shown because it was asked for."
+    if measured:
+        return f"{_title(name)} is shown: of all methods it measured best on {count} series the model never saw."
+    if name == DEFAULT:
+        return (f"{_title(name)} is shown: it measured best on head CT; of this model nothing was measured yet "
+                "(seriatim faithfulness).")
+    return f"{_title(name)} is shown: this model has no other."
+
+
+def _tell_blind(figures: Figures) -> tuple[str, ...]:
+    blind = ", ".join(_title(name) for name, one in figures.items() if _is_blind(one))
+    told = f"Nearly the same with shuffled weights, so it shows the images and not what was learnt: {blind}."
+    return (told,) if blind else ()
+
+
+def _is_blind(figures: Mapping[str, Measured]) -> bool:
+    return "randomised" in figures and figures["randomised"].value > BLIND
+
+
+def _title(name: str) -> str:
+    return SLICE_METHODS[name].title
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _interval(one: Measured) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    return f" ({_signed(one.low)} to {_signed(one.high)})"
