@@ -50,11 +50,11 @@ class AnomalyModel:
         """Why this model must not score a series; "" where it may."""
         if not series.usable:
             return series.reason
-        least = self.network.fewest_frames
-        if len(series.instances) < least:
-            noun = "frames" if series.axis == "time" else "slices"
-            return (f"TOO_SHORT: {len(series.instances)} {noun}, and this model judges each by those around it; it "
-                    f"needs at least {least}.")
+        least, count = self.network.fewest_frames, len(series.instances)
+        if count < least:
+            noun = "frame" if series.axis == "time" else "slice"
+            return (f"TOO_SHORT: {count} {noun}{'' if count == 1 else 's'}, and this model judges each by those around "
+                    f"it; it needs at least {least}.")
         part = self.envelope.judge_body_part(series)
         if part is not None and self.outside == "refuse":
             return part.reason
