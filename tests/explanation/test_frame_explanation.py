@@ -146,11 +146,15 @@ def test_heat_lies_over_the_place_it_comes_from() -> None:
 
 
 def test_the_page_stands_alone_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+    slices = explanation_of(scores_of(), unit="mm", axis="space", letters=("R", "L", "A", "P"))
+    write_film_page(slices, film_of(slices), tmp_path / "slices.html")
+    assert re.findall(r"(◂ [A-Z]|[A-Z] ▸)", (tmp_path / "slices.html").read_text()) == ["◂ I", "S ▸"]
     hostile = explanation_of(scores_of(), series_uid=HOSTILE, model_name=HOSTILE, findings=(HOSTILE,))
     path = tmp_path / "page.html"
     write_film_page(hostile, film_of(hostile), path)
     text = path.read_text()
     assert "<img src=x" not in text.lower()
+    assert "◂" not in text  # time has no direction in the patient
     assert text.count("</script>") == 2
     assert not re.search(r"(src|href)=\"(?!data:)|https?:|url\(", text)
     assert "The film shows one in" not in text

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seriatim import __version__
 from seriatim.explanation.anomaly import FrameExplanation, rank_events
-from seriatim.explanation.curve import axis_limits, edges_of
+from seriatim.explanation.curve import axis_limits, edges_of, name_ends
 from seriatim.explanation.figure import tell_facts
 from seriatim.explanation.film import Film
 from seriatim.explanation.montage import blend_heat
@@ -68,6 +68,7 @@ def _describe(explanation: FrameExplanation, film: Film) -> dict[str, Any]:
         "facts": tell_facts(explanation),
         "series_uid": explanation.series_uid,
         "letters": explanation.letters,
+        "ends": name_ends(explanation.letters),
         "curve": trace_curve(shares, scores.levels),
         "bands": [(100 * edges[one.start], 100 * (edges[one.stop] - edges[one.start])) for one in scores.events],
         "marks": [(100 * shares[one.peak], number) for number, one in enumerate(scores.events, start=1)],
