@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ with install_import_hook("seriatim.models", "beartype.beartype"):
 
 import torch
 
+from browser import BROWSER, WHY_NOT, Tab, start_browser
 from tiny_runs import CommandLine, make_experiment
 
 torch.set_num_threads(1)
@@ -45,6 +47,15 @@ def tiny_scores(tmp_path_factory: pytest.TempPathFactory, head_ct: Path, tiny_ru
     folder = tmp_path_factory.mktemp("scores")
     score(head_ct, model=tiny_run, output=folder, device="cpu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """A headless browser, where there is one."""
+    if BROWSER is None:
+        pytest.skip(WHY_NOT)
+    with start_browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
 
 
 @pytest.fixture

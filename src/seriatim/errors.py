@@ -43,13 +43,13 @@ def reason_of(error: BaseException, *, files: Iterable[Path] = ()) -> str:
     those it is about: their paths, which may name a patient too, stand in the table's path column and nowhere else.
     """
     if isinstance(error, SeriatimError) and str(error):
-        return _leave_out(files, str(error))
+        return leave_out(files, str(error))
     if isinstance(error, MemoryError):
         return "MemoryError: it does not fit memory. Use a machine with more of it."
     return f"{type(error).__name__}: it cannot be read or computed. Copy or export it again."
 
 
-def _leave_out(files: Iterable[Path], text: str) -> str:
+def leave_out(files: Iterable[Path], text: str) -> str:
     """The text with "The file" for the paths of ``files``, and for a name that it begins with."""
     for path in sorted(set(files), key=lambda one: len(str(one)), reverse=True):
         for shown in (str(path.absolute()), str(path)):

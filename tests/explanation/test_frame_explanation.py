@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from page_samples import volume_of
 from PIL import Image
 
 from seriatim.experiment import read_experiment
@@ -19,10 +19,8 @@ from seriatim.explanation import explain, style
 from seriatim.explanation.alignment import MapGrid
 from seriatim.explanation.anomaly import FrameExplanation, PlaceMaps, choose_frames, explain_frames
 from seriatim.explanation.anomaly_figure import compose_frames
-from seriatim.explanation.film import Film, pick_frames
-from seriatim.explanation.film_page import trace_curve, write_film_page
+from seriatim.explanation.page.build import build_page
 from seriatim.io import find_series, read_volume
-from seriatim.io.pictures.encode import encode_jpeg
 from seriatim.models.detectors import FutureSettings
 from seriatim.scoring import score
 from seriatim.tasks.anomaly import FrameScores
@@ -33,7 +31,6 @@ from seriatim.training import train
 from seriatim.transforms.placement import place
 from tiny_runs import CommandLine, read_rows, write_rows
 
-HOSTILE = "</script><img src=x onerror=alert(1)>"
 UID = "1.2.840.113619.2.55.3"
 
 
@@ -61,13 +58,6 @@ def explanation_of(scores: FrameScores, *, shape: tuple[int, ...] = (40, 50), **
         model_name="demo", model_digest="a" * 64,
     )  # fmt: skip
     return replace(made, **changes)
-
-
-def film_of(explanation: FrameExplanation) -> Film:
-    count = len(explanation.positions)
-    image = np.zeros((20, 25), dtype=np.uint8)
-    heat = np.tile(np.arange(count, dtype=np.uint8)[:, None, None], (1, 4, 5))
-    return Film(indices=tuple(range(count)), jpegs=(encode_jpeg(image),) * count, heat=heat, size=(20, 25), step=1)
 
 
 def test_peaks_are_shown_among_frames_outside_of_events() -> None:
@@ -118,19 +108,6 @@ def test_the_picture_stays_within_its_page_and_names_nobody(explanation: FrameEx
         assert box.x0 >= -1 and box.x1 <= width + 1 and box.y0 >= -1 and box.y1 <= height + 1, text.get_text()  # noqa: PT018
 
 
-def test_a_long_film_keeps_every_kth_frame_and_all_peaks() -> None:
-    assert pick_frames(400, []) == (tuple(range(400)), 1)
-    indices, step = pick_frames(1000, [7, 500])
-    assert step == 3
-    assert {0, 3, 999, 7, 500} < set(indices)
-    assert len(indices) <= 336 + 1
-
-
-def test_a_curve_is_broken_where_nothing_is_known() -> None:
-    path = trace_curve(np.array([0, 0.25, 0.5, 1]), np.array([np.nan, 0.5, 1, np.nan]))
-    assert path == "M250.0 50.00h0 L500.0 0.00"
-
-
 def test_heat_lies_over_the_place_it_comes_from() -> None:
     levels = np.zeros((2, 4, 4))
     levels[1, 0, 3] = 0.75
@@ -145,25 +122,30 @@ def test_heat_lies_over_the_place_it_comes_from() -> None:
     assert heat.max() == pytest.approx(1, abs=1e-6)
 
 
-def test_the_page_stands_alone_and_escapes_what_it_is_told(tmp_path: Path) -> None:
-    slices = explanation_of(scores_of(), unit="mm", axis="space", letters=("R", "L", "A", "P"))
-    write_film_page(slices, film_of(slices), tmp_path / "slices.html")
-    assert re.findall(r"(◂ [A-Z]|[A-Z] ▸)", (tmp_path / "slices.html").read_text()) == ["◂ I", "S ▸"]
-    hostile = explanation_of(scores_of(), series_uid=HOSTILE, model_name=HOSTILE, findings=(HOSTILE,))
-    path = tmp_path / "page.html"
-    write_film_page(hostile, film_of(hostile), path)
-    text = path.read_text()
-    assert "<img src=x" not in text.lower()
-    assert "◂" not in text  # time has no direction in the patient
-    assert text.count("</script>") == 2
-    assert not re.search(r"(src|href)=\"(?!data:)|https?:|url\(", text)
-    assert "The film shows one in" not in text
-    write_film_page(hostile, replace(film_of(hostile), step=3), tmp_path / "long.html")
-    assert "The series has 30 frames. The film shows one in 3 of them" in (tmp_path / "long.html").read_text()
-    packed = json.loads(text.partition('id="film">')[2].partition("</script>")[0])
-    assert len(packed["jpegs"]) == 30
-    assert packed["start"] == 21  # the highest peak
-    assert packed["told"][5] == "frame 5 of 0 to 29 · 0.25 s · score 0.65 · in event 1"
+def test_the_page_tells_of_events_and_frames() -> None:
+    places = PlaceMaps(levels=np.tile(np.linspace(0, 0.75, 30)[:, None, None], (1, 2, 2)), method="memory",
+                       grid=MapGrid(stride=(16, 16), offset=(7.5, 7.5)),
+                       placement=place((20, 25), (32, 32), pixel_mm=(1, 1), spacing_mm=None, stretch=True))
+    explanation = explanation_of(scores_of(), places=places)
+    page = build_page(volume_of(explanation, np.zeros((30, 20, 25), dtype=np.uint8), modality="US"), explanation)
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert len(data["plates"][0]["files"]) == 30
+    assert data["start"] == 21  # the highest peak
+    assert data["marks"] == [5, 21]
+    assert data["spans"] == [[4, 7], [20, 22]]
+    assert data["told"][5] == "Frame 6 of 30 · 0.25 s · score 0.65"
+    assert data["values"][2][0] == "not known"  # a method that looks back says nothing of the first frame
+    assert data["seconds"] == [0.05] * 30
+    heat = np.frombuffer(base64.b64decode(data["heats"][0]["values"]), dtype=np.uint8).reshape(30, -1).mean(axis=1)
+    assert heat[0] == 0
+    assert heat[-1] == 255
+    assert (np.diff(heat) >= 0).all()
+    for said in ("2 events", "score 0.81", "Unlike normal is not ill", "5 to 8", "0.20 s to 0.35 s", "threshold 0.5"):
+        assert said in page, said
+    calm = explanation_of(scores_of(30, ()))
+    page = build_page(volume_of(calm, np.zeros((30, 20, 25), dtype=np.uint8), modality="US"), calm)
+    assert "No frame reaches the threshold" in page
+    assert "No method of this model knows places" in page
 
 
 def write_clip(folder: Path, seed: int, *, bright: bool = False) -> None:
@@ -273,50 +255,3 @@ def test_the_command_explains_by_the_same_words(
     assert done.code == 0, done.err
     assert "1 of 1 series explained" in done.out
     assert len(list(tmp_path.glob("*.html"))) == 1
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVE = """<script>
-addEventListener("error", (event) => { document.title = "error " + event.message; });
-const told = [], note = () => told.push(Number(document.getElementById("slider").value));
-const press = (key) => { document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true})); note(); };
-note();
-["Home", "ArrowRight", "n", "n", "p", "End", "ArrowRight"].forEach(press);
-document.getElementById("screen").dispatchEvent(new WheelEvent("wheel", {deltaY: -100, cancelable: true})); note();
-document.querySelector("[data-event='0']").click(); note();
-const box = document.getElementById("plot").getBoundingClientRect();
-document.getElementById("plot").setPointerCapture = () => {};
-document.getElementById("plot").dispatchEvent(new PointerEvent("pointerdown", {clientX: box.left + box.width / 2}));
-note();
-const shown = document.getElementById("heat");
-const pixel = () => shown.getContext("2d").getImageData(0, 0, 1, 1).data[3];
-const opaque = pixel(); press("h");
-const aria = document.getElementById("slider").ariaValueText;
-document.title = JSON.stringify({told, opaque, hidden: shown.hidden, aria});
-</script>"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium to open the page in")
-def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
-    explanation = explanation_of(scores_of(), places=PlaceMaps(
-        levels=np.zeros((30, 2, 2)), grid=MapGrid(stride=(1, 1), offset=(0, 0)), placement=None, method="memory"))
-    film = film_of(explanation)
-    film = replace(film, heat=np.full_like(film.heat, 200))
-    path = tmp_path / "page.html"
-    write_film_page(explanation, film, path)
-    path.write_text(path.read_text().replace("</body>", DRIVE + "</body>"))
-    done = subprocess.run(
-        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-         "--virtual-time-budget=2000", "--dump-dom", path.as_uri()],
-        capture_output=True, text=True, timeout=100, check=True,
-    )  # fmt: skip
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title is not None
-    found = json.loads(title[1])
-    assert found["told"][10] in (14, 15)  # the middle of the curve
-    assert found["told"][:10] == [21, 0, 1, 5, 21, 5, 29, 29, 27, 5]
-    assert found["opaque"] > 100
-    assert found["hidden"] is True
-    assert "frame 1" in found["aria"]
-    assert "CONSOLE" not in done.stderr

@@ -7,9 +7,7 @@ from pathlib import Path
 from seriatim.explanation.anomaly import explain_frames
 from seriatim.explanation.anomaly_figure import draw_frames
 from seriatim.explanation.anomaly_table import write_frames_csv
-from seriatim.explanation.display import window_of
-from seriatim.explanation.film import make_film
-from seriatim.explanation.film_page import write_film_page
+from seriatim.explanation.page.build import write_page
 from seriatim.series import Volume
 from seriatim.trained import AnomalyModel
 
@@ -24,5 +22,4 @@ def write_frame_explanation(volume: Volume, model: AnomalyModel, stem: Path, *, 
     explanation = explain_frames(volume, model, top=top)
     draw_frames(explanation, stem.with_name(f"{stem.name}.png"))
     write_frames_csv(explanation, stem.with_name(f"{stem.name}.csv"))
-    film = make_film(volume, explanation, window_hu=window_of(model))
-    write_film_page(explanation, film, stem.with_name(f"{stem.name}.html"))
+    write_page(volume, explanation, stem.with_name(f"{stem.name}.html"), model=model)

@@ -195,6 +195,18 @@ def describe_decision(model: Model | Ensemble, scores: SeriesScores | EnsembleSc
     return name if decided == "1" else f"no {name}"
 
 
+def describe_set(ensemble: Ensemble, scores: EnsembleScores) -> str:
+    """The prediction set in words, as ``describe_decision``; "" where the model makes none."""
+    conformal = ensemble.task.conformal if len(ensemble.members) == 1 else None
+    if conformal is None:
+        return ""
+    told = ensemble.tell_set(scores.probabilities.numpy())
+    if ensemble.experiment.task.target == "binary":
+        name = ensemble.task.class_names[0]
+        told = "|".join(name if one == "1" else f"no {name}" for one in told.split("|") if one)
+    return told.replace("|", " or ") or "no answer is likely enough"
+
+
 def _map_view(view: View, volume: Volume, *, name: str, class_index: int, shown: Sequence[int]) -> Tensor:
     heat = torch.stack([
         PIXEL_WAYS[name](one, view.slices, class_index=class_index, slice_indices=shown) * one.weight
@@ -241,6 +253,8 @@ def _describe(volume: Volume, ensemble: Ensemble, scores: EnsembleScores, *, cho
         "probability": float(scores.probabilities[chosen]),
         "prediction": describe_decision(ensemble, scores),
         "threshold": ensemble.thresholds.get(names[chosen]),
+        "probabilities": dict(zip(names, scores.probabilities.tolist(), strict=True)),
+        "prediction_set": describe_set(ensemble, scores),
         "axis": series.axis,
         "unit": unit_of(series),
         "positions": series.positions,
@@ -249,7 +263,7 @@ def _describe(volume: Volume, ensemble: Ensemble, scores: EnsembleScores, *, cho
         "class_attention": by_class,
         "sop_instance_uids": tuple(instance.sop_instance_uid for instance in series.instances),
         "frames": tuple(instance.frame for instance in series.instances),
-        "findings": tuple(str(finding.code) for finding in series.findings),
+        "findings": tuple(dict.fromkeys([*ensemble.note(series), *scores.verdict.notes])),
         "model_name": ensemble.experiment.name,
         "model_digest": ensemble.digest,
     }

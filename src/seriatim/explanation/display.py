@@ -47,11 +47,22 @@ def show_slices(
     low, high, text = _window(volume, window_hu)
     values = np.nan_to_num(volume.array[list(indices)].astype(np.float32), nan=low, posinf=high, neginf=low)
     grey = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
-    turned = orient(255 - grey if volume.inverted else grey, volume.affine)
-    letters = None if volume.affine is None else display_orientation(volume.affine).letters
-    planes = torch.from_numpy(turned)
-    size = _display_size(volume, turned.shape[1], turned.shape[2])
-    return SliceView(images=_resize(planes, size).round().to(torch.uint8).numpy(), letters=letters, window_text=text)
+    planes = turn_slices(255 - grey if volume.inverted else grey, volume)
+    return SliceView(images=planes.round().to(torch.uint8).numpy(), letters=letters_of(volume), window_text=text)
+
+
+def turn_slices(values: NDArray[np.float32], volume: Volume, *, longest: int = LONGEST_SIDE) -> Tensor:
+    """Values (T,h,w) or (T,h,w,3) of a volume's slices in the radiological view with square pixels, (T,H,W[,3]).
+
+    The longer edge has at most ``longest`` pixels.
+    """
+    size = size_shown(volume, longest=longest)
+    return _resize(torch.from_numpy(orient(values, volume.affine)), (size.rows, size.columns))
+
+
+def letters_of(volume: Volume) -> Letters | None:
+    """The patient directions at the (left, right, top, bottom) edges of the turned slices; None where not known."""
+    return None if volume.affine is None else display_orientation(volume.affine).letters
 
 
 def fit_heat(heat: Tensor, *, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -78,11 +89,24 @@ def _window(volume: Volume, window_hu: tuple[float, float] | None) -> tuple[floa
     return low, high, f"window {low:.4g} to {high:.4g}"
 
 
-def _display_size(volume: Volume, rows: int, columns: int) -> tuple[int, int]:
-    """(rows, columns) of the turned slice with square pixels of its finer spacing, within LONGEST_SIDE."""
+@dataclass(frozen=True, slots=True)
+class DisplaySize:
+    """Rows and columns of a slice as it is shown, and the side of its square pixels in mm (1 where not known)."""
+
+    rows: int
+    columns: int
+    pixel_mm: float
+
+
+def size_shown(volume: Volume, *, longest: int = LONGEST_SIDE) -> DisplaySize:
+    """The turned slice with square pixels of its finer spacing, within ``longest``."""
+    rows, columns = volume.array.shape[1:3]
+    if volume.affine is not None and display_orientation(volume.affine).transpose:
+        rows, columns = columns, rows
     height_mm, width_mm = _pixel_mm(volume)
-    pixel_mm = max(min(height_mm, width_mm), rows * height_mm / LONGEST_SIDE, columns * width_mm / LONGEST_SIDE)
-    return max(1, round(rows * height_mm / pixel_mm)), max(1, round(columns * width_mm / pixel_mm))
+    pixel_mm = max(min(height_mm, width_mm), rows * height_mm / longest, columns * width_mm / longest)
+    height, width = max(1, round(rows * height_mm / pixel_mm)), max(1, round(columns * width_mm / pixel_mm))
+    return DisplaySize(height, width, pixel_mm)
 
 
 def _pixel_mm(volume: Volume) -> tuple[float, float]:

@@ -56,6 +56,9 @@ class Explanation:
     the integrated gradients' sum, as a share. ``pixel_maps`` maps methods of ``PIXEL_METHODS`` to (T,H,W) like
     ``heat``, which is that of ``shown_map``. ``faithfulness`` was measured on this series, ``model_faithfulness`` on
     series that the model was not trained on; None where it was not measured.
+
+    ``probabilities`` are those of all classes (for regression, values); ``prediction_set`` holds the answers that are
+    likely enough, in words ("" where the model makes no sets).
     """
 
     series_uid: str
@@ -89,6 +92,8 @@ class Explanation:
     shown_map: str = "grad_cam"
     faithfulness: Faithfulness | None = None
     model_faithfulness: Faithfulness | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    prediction_set: str = ""
 
     def __post_init__(self) -> None:
         self._check_slices()

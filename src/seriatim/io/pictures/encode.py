@@ -12,5 +12,5 @@ from PIL import Image
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 88) -> bytes:
     """An image uint8 (H,W) or (H,W,3) as a JPEG file without any metadata."""
     memory = BytesIO()
-    Image.fromarray(image).save(memory, format="JPEG", quality=quality)
+    Image.fromarray(image).save(memory, format="JPEG", quality=quality, optimize=True)
     return memory.getvalue()
