@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,10 @@ def test_the_page_tells_of_events_and_frames() -> None:
     page = build_page(volume_of(calm, np.zeros((30, 20, 25), dtype=np.uint8), modality="US"), calm)
     assert "No frame reaches the threshold" in page
     assert "No method of this model knows places" in page
+    assert not re.search(r"(◂ [RLAPSI]|[RLAPSI] ▸)", page)  # time has no direction in the patient
+    slices = explanation_of(scores_of(), unit="mm", axis="space", letters=("R", "L", "A", "P"))
+    page = build_page(volume_of(slices, np.zeros((30, 20, 25), dtype=np.uint8)), slices)
+    assert re.findall(r"(◂ [RLAPSI]|[RLAPSI] ▸)", page) == ["◂ I", "S ▸"]
 
 
 def write_clip(folder: Path, seed: int, *, bright: bool = False) -> None:

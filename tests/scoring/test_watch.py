@@ -5,73 +5,36 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
+from anomaly_runs import CAUSAL, FRAMES, draw_clip, train_run, write_clip, write_slices
 from seriatim.errors import ModelError
-from seriatim.experiment import AnomalyExperiment, read_experiment
 from seriatim.io.growing import GrowingFolder
 from seriatim.scoring import score
 from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw, replay_file
 from seriatim.scoring.watch import Watcher, watch
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
-from seriatim.training import train
-from tiny_runs import CommandLine, read_rows, write_rows
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))
-from dicom_files import make_slice, save
-
-FRAMES = 18
-CAUSAL: list[dict[str, Any]] = [
-    {"kind": "causal", "epochs": 2, "hidden": 8, "components": 6}, {"kind": "gaussian"}, {"kind": "memory", "size": 40},
-    {"kind": "future", "epochs": 2, "size": 16, "channels": 4},
-]
-
-
-def draw_clip(seed: int, *, rows: int = 37, columns: int = 51) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    shade = 110 + 60 * np.sin(rng.uniform(0, 6) + 0.5 * np.arange(FRAMES))[:, None, None]
-    return np.asarray(np.clip(shade + rng.normal(0, 12, (FRAMES, rows, columns)), 0, 255), dtype=np.uint8)
-
-
-def write_clip(folder: Path, frames: np.ndarray) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{number}.png")
-    return folder
-
-
-def train_run(
-    folder: Path, methods: list[dict[str, Any]], *, task: dict[str, Any] | None = None, **preprocessing: Any
-) -> Path:
-    rows = []
-    for number in range(6):
-        write_clip(folder / "clips" / f"c{number}", draw_clip(number))
-        rows.append({"path": f"clips/c{number}", "patient": f"p{number}", "split": "train" if number < 3 else "val"})
-    write_rows(folder / "labels.csv", rows)
-    content = {"name": "live", "data": {"manifest": str(folder / "labels.csv")},
-               "preprocessing": {"kind": "intensity", "size": 32, **preprocessing},
-               "network": {"encoder": {"kind": "small_cnn", "widths": [8, 16]}},
-               "task": {"kind": "anomaly", "methods": methods, "false_alarm_rate": 0.2, **(task or {})},
-               "training": {"accelerator": "cpu"}}
-    (folder / "anomaly.yaml").write_text(yaml.safe_dump(content))
-    experiment = read_experiment(folder / "anomaly.yaml")
-    assert isinstance(experiment, AnomalyExperiment)
-    train(experiment, folder / "run")
-    return folder / "run"
+from tiny_runs import CommandLine, read_rows
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_run(tmp_path_factory.mktemp("live"), CAUSAL)
+
+
+@pytest.fixture(scope="module")
+def ct_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_run(tmp_path_factory.mktemp("slices"), CAUSAL, slices=True, task={"norms_by": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +152,68 @@ def test_order_is_that_of_names_and_what_comes_late_is_told(tmp_path: Path) -> N
     assert not growing.take(late)
 
 
+def test_dicom_slices_that_arrive_one_by_one_score_as_the_whole_series(tmp_path: Path, ct_run: Path) -> None:
+    """The scanner's files as they come in: each moved into the folder when it is written, as a receiver does."""
+    model, growing = load_anomaly_model(ct_run), tmp_path / "growing"
+    whole = write_slices(tmp_path / "whole", draw_clip(99))
+    growing.mkdir()
+
+    def receive() -> None:
+        for index in range(FRAMES):
+            partial = growing / f"IM{index}.dcm.part"
+            shutil.copy(whole / f"IM{index}.dcm", partial)
+            time.sleep(0.02)
+            partial.rename(growing / f"IM{index}.dcm")
+
+    writer = threading.Thread(target=receive)
+    writer.start()
+    records = record(follow_folder(growing, until_idle_s=1.5, limits=model.limits), model)
+    writer.join()
+    assert not of("refused", records), of("refused", records)[0]
+    require_offline_bits(records, whole, ct_run, tmp_path / "out")
+
+
+def test_a_live_frame_that_is_not_a_number_is_a_line(tmp_path: Path, ct_run: Path) -> None:
+    model = load_anomaly_model(ct_run)
+    whole = write_slices(tmp_path / "whole", draw_clip(99))
+    frames = list(follow_folder(whole, until_idle_s=0.1, limits=model.limits))
+    clean = of("frame", record(frames[:5] + frames[6:], model))
+    volume = frames[5].volume
+    assert volume is not None
+    broken = volume.array.astype(np.float32)
+    broken[0, 0, 0] = np.nan
+    frames[5] = replace(frames[5], volume=replace(volume, array=broken))
+    records = record(frames, model)
+    (refused,) = of("refused", records)
+    assert refused["file"] == "IM5.dcm"
+    assert refused["reason"].startswith("BAD_VALUE: 1 pixels of series")
+    assert [one["score"] for one in of("frame", records)] == [one["score"] for one in clean]
+
+
+@pytest.mark.slow
+def test_a_pipe_is_answered_while_it_is_open(run: Path) -> None:
+    """A process of its own: each frame has its line before the next is sent."""
+    frames = draw_clip(101)
+    command = [sys.executable, "-m", "seriatim", "watch", "-", "--size", "51x37", "--model", str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["type"] == "start"
+        indices = []
+        for frame in frames:
+            process.stdin.write(frame.tobytes())
+            process.stdin.flush()
+            told = json.loads(process.stdout.readline())
+            while told["type"] == "event":
+                told = json.loads(process.stdout.readline())
+            indices.append(told["index"])
+        process.stdin.close()
+        rest = [json.loads(line) for line in process.stdout]
+        assert indices == list(range(FRAMES))
+        assert rest[-1]["frames"] == FRAMES
+        assert process.wait(60) == 0
+
+
 def test_each_bad_frame_is_a_line_and_the_others_go_on(
     tmp_path: Path, model: AnomalyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,43 +240,6 @@ def test_a_frozen_clip_is_told_live_and_afterwards(tmp_path: Path, run: Path, mo
     assert [one.get("still", 0) for one in of("frame", records)] == [0] * 7 + list(range(1, FRAMES - 6))
     score(folder, model=run, output=tmp_path / "out", device="cpu")
     assert "FROZEN" in read_rows(tmp_path / "out" / "scores.csv")[0]["findings"].split(";")
-
-
-def write_cine(path: Path, frames: np.ndarray, **values: Any) -> None:
-    dataset = make_slice(
-        frames, None, SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", ImageOrientationPatient=None,
-        RescaleSlope=None, RescaleIntercept=None, NumberOfFrames=len(frames), BitsAllocated=8, BitsStored=8, HighBit=7,
-        SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", PixelRepresentation=0,
-        PixelData=frames.tobytes(), **values,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(dataset, path)
-
-
-def test_each_bad_sequence_is_a_row_with_its_reason(tmp_path: Path, run: Path) -> None:
-    clip = draw_clip(100, rows=36, columns=50)
-    write_clip(tmp_path / "in" / "short", clip[:1])
-    mixed = write_clip(tmp_path / "in" / "mixed", clip)
-    Image.fromarray(clip[0][:20, :30]).save(mixed / "7.png")
-    write_clip(tmp_path / "in" / "good", clip)
-    write_cine(tmp_path / "timed" / "a.dcm", clip, FrameTime=50)
-    write_cine(tmp_path / "untimed" / "a.dcm", clip)
-    write_cine(tmp_path / "one" / "a.dcm", clip[:1], FrameTime=50)
-    rows = {}
-    for name in ("in", "timed", "untimed", "one"):
-        counts = score(tmp_path / name, model=run, output=tmp_path / "out", device="cpu")["counts"]
-        found = read_rows(tmp_path / "out" / "scores.csv")
-        assert counts["discovered"] == len(found) == (3 if name == "in" else 1)
-        rows |= {Path(row["path"]).name if name == "in" else name: row for row in found}
-    told = {name: (row["status"], row["reason"].partition(":")[0]) for name, row in rows.items()}
-    assert told == {
-        "short": ("refused", "NOT_A_SERIES"), "mixed": ("refused", "MIXED_SIZE"), "one": ("refused", "TOO_SHORT"),
-        "timed": ("scored", ""), "untimed": ("scored", ""), "good": ("scored", ""),
-    }
-    durations = {name: row["duration_s"] for name, row in rows.items() if row["status"] == "scored"}
-    assert durations.pop("timed") == repr(0.05 * FRAMES)
-    assert durations == {"untimed": "", "good": ""}
-    assert "MISSING_GEOMETRY" in rows["untimed"]["findings"]
 
 
 def test_a_stop_by_the_user_ends_with_a_summary(model: AnomalyModel) -> None:

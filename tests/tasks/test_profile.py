@@ -96,3 +96,13 @@ def test_norms_by_position_need_positions_and_three_sequences() -> None:
         learn(by_position=True).judge(draw(1, seed=1)[0])
     with pytest.raises(ValueError, match="at least 3 normal validation series"):
         level_apart([np.zeros(3)] * 2, [np.zeros(3)] * 2)
+
+
+def test_what_was_taught_is_not_taken_out_again() -> None:
+    """A detector that learnt from labels has the place in its score already."""
+    normal = [[*one, Evidence(parts={"taught": one[0].parts["one"]}, by_level=False)] for one in draw(12, seed=0)]
+    places = [np.linspace(0, 1, SLICES)] * 12
+    norms = AnomalySettings().build().learn_norms(normal, [0.0] * 12, places=places).norms
+    assert norms is not None
+    assert norms.parts["one"].profile is not None
+    assert norms.parts["taught"].profile is None

@@ -1,13 +1,15 @@
 """Anomaly methods against each other on real sequences: anomalies planted into normal ones, and real abnormal ones.
 
-usage: anomaly.py planted|real CONFIG OUT [--folds 0 1 2 3] [--set KEY=VALUE ...]
+usage: anomaly.py planted|real|events CONFIG OUT [--folds 0 1 2 3] [--set KEY=VALUE ...]
 
 ``planted``: one anomaly of every kind of ``seriatim.synth.planted`` is put into each normal sequence of a left-out
 fold (frames of another patient for ``spliced``), and each method ranks the frames within the sequence: the area under
 the ROC curve of its frames, mean over the sequences. ``real``: the left-out fold as it is; AUC of sequences, and of
 frames where ``data.slice_labels`` tells them. 95 % intervals are percentile bootstraps over sequences (planted) or
-patients (real).
-Trains one model per fold into OUT/fold<N>, and goes on there when called again. Writes OUT/planted.md or OUT/real.md.
+patients (real). ``events``: what ``task.release`` does to events, on normal sequences of validation as they are and
+with planted anomalies; the left-out fold is not looked at.
+Trains one model per fold into OUT/fold<N>, and goes on there when called again. Writes OUT/planted.md, OUT/real.md or
+OUT/events.md.
 """
 
 from __future__ import annotations
@@ -22,18 +24,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seriatim.evaluation.events import EventCounts, count_events
 from seriatim.experiment import AnomalyExperiment, read_experiment
 from seriatim.io import read_volume
 from seriatim.models.detectors import Evidence
 from seriatim.scoring.batch import score_found
 from seriatim.synth.planted import KINDS, ORDER_KINDS, plant
 from seriatim.tasks.anomaly import FrameScores
+from seriatim.tasks.events import find_events, runs_of
 from seriatim.tasks.metrics import roc_auc
 from seriatim.tasks.normality import fuse
 from seriatim.tasks.profile import place_frames
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.training import train
 from seriatim.training.examples import Example, gather_examples
+from seriatim.training.split import Split
 
 Array = NDArray[np.float64]
 FUSIONS: Mapping[str, tuple[str, ...]] = {
@@ -47,19 +52,21 @@ FUSIONS: Mapping[str, tuple[str, ...]] = {
     "all": (),
 }
 FEWEST = 12
+RELEASES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 RESAMPLES = 2000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["planted", "real"])
+    parser.add_argument("what", choices=list(ACTIONS))
     parser.add_argument("config", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--folds", nargs="+", default=["0", "1", "2", "3"])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    measure_fold, describe = ACTIONS[args.what]
+    rows: list[dict[str, Any]] = []
     for fold in args.folds:
         store = f"training.embedding_store={args.out / 'store'}"
         experiment = read_experiment(args.config, [f"data.fold={fold}", store, *args.overrides])
@@ -67,22 +74,36 @@ def main() -> None:
         run = args.out / f"fold{fold}" / "run"
         if not (run / "model.json").is_file():
             train(experiment, run, resume=run.is_dir() and (run / "config.yaml").is_file())
-        rows += list((plant_fold if args.what == "planted" else score_fold)(experiment, load_anomaly_model(run)))
+        rows += list(measure_fold(experiment, load_anomaly_model(run)))
         print(f"fold {fold}: {len(rows)} rows so far", flush=True)
-    table = (describe_planted if args.what == "planted" else describe_real)(rows)
+    table = describe(rows)
     (args.out / f"{args.what}.md").write_text(table)
     print(table)
 
 
 def plant_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[dict[str, Any]]:
     """A row per normal sequence of the left-out fold, kind of anomaly and method: its AUC over the frames."""
+    for index, kind, abnormal, scores in plant_split(experiment, model, split="test"):
+        if kind:
+            yield from (
+                {"kind": kind, "method": name, "sequence": f"{experiment.data.fold}/{index}",
+                 "auc": roc_auc(abnormal.astype(int), values)}
+                for name, values in fuse_by_method(scores).items()
+            )
+
+
+def plant_split(
+    experiment: AnomalyExperiment, model: AnomalyModel, *, split: Split
+) -> Iterator[tuple[int, str, NDArray[np.bool_], FrameScores]]:
+    """(index, kind, abnormal frames, scores) of every normal sequence: as it is, with kind "", and with each kind."""
     rng = np.random.default_rng(experiment.seed)
-    held_out = [one for one in held_out_examples(experiment)
-                if one.labels[0] == 0.0 and len(one.series.instances) >= FEWEST]
-    clips = [model.prepare(read_volume(one.series)) for one in held_out]
-    for index, (example, slices) in enumerate(zip(held_out, clips, strict=True)):
+    normal = [one for one in examples_of(experiment, split)
+              if one.labels[0] == 0.0 and len(one.series.instances) >= FEWEST]
+    clips = [model.prepare(read_volume(one.series)) for one in normal]
+    for index, (example, slices) in enumerate(zip(normal, clips, strict=True)):
         maps = encode(model, slices)
-        others = [clip for one, clip in zip(held_out, clips, strict=True) if one.case.patient != example.case.patient]
+        yield index, "", np.zeros(len(slices), dtype=bool), judge(model, slices, maps)
+        others = [clip for one, clip in zip(normal, clips, strict=True) if one.case.patient != example.case.patient]
         for kind in KINDS:
             other = pictures(others[int(rng.integers(len(others)))]) if others else None
             if kind == "spliced" and other is None:
@@ -92,12 +113,38 @@ def plant_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[d
             seen = maps[torch.from_numpy(np.maximum(planted.source, 0))].clone()
             if kind not in ORDER_KINDS:
                 seen[planted.abnormal] = encode(model, frames[planted.abnormal])
-            scores = judge(model, frames, seen)
-            yield from (
-                {"kind": kind, "method": name, "sequence": f"{experiment.data.fold}/{index}",
-                 "auc": roc_auc(planted.abnormal.astype(int), values)}
-                for name, values in fuse_by_method(scores).items()
-            )
+            yield index, kind, planted.abnormal, judge(model, frames, seen)
+
+
+def find_in_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[dict[str, Any]]:
+    """A row per normal sequence of validation, kind of anomaly ("": none) and release: its events."""
+    norms, settings = model.task.norms, model.task.settings
+    assert norms is not None
+    for _, kind, abnormal, scores in plant_split(experiment, model, split="val"):
+        for release in RELEASES:
+            events = find_events(scores.surprise, threshold=norms.threshold, release=release * norms.threshold,
+                                 least_frames=settings.least_frames, most_gap=settings.most_gap)
+            spans = [(one.start, one.stop) for one in events]
+            longest = max((stop - start for start, stop in spans), default=0)
+            yield {"kind": kind, "release": release, "counts": count_events(spans, runs_of(abnormal)),
+                   "longest": longest / len(abnormal), "inside": sum(stop - start for start, stop in spans),
+                   "frames": len(abnormal)}
+
+
+def describe_events(rows: list[dict[str, Any]]) -> str:
+    heads = ["release", "normal frames in events", "normal clips half in one event", "precision", "recall",
+             "longest event of a planted clip, median share of it"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for release in RELEASES:
+        own = [row for row in rows if row["release"] == release]
+        normal, planted = ([row for row in own if bool(row["kind"]) == flag] for flag in (False, True))
+        counts = sum((row["counts"] for row in planted), EventCounts())
+        inside = sum(row["inside"] for row in normal) / sum(row["frames"] for row in normal)
+        half = np.mean([row["longest"] >= 0.5 for row in normal])
+        length = np.median([row["longest"] for row in planted if row["longest"]])
+        lines.append(f"| {release:g} | {100 * inside:.1f} % | {100 * half:.1f} % | {counts.precision or 0:.3f} | "
+                     f"{counts.recall or 0:.3f} | {length:.2f} |")
+    return "\n".join(lines) + f"\n\n{len(rows) // len(RELEASES)} sequences, planted ones counted.\n"
 
 
 def pictures(slices: torch.Tensor) -> Array:
@@ -105,9 +152,9 @@ def pictures(slices: torch.Tensor) -> Array:
     return np.ascontiguousarray(slices.movedim(1, -1).numpy())
 
 
-def held_out_examples(experiment: AnomalyExperiment) -> tuple[Example, ...]:
-    """The usable sequences of the left-out fold with their labels."""
-    return gather_examples(experiment, experiment.task.build(), check=lambda _: None).of("test")
+def examples_of(experiment: AnomalyExperiment, split: Split) -> tuple[Example, ...]:
+    """The usable sequences of a split with their labels; "test" is the left-out fold."""
+    return gather_examples(experiment, experiment.task.build(), check=lambda _: None).of(split)
 
 
 def encode(model: AnomalyModel, slices: torch.Tensor) -> torch.Tensor:
@@ -149,7 +196,7 @@ def describe_planted(rows: list[dict[str, Any]]) -> str:
 def score_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[dict[str, Any]]:
     """A row per frame of the left-out fold, with its surprise by each method and the truth."""
     folder = model.path.parent / "scores"
-    held_out = {one.series.series_uid: one for one in held_out_examples(experiment)}
+    held_out = {one.series.series_uid: one for one in examples_of(experiment, "test")}
     if not (folder / "run.json").is_file():
         score_found([one.series for one in held_out.values()], model=model, output=folder, device="cpu")
     levels = {row["series_uid"]: row for row in read_rows(folder / "scores.csv")}
@@ -215,6 +262,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
+
+ACTIONS = {"planted": (plant_fold, describe_planted), "real": (score_fold, describe_real),
+           "events": (find_in_fold, describe_events)}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from seriatim.explanation import style
-from seriatim.explanation.explanation import Drawn, Explanation
+from seriatim.explanation.explanation import Drawn, Explanation, Letters
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.style import Page, quiet
 
@@ -203,6 +203,12 @@ def draw_legend(page: Page, handles: list[Any], *, top: float) -> None:
     )
 
 
+def name_ends(letters: Letters | None) -> str | None:
+    """The patient directions at the first and the last slice, by the letters that the pictures show; None: unknown."""
+    shown = set(letters or "RLAPSI")
+    return next((pair for pair in ASCENDS if not shown & set(pair)), None)
+
+
 def label_positions(axes: Any, series: Drawn) -> None:
     """The position axis, and the patient direction at each of its ends."""
     if len(series.positions) == 1:
@@ -213,8 +219,7 @@ def label_positions(axes: Any, series: Drawn) -> None:
     below = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center", "annotation_clip": False}
     quietly = {"color": style.MUTED, "fontsize": style.SMALL, **below}
     axes.annotate(name[series.unit], (0.5, 0), (0, -30), ha="center", **quietly)
-    shown = set(series.letters or "RLAPSI")
-    for pair in (pair for pair in ASCENDS if not shown & set(pair)):
+    if (pair := name_ends(series.letters)) is not None:
         bright = {"color": style.INK, "fontsize": style.BODY, "weight": "bold", **below}
         axes.annotate(f"◂ {pair[0]}", (0, 0), (0, -30), ha="left", **bright)
         axes.annotate(f"{pair[1]} ▸", (1, 0), (0, -30), ha="right", **bright)

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seriatim.models.encoder import Encoder
 from seriatim.models.lanes import on_lanes
 
 CHUNK = 8
+OfChunk = Callable[[Tensor], Tensor]
+"""A chunk (N,C,H,W) to something with a row for each of its slices."""
 
 
 @runtime_checkable
@@ -24,8 +25,8 @@ class Slices(Protocol):
 
 
 def encode_in_chunks(
-    encoder: Encoder, slices: Slices, *, chunk_size: int = CHUNK,
-    view: Callable[[Tensor], Tensor] | None = None, device: torch.device | None = None,
+    encoder: OfChunk, slices: Slices, *, chunk_size: int = CHUNK,
+    view: OfChunk | None = None, device: torch.device | None = None,
 ) -> Float[Tensor, "n embedding"]:
     """Embeddings (N,E) of N slices (C,H,W), bit-identical for a slice whatever N, its place and the other slices.
 
@@ -41,11 +42,10 @@ def encode_in_chunks(
     return torch.cat(parts)
 
 
-def _encode(encoder: Encoder, slices: Slices, chunk_size: int, view: Callable[[Tensor], Tensor] | None,
+def _encode(encoder: OfChunk, slices: Slices, chunk_size: int, view: OfChunk | None,
             device: torch.device, start: int) -> Tensor:
     part = slices[start : start + chunk_size].to(device)
     part, count = part if view is None else view(part), len(part)
     if count < chunk_size:
         part = torch.cat([part, part.new_zeros(chunk_size - count, *part.shape[1:])])
-    embeddings: Tensor = encoder(part.contiguous(memory_format=torch.channels_last))
-    return embeddings[:count]
+    return encoder(part.contiguous(memory_format=torch.channels_last))[:count]

@@ -109,6 +109,11 @@ class SequenceNetwork(nn.Module):
         self.register_buffer("output_center", torch.zeros(outputs))
         self.register_buffer("output_scale", torch.ones(outputs))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.slice_head.weight.device
+
     def set_output_scale(self, center: Sequence[float], scale: Sequence[float]) -> None:
         """For regression: give logits (K,) the mean and spread of the labels, so that any numbers can be learnt."""
         self.output_center.copy_(self.output_center.new_tensor(center))
@@ -189,19 +194,31 @@ class SequenceNetwork(nn.Module):
         kept = mask[:, :longest]
         with torch.autocast(embeddings.device.type, enabled=False):
             shown = zero_padding(embeddings[:, :longest].to(self.slice_head.weight.dtype), kept)
-            context = self.relate(shown, kept)
-            slice_logits = self.slice_head(self.dropout(context))
-            volume_logits, attention = self._answer(context, slice_logits, kept)
-            slice_logits = zero_padding(slice_logits * self.output_scale + self.output_center, kept)
+            context, slice_logits, volume_logits, attention = self.answer(shown, kept)
         by_class = functional.pad(attention, (0, 0, 0, padding))
         return SequenceOutput(
             embeddings=functional.pad(shown, (0, 0, 0, padding)),
             context=functional.pad(context, (0, 0, 0, padding)),
-            volume_logits=volume_logits * self.output_scale + self.output_center,
+            volume_logits=volume_logits,
             slice_logits=functional.pad(slice_logits, (0, 0, 0, padding)),
             attention=by_class.mean(dim=2),
             class_attention=by_class if self.attends_by_class else None,
         )
+
+    def answer(
+        self, embeddings: Float[Tensor, "batch slices embedding"], mask: Bool[Tensor, "batch slices"]
+    ) -> tuple[
+        Float[Tensor, "batch slices context"], Float[Tensor, "batch slices outputs"], Float[Tensor, "batch outputs"],
+        Float[Tensor, "batch slices attentions"],
+    ]:
+        """Context, slice logits, volume logits, and one attention for all outputs or one for each: ``read`` of
+        embeddings that are 0 on padding, without a look at any value, as an exported graph computes it.
+        """
+        context = self.relate(embeddings, mask)
+        slice_logits = self.slice_head(self.dropout(context))
+        volume_logits, attention = self._pool(context, slice_logits, mask)
+        slice_logits = zero_padding(slice_logits * self.output_scale + self.output_center, mask)
+        return context, slice_logits, volume_logits * self.output_scale + self.output_center, attention
 
     def relate(
         self, embeddings: Float[Tensor, "batch slices embedding"], mask: Bool[Tensor, "batch slices"]
@@ -212,7 +229,7 @@ class SequenceNetwork(nn.Module):
         context: Tensor = self.temporal(add_deltas(embeddings, mask) if self.deltas else embeddings, mask)
         return context
 
-    def _answer(
+    def _pool(
         self,
         context: Float[Tensor, "batch slices context"],
         slice_logits: Float[Tensor, "batch slices scores"],

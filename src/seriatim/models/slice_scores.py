@@ -76,7 +76,9 @@ class SliceScores(nn.Module):
 
 def _mean_of_largest(scores: Tensor, real: Tensor, *, top: int) -> tuple[Tensor, Tensor]:
     """The mean of the ``top`` largest scores of each output (B,S,K), and the share of each slice in it."""
-    places = _hide(scores, real).topk(min(top, scores.shape[1]), dim=1).indices
+    # not min: a graph that is exported has no number of slices yet
+    count = torch.sym_min(top, scores.shape[1])  # type: ignore[no-untyped-call]
+    places = _hide(scores, real).topk(count, dim=1).indices
     chosen = torch.zeros_like(scores).scatter(1, places, 1.0) * real  # a short series chose padding too
     attention = chosen / chosen.sum(dim=1, keepdim=True)
     return (attention * scores).sum(dim=1), attention

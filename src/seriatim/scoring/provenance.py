@@ -30,7 +30,7 @@ def digest_settings(model: Scorer) -> str:
         "models": sorted(described, key=lambda one: str(one["digest"])),
         "outside": model.outside if isinstance(model, AnomalyModel) else None,
         "thresholds": dict(model.thresholds),
-        "device": _device(model).partition(":")[0],
+        "answers": model.answer_key,
         "versions": _versions((*PACKAGES, *DECODERS)),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
@@ -56,17 +56,14 @@ def describe_run(model: Scorer, *, counts: Mapping[str, int], seconds: float) ->
         "thresholds_from": model.thresholds_from,
         "counts": dict(counts),
         "seconds": round(seconds, 3),
-        "device": _device(model),
+        "device": model.compute.device,
+        "compute": model.compute.describe(),
         "versions": _versions(PACKAGES),
     }
 
 
 def _members(model: Scorer) -> tuple[Model | AnomalyModel, ...]:
     return (model,) if isinstance(model, AnomalyModel) else model.members
-
-
-def _device(model: Scorer) -> str:
-    return str(next(_members(model)[0].network.parameters()).device)
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
@@ -82,6 +79,8 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 
 def _describe_model(model: Model | AnomalyModel) -> dict[str, Any]:
     described = {"name": model.experiment.name, "path": str(model.path), "digest": model.digest}
+    if model.compute.export:
+        described["export_sha256"] = model.compute.export
     if isinstance(model, AnomalyModel):
         return described
     experiment = model.experiment

@@ -163,8 +163,9 @@ class AnomalyTask:
         """
         told = [_parts(evidence) for evidence in normal]
         laws, weighed = {}, []
+        apart = {name for one in normal[0] if one.by_level for name in one.parts}
         for name in told[0]:
-            law, surprises = learn_law([one[name] for one in told], places)
+            law, surprises = learn_law([one[name] for one in told], places if name in apart else None)
             laws[name] = law
             weighed.append(surprises)
         raws = [fuse(np.stack(parts)) for parts in zip(*weighed, strict=True)]

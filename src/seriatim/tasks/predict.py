@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from seriatim.models.chunks import Slices, encode_in_chunks
+from seriatim.models.chunks import OfChunk, Slices, encode_in_chunks
 from seriatim.models.detectors.network import AnomalyNetwork
 from seriatim.models.lanes import on_lanes
 from seriatim.models.network import SequenceNetwork
+from seriatim.models.output import SequenceOutput
 from seriatim.tasks.diagnosis import DiagnosisTask
 from seriatim.tasks.views import PLAIN, ViewSettings, mirror
 
 EncodingNetwork: TypeAlias = SequenceNetwork | AnomalyNetwork
+
+
+class SliceNetwork(Protocol):
+    """What embeds the slices of a series: a network of torch, or an exported one."""
+
+    @property
+    def encoder(self) -> OfChunk:
+        """(N,C,H,W) -> (N,E), for N the ``chunk_size``."""
+
+    @property
+    def chunk_size(self) -> int:
+        """How many slices are encoded at a time, always."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where slices are sent."""
+
+
+class ScoringNetwork(SliceNetwork, Protocol):
+    """What embeds the slices of a series and reads the embeddings."""
+
+    def read(self, embeddings: Tensor, mask: Tensor) -> SequenceOutput:
+        """(B,S,E) and (B,S), True where a slice is real, to the answer; as of ``SequenceNetwork``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +59,15 @@ class SeriesScores:
     class_attention: Tensor
 
 
-def embed_series(
-    network: EncodingNetwork, slices: Slices, *, view: Callable[[Tensor], Tensor] | None = None
-) -> Tensor:
+def embed_series(network: SliceNetwork, slices: Slices, *, view: OfChunk | None = None) -> Tensor:
     """(S,C,H,W) -> (S,E) in fixed-size chunks, so that an embedding never depends on its neighbours."""
-    device = next(network.parameters()).device
     with torch.inference_mode():
-        return encode_in_chunks(network.encoder, slices, chunk_size=network.chunk_size, view=view, device=device)
+        return encode_in_chunks(
+            network.encoder, slices, chunk_size=network.chunk_size, view=view, device=network.device
+        )
 
 
-def embed_views(network: EncodingNetwork, slices: Slices, test_time: ViewSettings) -> tuple[Tensor, ...]:
+def embed_views(network: SliceNetwork, slices: Slices, test_time: ViewSettings) -> tuple[Tensor, ...]:
     """The embeddings (S,E) of the slices as they are, and then mirrored where ``test_time`` asks for it."""
     views = (None, mirror) if test_time.flip_left_right else (None,)
     return tuple(embed_series(network, slices, view=view) for view in views)
@@ -66,7 +88,7 @@ def score_series(
 
 
 def score_embeddings(
-    network: SequenceNetwork, task: DiagnosisTask, *views: Tensor, reverse_order: bool = False
+    network: ScoringNetwork, task: DiagnosisTask, *views: Tensor, reverse_order: bool = False
 ) -> SeriesScores:
     """Embeddings (S,E) of one series, once or in several views -> the mean of the views' answers.
 
@@ -85,14 +107,13 @@ def score_embeddings(
     )  # fmt: skip
 
 
-def _read(network: SequenceNetwork, task: DiagnosisTask, embeddings: Tensor) -> tuple[Tensor, ...]:
+def _read(network: ScoringNetwork, task: DiagnosisTask, embeddings: Tensor) -> tuple[Tensor, ...]:
     """Of one view: probabilities (K,) before calibration, attention (S,), slice probabilities (S,K), and attention of
     each output (S,K), or (S,0).
     """
-    device = next(network.parameters()).device
-    mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=device)
+    mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=network.device)
     with torch.inference_mode():
-        output = network.read(embeddings[None].to(device), mask)
+        output = network.read(embeddings[None].to(network.device), mask)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
     attention = output.attention[0].double().cpu()
     by_class = attention.new_zeros(len(attention), 0) if output.class_attention is None else output.class_attention[0]

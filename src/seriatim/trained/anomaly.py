@@ -19,6 +19,9 @@ from seriatim.series import Series, Volume
 from seriatim.tasks.anomaly import AnomalyTask, FrameScores
 from seriatim.tasks.norms import Norms
 from seriatim.tasks.profile import place_frames
+from seriatim.trained.backends import TORCH, Compute
+from seriatim.trained.backends.use import back_encoder, read_files_of
+from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import Envelope, refuse_modality
 from seriatim.trained.files import read_files
 from seriatim.trained.splits import choose_split, read_splits
@@ -41,16 +44,17 @@ class AnomalyModel:
     limits: Limits
     thresholds_from: str = "validation"
     outside: Outside = "refuse"
+    compute: Compute = TORCH
 
     def refuse(self, series: Series) -> str:
         """Why this model must not score a series; "" where it may."""
         if not series.usable:
             return series.reason
-        least = self.network.fewest_frames
-        if len(series.instances) < least:
-            noun = "frames" if series.axis == "time" else "slices"
-            return (f"TOO_SHORT: {len(series.instances)} {noun}, and this model judges each by those around it; it "
-                    f"needs at least {least}.")
+        least, count = self.network.fewest_frames, len(series.instances)
+        if count < least:
+            noun = "frame" if series.axis == "time" else "slice"
+            return (f"TOO_SHORT: {count} {noun}{'' if count == 1 else 's'}, and this model judges each by those around "
+                    f"it; it needs at least {least}.")
         part = self.envelope.judge_body_part(series)
         if part is not None and self.outside == "refuse":
             return part.reason
@@ -94,6 +98,22 @@ class AnomalyModel:
         """The same model, which refuses or only notes another body part than training's; as it is where None."""
         return self if outside is None else replace(self, outside=outside)
 
+    def with_compute(self, compute: Compute) -> AnomalyModel:
+        """The same model, whose encoder is computed by what ``compute`` says: detectors always compute in torch.
+
+        The network is changed in place. Raises as ``Model.with_compute``.
+        """
+        if not compute.needs_export:
+            return replace(self, compute=compute)
+        files, known = read_files_of(self.path, self.digest, compute)
+        self.network.encoder = back_encoder(self.network, files, self.experiment.preprocessing)
+        return replace(self, compute=known)
+
+    @property
+    def answer_key(self) -> str:
+        """All that its scores depend on beside the series: the model, and what computes it."""
+        return f"{self.digest} {self.compute.key}"
+
     def with_limits(self, limits: Limits) -> AnomalyModel:
         """The same model, for which series are read under other limits."""
         return replace(self, limits=limits)
@@ -105,7 +125,7 @@ class AnomalyModel:
 
     def examine(self, slices: Tensor) -> list[Evidence]:
         """What every detector says about one series (S,C,H,W)."""
-        device = next(self.network.parameters()).device
+        device = self.network.device
         with torch.inference_mode():
             return self.network.examine(slices.to(device))
 
@@ -136,11 +156,12 @@ def load_anomaly_model(run: Path | str, *, device: str = "cpu") -> AnomalyModel:
         task = replace(experiment.task.build(), norms=Norms.from_dict(files.description["norms"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise files.illegal(error) from error
-    network = build_network(experiment)
+    network, device = build_network(experiment), choose_device(device)
     files.fill(network, device=device)
     return AnomalyModel(
         network=network, experiment=experiment, task=task, thresholds=files.thresholds, envelope=files.envelope,
         digest=files.digest, path=files.folder, limits=experiment.data.reading.limits,
+        compute=Compute(device=device),
     )
 
 

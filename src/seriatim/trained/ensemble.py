@@ -22,6 +22,8 @@ from seriatim.io.tables.outputs import write_json
 from seriatim.models.encoder import digest_weights
 from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
+from seriatim.trained.backends import Compute
+from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import UNKNOWN_MODALITY, Verdict
 from seriatim.trained.files import ENSEMBLE
 from seriatim.trained.model import Model, load_model
@@ -104,6 +106,17 @@ class Ensemble:
         digests = [one.digest for one in self.members]
         return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
+    @property
+    def compute(self) -> Compute:
+        """What computes the members; of several without the digests of what was exported of each."""
+        found = [one.compute for one in self.members]
+        return found[0] if len(found) == 1 else replace(found[0], export="", encoder="")
+
+    @property
+    def answer_key(self) -> str:
+        """All that scores depend on beside the series: the models, and what computes them."""
+        return " ".join([self.digest, *(one.compute.key for one in self.members)])
+
     def refuse(self, series: Series) -> str:
         """Why a member must not score a series; "" where all may."""
         members = self.members
@@ -182,7 +195,7 @@ class Ensemble:
         return choose_split(self.read_splits(), split, where=where)
 
 
-def load_ensemble(models: Given | Sequence[Given], *, device: str = "cpu") -> Ensemble:
+def load_ensemble(models: Given | Sequence[Given], *, device: str = "cpu", compute: Compute | None = None) -> Ensemble:
     """Load one or more models for scoring.
 
     The thresholds of one model are its own. Those of a folder of ``seriatim crossval`` were chosen on the series that
@@ -192,14 +205,18 @@ def load_ensemble(models: Given | Sequence[Given], *, device: str = "cpu") -> En
     Args:
         models: run folders, folders of ``seriatim crossval`` (all their folds), or what ``load_model`` made.
         device: as for ``load_model``.
+        compute: what computes those that are loaded, in place of torch on ``device``: see ``choose_compute``.
 
     Raises:
-        ModelError: a model is incomplete or changed, given twice, or answers another question than the first.
+        ConfigError: a library or the precision that was asked for is not there.
+        ModelError: a model is incomplete or changed, given twice, answers another question than the first, or was not
+            exported for ``compute``.
     """
     given = [models] if isinstance(models, Path | str | Model) else list(models)
     if not given:
         raise ModelError("No model was given. Name one or more run folders.")
-    loaded = [_load(one, device=device) for one in given]
+    compute = compute or Compute(device=choose_device(device))
+    loaded = [_load(one, compute) for one in given]
     members = [member for own, _ in loaded for member in own]
     _refuse_twins(members)
     _refuse_unlike(members)
@@ -232,19 +249,23 @@ def _join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
     )
 
 
-def _load(given: Given, *, device: str) -> tuple[list[Model], str]:
+def _load(given: Given, compute: Compute) -> tuple[list[Model], str]:
     """The members behind one name, with the thresholds to use, and what these were chosen on."""
     if isinstance(given, Model):
         return [given], VALIDATION
     folder = Path(given)
     if not (folder / ENSEMBLE).is_file():
-        return [load_model(folder, device=device)], VALIDATION
+        return [_load_run(folder, compute)], VALIDATION
     members, thresholds, source = _read_ensemble(folder)
-    loaded = [load_model(folder / name, device=device) for name in members]
+    loaded = [_load_run(folder / name, compute) for name in members]
     for model, digest in zip(loaded, members.values(), strict=True):
         if model.digest != digest:
             raise ModelError(f"{model.path} is not the model that {folder / ENSEMBLE} names. Run crossval again.")
     return [model.with_thresholds(thresholds) for model in loaded], source
+
+
+def _load_run(folder: Path, compute: Compute) -> Model:
+    return load_model(folder, device=compute.home).with_compute(compute)
 
 
 def _read_ensemble(folder: Path) -> tuple[dict[str, str], dict[str, float], str]:
@@ -308,7 +329,8 @@ def _group(members: Sequence[Model]) -> tuple[tuple[tuple[Model, ...], ...], ...
         experiment = member.experiment
         encoder = experiment.network.encoder.model_dump_json(exclude={"weights", "freeze"})
         flip = experiment.test_time.flip_left_right
-        own = f"{encoder} {digest_weights(member.network.encoder).hex()} {flip}" if len(members) > 1 else ""
+        weights = digest_weights(member.network.encoder).hex() if len(members) > 1 else ""
+        own = f"{encoder} {weights} {flip} {member.compute.encoder}"
         by_encoder = groups.setdefault(experiment.preprocessing.model_dump_json(), {})
         by_encoder.setdefault(own, []).append(member)
     return tuple(tuple(tuple(alike) for alike in group.values()) for group in groups.values())

@@ -19,7 +19,10 @@ from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
-from seriatim.tasks.predict import SeriesScores, embed_views, score_embeddings
+from seriatim.tasks.predict import ScoringNetwork, SeriesScores, embed_views, score_embeddings
+from seriatim.trained.backends import TORCH, Compute
+from seriatim.trained.backends.use import back_network, read_files_of
+from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import Envelope, Verdict, judge_distance
 from seriatim.trained.familiarity import Familiarity
 from seriatim.trained.files import read_familiarity, read_files
@@ -41,6 +44,9 @@ class Model:
     digest: str
     path: Path
     familiarity: Familiarity | None = None
+    compute: Compute = TORCH
+    backed: ScoringNetwork | None = None
+    """What computes scores in place of ``network``, which explanations always look into."""
 
     def refuse(self, series: Series) -> str:
         """Why this model must not score a series, by its headers; "" where it may."""
@@ -100,12 +106,24 @@ class Model:
 
     def embed(self, slices: Tensor) -> tuple[Tensor, ...]:
         """The embeddings (S,E) of one series (S,C,H,W), in each view of pictures that its ``test_time`` asks for."""
-        return embed_views(self.network, slices, self.experiment.test_time)
+        return embed_views(self.backed or self.network, slices, self.experiment.test_time)
 
     def read(self, views: Sequence[Tensor]) -> SeriesScores:
         """What it says of one series, from its embeddings in all views."""
         reverse = self.experiment.test_time.reverse_order
-        return score_embeddings(self.network, self.task, *views, reverse_order=reverse)
+        return score_embeddings(self.backed or self.network, self.task, *views, reverse_order=reverse)
+
+    def with_compute(self, compute: Compute) -> Model:
+        """The same model, computed by what ``compute`` says; the network is on its device already.
+
+        Raises:
+            ConfigError: the library is not installed, or the processor lacks the precision.
+            ModelError: the run is not exported for it, or what was exported is stale or changed.
+        """
+        if not compute.needs_export:
+            return replace(self, compute=compute, backed=None)
+        files, known = read_files_of(self.path, self.digest, compute)
+        return replace(self, compute=known, backed=back_network(self.network, files, self.experiment.preprocessing))
 
     def with_thresholds(self, thresholds: Mapping[str, float]) -> Model:
         """The same model, which decides by other thresholds."""
@@ -131,6 +149,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise files.illegal(error) from error
     network = experiment.network.build(experiment.preprocessing.channels, task.outputs)
+    device = choose_device(device)
     files.fill(network, device=device)
     return Model(
         network=network,
@@ -141,6 +160,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         digest=files.digest,
         path=files.folder,
         familiarity=read_familiarity(files.folder, files.description.get("familiarity_sha256")),
+        compute=Compute(device=device),
     )
 
 

@@ -54,11 +54,12 @@ def check_finite(volume: Volume) -> None:
     """
     if volume.array.dtype.kind != "f":
         return
-    count = sum(int((~torch.isfinite(piece.pixels)).sum()) for piece in cut(volume))
-    if count:
+    counts = torch.cat([(~torch.isfinite(piece.pixels)).flatten(1).sum(dim=1) for piece in cut(volume)])
+    if bool(counts.any()):
+        noun, first = "frame" if volume.series.axis == "time" else "slice", int(counts.nonzero()[0])
         raise InputError(
-            f"BAD_VALUE: {count} pixels of series {volume.series.series_uid} are not finite numbers. "
-            "Write its files again."
+            f"BAD_VALUE: {int(counts.sum())} pixels of series {volume.series.series_uid} are not finite numbers, first "
+            f"in {noun} {first}. Write its files again."
         )
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from seriatim import __version__
 from seriatim.errors import printable
-from seriatim.explanation.curve import ASCENDS, spread
+from seriatim.explanation.curve import name_ends, spread
 from seriatim.explanation.montage import blend_heat
 from seriatim.explanation.page.content import Mark, Overlay, PageContent, SeriesFacts, plain
 from seriatim.explanation.page.curves import draw_track, edge_shares_of, mark_ticks, shares_of
@@ -82,7 +82,7 @@ def _describe(content: PageContent, pictures: SlicePictures, display: Display) -
         "ticks": mark_ticks(series.positions, series.unit),
         "axis": {"mm": "position along the slice normal (mm)", "s": "time (s)", "index": f"{series.noun} index"}[
             series.unit],
-        "ends": _ends(series), "left_out": _tell_left_out(content, pictures), "letters": series.letters,
+        "ends": name_ends(series.letters), "left_out": _tell_left_out(content, pictures), "letters": series.letters,
         "rows": pictures.size[0], "columns": pictures.size[1], "presets": display.presets, "unit": display.unit,
         "first": as_base64(pictures.plates[0][_place_of(pictures, series.start)]),
         "ramp": _ramp(), "quality": pictures.quality, "plates": len(display.plates),
@@ -145,14 +145,6 @@ def _place_numbers(content: PageContent) -> list[tuple[float, float, Mark]]:
     shares = shares_of(content.series.positions)[[one.index for one in rows]]
     apart = spread(shares, gap=MARK_GAP, limits=(MARK_GAP / 2, 1 - MARK_GAP / 2))
     return [(100 * float(at), 100 * float(share), one) for at, share, one in zip(apart, shares, rows, strict=True)]
-
-
-def _ends(series: SeriesFacts) -> tuple[str, str] | None:
-    """The patient directions at the ends of the position axis: the pair that the slices do not show."""
-    if series.letters is None:
-        return None
-    shown = set(series.letters)
-    return next(((pair[0], pair[1]) for pair in ASCENDS if not shown & set(pair)), None)
 
 
 def _tell_left_out(content: PageContent, pictures: SlicePictures) -> str:

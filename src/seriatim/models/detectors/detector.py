@@ -16,10 +16,13 @@ class Evidence:
     ``parts`` are raw scores (S,) by name, each larger where a frame is less normal and each with its own scale; what
     makes them comparable is learnt from normal frames afterwards. A part that says nothing about a frame (the first one
     has no step before it) is NaN there. ``places`` (S,h,w) says where in a frame it is, for detectors that know.
+    ``by_level`` is False where a raw score means the same at every place along the sequence: that of a detector which
+    was taught what is abnormal has the place in it, and to take it out would take away what was taught.
     """
 
     parts: Mapping[str, Float[Tensor, " slices"]]
     places: Float[Tensor, "slices h w"] | None = field(default=None)
+    by_level: bool = True
 
 
 class Detector(nn.Module, ABC):

@@ -41,6 +41,11 @@ class AnomalyNetwork(nn.Module):
     """Frames are encoded one by one, as a live one comes: an encoder rounds otherwise in a larger batch."""
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are; a detector may have none, and the encoder's may be in an exported file."""
+        return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    @property
     def methods(self) -> tuple[Detector, ...]:
         """The detectors, in the order of the settings."""
         return tuple(one for one in self.detectors if isinstance(one, Detector))

@@ -77,4 +77,4 @@ class SupervisedDetector(Detector):
 
     def examine(self, inputs: Float[Tensor, "slices embedding"]) -> Evidence:
         mask = torch.ones(1, len(inputs), dtype=torch.bool, device=inputs.device)
-        return Evidence(parts={"supervised": self(inputs[None], mask)[0]})
+        return Evidence(parts={"supervised": self(inputs[None], mask)[0]}, by_level=False)
