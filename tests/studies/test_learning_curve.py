@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,3 +135,15 @@ def test_the_mean_of_draws_is_that_of_their_areas_and_its_interval_counts_patien
     assert estimate.low is not None
     assert estimate.high is not None
     assert estimate.low < np.mean(own) < estimate.high
+
+
+def test_patients_without_a_label_are_not_counted_as_labelled(tmp_path: Path, head_ct: Path) -> None:
+    rows = [{**row, "path": str(head_ct / row["path"])} for row in read_rows(head_ct / "labels.csv")]
+    used = [row for row in rows if row["split"] != "test"]
+    for row in used:
+        row["bleed"] = "" if row["patient"] == used[0]["patient"] else row["bleed"]
+    manifest = write_rows(tmp_path / "labels.csv", rows)
+    experiment = make_experiment(tmp_path, head_ct, f"data.manifest={manifest}")
+    plan = importlib.import_module("seriatim.studies.learning_curve")._plan
+    (run,) = plan(experiment, tmp_path / "out", counts=[None], repeats=1)
+    assert run.labelled == len({row["patient"] for row in used}) - 1

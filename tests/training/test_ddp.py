@@ -71,6 +71,29 @@ def test_two_processes_are_one_with_twice_the_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("encoder", [False, True])
+def test_two_processes_pretrain_as_one_with_twice_the_batch(tmp_path: Path, head_ct: Path, encoder: bool) -> None:
+    """7 series of 6 to 14 slices, the last step with fewer of them than the batches of both processes hold."""
+    options = [*make_uneven(tmp_path, head_ct), "training.mode=two-stage", "training.epochs=1",
+               f"pretraining={{epochs: 2, learning_rate: 0.003, encoder: {str(encoder).lower()}}}"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(make_experiment(tmp_path, head_ct, *options, "pretraining.batch_size=4"), one)
+    config = write_config(tmp_path, head_ct, *options, "pretraining.batch_size=2", "training.devices=2")
+    launch([sys.executable, "-m", "seriatim", "train", config, "--output", two])
+    assert json.loads((two / "environment.json").read_text())["processes"] == 2
+    first, second = (load_file(run / "pretraining.safetensors") for run in (one, two))
+    assert first.keys() == second.keys()
+    for key, tensor in first.items():
+        torch.testing.assert_close(second[key], tensor, rtol=2e-3, atol=2e-5, msg=key)
+    texts = ((run / "pretraining_metrics.jsonl").read_text().splitlines() for run in (one, two))
+    for line, other in zip(*texts, strict=True):
+        told, repeated = json.loads(line), json.loads(other)
+        assert told.pop("seconds") >= 0 <= repeated.pop("seconds")
+        assert repeated == pytest.approx(told, rel=1e-3, abs=1e-4)
+    assert (one / "pretraining.csv").read_bytes() == (two / "pretraining.csv").read_bytes()
+
+
+@pytest.mark.slow
 def test_two_processes_with_batchnorm_judge_the_weights_that_they_keep(tmp_path: Path, head_ct: Path) -> None:
     """Each process has statistics of its own while it learns; validation and the kept file must be of one network."""
     encoder = "network.encoder={kind: torchvision, name: shufflenet_v2_x0_5}"

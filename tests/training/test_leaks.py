@@ -89,13 +89,18 @@ def test_a_copy_without_labels_judges_nothing_and_may_stand_beside_training(
 ) -> None:
     folder, rows = leaky
     manifest = add_copy(folder, rows, split="unlabelled")
-    train(make_experiment(folder, head_ct, f"data.manifest={manifest}", "training.epochs=1"), folder / "run")
-    assert json.loads((folder / "run" / "split.json").read_text())["duplicates"]["same"] == 0
+    options = (f"data.manifest={manifest}", "training.epochs=1", "pretraining={epochs: 1}")
+    train(make_experiment(folder, head_ct, *options), folder / "run")
+    found = json.loads((folder / "run" / "split.json").read_text())["duplicates"]
+    assert (found["same"], found["compared"]) == (0, len(rows) + 1)
     for row in rows:
         row["split"] = {"train": "val", "val": "train"}.get(row["split"], row["split"])
     write_rows(manifest, [*rows, read_rows(manifest)[-1]])
     with pytest.raises(ConfigError, match="pixel by pixel"):  # as it could, learnt from, beside validation
-        train(make_experiment(folder, head_ct, f"data.manifest={manifest}"), folder / "other")
+        train(make_experiment(folder, head_ct, *options), folder / "other")
+    train(make_experiment(folder, head_ct, *options[:2]), folder / "other")  # where nothing learns from it
+    found = json.loads((folder / "other" / "split.json").read_text())["duplicates"]
+    assert found["compared"] == len(rows)
 
 
 def test_what_is_not_asked_for_is_not_compared(leaky: tuple[Path, list[dict[str, str]]], head_ct: Path) -> None:

@@ -92,11 +92,11 @@ def test_a_stop_in_the_middle_changes_nothing(
     train(make_experiment(tmp_path, head_ct, *options), tmp_path / "whole")
     whole, steps = pretraining.PretrainingStage._step, []
 
-    def step(self: object, questions: object) -> dict[str, float]:
+    def step(self: object, questions: object, *, counted: bool) -> dict[str, float]:
         steps.append(1)
         if len(steps) == 6:
             raise CrashError
-        return whole(self, questions)
+        return whole(self, questions, counted=counted)
 
     with monkeypatch.context() as broken:
         broken.setattr(pretraining.PretrainingStage, "_step", step)

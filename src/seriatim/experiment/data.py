@@ -65,6 +65,9 @@ class DataSettings(Settings):
     """Series of two splits that show the same images nearly; pixel by pixel they are refused, unless this is ignore."""
     compare_test: bool = True
     """Read the test split too, only to compare its images with those of train and val."""
+    source_patients: Literal["refuse", "warn"] = "refuse"
+    """Patients of val or test who have the ids of patients that the run which this one starts from learnt from: refuse
+    them, or only warn, where the ids of the two manifests are known to be of different people."""
     cache: bool = True
     """Keep prepared series in memory (float32 on the network's grid)."""
     reading: ReadingSettings = ReadingSettings()

@@ -102,7 +102,7 @@ def _plan(experiment: Experiment, output: Path, *, counts: Sequence[int | None],
                 planned = plan_splits(own)
                 if not any(row.split == "test" for row in planned):
                     raise ConfigError("There is nothing to test on: give data.folds=5, data.fold, or a split column.")
-                labelled = len({row.case.patient for row in planned if row.split in ("train", "val")})
+                labelled = len({row.case.patient for row in planned if row.split in ("train", "val") and row.labelled})
                 part = "test" if fold is None else f"fold{fold}"
                 folder = output / f"patients_{count or 'all'}" / f"draw{draw}" / part
                 runs.append(_Run(per_class=count, draw=draw, experiment=own, folder=folder, labelled=labelled))

@@ -23,11 +23,11 @@ from seriatim.training.encoder_source import encoder_weights, source_run, transf
 from seriatim.training.envelope import measure_envelope
 from seriatim.training.examples import Example, gather_examples
 from seriatim.training.leaks import hold_apart
+from seriatim.training.lineage import refuse_seen
 from seriatim.training.run_folder import open_run, read_duplicates, refuse_changed_data
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import freeze
-from seriatim.training.transfer import refuse_seen
 
 READ_AGAIN = ("memory", "future")
 """Methods that read more of the images than their embeddings."""
@@ -56,20 +56,18 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
     fabric = start_fabric(TrainingSettings(accelerator=experiment.training.accelerator))
     torch.manual_seed(experiment.seed)
     network = build_network(experiment, encoder_weights(experiment))
-    source = source_run(experiment)
-    if source is not None:
+    if (source := source_run(experiment)) is not None:
         transfer_encoder(network, experiment, source)
     task, data = experiment.task.build(), experiment.data
     again = any(method.kind in READ_AGAIN for method in experiment.task.methods)
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     embedder = freeze(network, prepared, experiment, fabric)
     examples = gather_examples(experiment, task, embedder.embed)
-    if source is not None:
-        refuse_seen(examples, source)
+    refuse_seen(examples, experiment)
     if resume:
         refuse_changed_data(run, examples)
     traits = SeriesTraits(prepared, experiment)
-    examples = hold_apart(examples, traits, data=data, known=read_duplicates(run) if resume else None)
+    examples = hold_apart(examples, traits, experiment=experiment, known=read_duplicates(run) if resume else None)
     return AnomalySession(experiment=experiment, run=run, fabric=fabric, network=network, prepared=prepared,
                           examples=examples, traits=traits, embedder=embedder, task=task)
 

@@ -111,6 +111,7 @@ def run_epochs(stage: Stage, *, after_epoch: AfterEpoch | None = None) -> Progre
         if after_epoch is not None:
             after_epoch(epoch, metrics)
     stage.kept().load_state_dict(load_file(stage.best_path))
+    session.fabric.barrier()  # the file may be removed now, which no process needs any more
     return progress
 
 

@@ -124,11 +124,12 @@ def gather_examples(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A manifest row with its split, and its stratum: what draws keep the shares of."""
+    """A manifest row with its split, its stratum (what draws keep the shares of), and whether any label is known."""
 
     case: Case
     split: Split
     stratum: str
+    labelled: bool
 
 
 def plan_splits(experiment: Experiment) -> list[Planned]:
@@ -141,9 +142,9 @@ def plan_splits(experiment: Experiment) -> list[Planned]:
     cases = read_manifest(data.manifest, patient=data.patient, look=False)
     labels = _encode_labels(cases, experiment.task.build(), manifest=data.manifest)
     return [
-        Planned(case=case, split=split, stratum=stratum)
-        for case, split, stratum in zip(
-            cases, _split(cases, labels, experiment), _strata(labels, experiment), strict=True
+        Planned(case=case, split=split, stratum=stratum, labelled=any(value != IGNORE for value in label))
+        for case, split, stratum, label in zip(
+            cases, _split(cases, labels, experiment), _strata(labels, experiment), labels, strict=True
         )
     ]
 

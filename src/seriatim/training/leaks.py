@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from seriatim.errors import ConfigError, InputError
-from seriatim.experiment import DataSettings
+from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.training.duplicates import Duplicate, Sighting, find_duplicates
 from seriatim.training.examples import Examples
 from seriatim.training.run_folder import DUPLICATES
@@ -18,27 +18,32 @@ logger = logging.getLogger(__name__)
 
 
 def hold_apart(
-    examples: Examples, traits: SeriesTraits, *, data: DataSettings, known: dict[str, Any] | None
+    examples: Examples, traits: SeriesTraits, *, experiment: BaseExperiment, known: dict[str, Any] | None
 ) -> Examples:
     """The examples, whose proof tells too that no two splits share images; ``known`` is what a run found that goes on.
 
     Raises:
         ConfigError: as of ``prove_no_duplicates``.
     """
-    return replace(examples, proof={**examples.proof, DUPLICATES: known or prove_no_duplicates(examples, traits, data)})
+    found = known or prove_no_duplicates(examples, traits, experiment)
+    return replace(examples, proof={**examples.proof, DUPLICATES: found})
 
 
-def prove_no_duplicates(examples: Examples, traits: SeriesTraits, data: DataSettings) -> dict[str, Any]:
-    """Compare the images of all splits; what `split.json` tells of it.
+def prove_no_duplicates(examples: Examples, traits: SeriesTraits, experiment: BaseExperiment) -> dict[str, Any]:
+    """Compare the images of all splits; what `split.json` tells of it. Of the test split only where
+    `data.compare_test`, of unlabelled series only where pretraining learns from them.
 
     Raises:
         ConfigError: two splits share images pixel by pixel, or nearly where `data.near_duplicates` is refuse.
     """
+    data = experiment.data
     if data.near_duplicates == "ignore":
         return {"compared": 0}
+    skipped = {"test": not data.compare_test,
+               "unlabelled": not (isinstance(experiment, Experiment) and experiment.pretraining)}
     sightings, unread = [], 0
     for example in examples.used:
-        if example.split == "test" and not data.compare_test:
+        if skipped.get(example.split):
             continue
         try:
             own = traits.of(example.series)

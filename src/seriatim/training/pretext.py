@@ -13,7 +13,7 @@ shown, else the same picture on two slices would give both answers away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from seriatim.experiment.pretraining import PretrainingSettings
 from seriatim.models.network import SequenceNetwork
 from seriatim.models.pretext import PretextHeads
+from seriatim.tasks.objective import WHOLE
 from seriatim.training.sampling import sample_slices
 
 FEWEST = 3
@@ -167,14 +168,27 @@ def answer(network: SequenceNetwork, heads: PretextHeads, questions: Questions) 
     return Answers(series_order=series_order, slice_order=slice_order, pictures=pictures)
 
 
-def losses(answers: Answers, questions: Questions, settings: PretrainingSettings, scale: Scale) -> dict[str, Tensor]:
+def losses(
+    answers: Answers, questions: Questions, settings: PretrainingSettings, scale: Scale,
+    shares: Mapping[str, float] = WHOLE,
+) -> dict[str, Tensor]:
     """``loss`` and its parts: ``order_loss`` (cross entropy of slices and of series) and ``hidden_loss`` (mean squared
     error of the standardised embeddings of hidden slices).
+
+    Each is a mean over the questions, multiplied by its share where there is one: the part that these have in the
+    ``amounts`` of several, whose losses then add up to that of all.
     """
     exchanged, mask = questions.exchanged, questions.mask
-    order = functional.binary_cross_entropy_with_logits(answers.slice_order[mask], exchanged[mask].float())
-    order = order + functional.binary_cross_entropy_with_logits(answers.series_order, exchanged.any(dim=1).float())
+    slices = functional.binary_cross_entropy_with_logits(answers.slice_order[mask], exchanged[mask].float())
+    series = functional.binary_cross_entropy_with_logits(answers.series_order, exchanged.any(dim=1).float())
+    order = slices * shares.get("slices", 1.0) + series * shares.get("series", 1.0)
     wanted = scale.standardise(questions.targets[questions.hidden])
-    hidden = functional.mse_loss(answers.pictures[questions.hidden], wanted)
+    hidden = functional.mse_loss(answers.pictures[questions.hidden], wanted) * shares.get("hidden", 1.0)
     total = settings.order_weight * order + settings.hidden_weight * hidden
     return {"loss": total, "order_loss": order, "hidden_loss": hidden}
+
+
+def amounts(questions: Questions) -> dict[str, float]:
+    """What the losses of a batch are means over: numbers of slices, of series, and of hidden slices."""
+    return {"slices": float(questions.mask.sum()), "series": float(len(questions.mask)),
+            "hidden": float(questions.hidden.sum())}

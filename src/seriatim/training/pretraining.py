@@ -36,6 +36,7 @@ from seriatim.training.pretext import (
     Question,
     Questions,
     Scale,
+    amounts,
     answer,
     draw_question,
     losses,
@@ -43,7 +44,7 @@ from seriatim.training.pretext import (
 )  # fmt: skip
 from seriatim.training.pretext_scores import PretextScores
 from seriatim.training.progress import EpochBar
-from seriatim.training.runtime import seed_epoch, share, unfreeze
+from seriatim.training.runtime import add_up, seed_epoch, share, unfreeze
 from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import Session
 from seriatim.training.unlabelled import COLUMNS, PretrainingSeries, gather_pretraining
@@ -127,29 +128,34 @@ class PretrainingStage(Stage):
         self.session.network.encoder.eval()  # BatchNorm keeps the statistics it came with
         plan = plan_epoch(len(self.series.train), epoch=epoch, seed=self.seed, batch_size=settings.batch_size)
         mine = share(plan, rank=fabric.global_rank, world=fabric.world_size)
+        own = len(plan[fabric.global_rank :: fabric.world_size])
         sums: dict[str, float] = {}
         for number, draws in enumerate(mine, start=1):
             done = progress.step / (settings.epochs * len(mine))
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * group["rate"] * 0.5 * (1 + math.cos(math.pi * done))
-            for key, value in self._step(self._ask(draws)).items():
+            for key, value in self._step(self._ask(draws), counted=number <= own).items():
                 sums[key] = sums.get(key, 0.0) + value
             progress.step += 1
             bar.advance(done=number, of=len(mine), loss=sums["loss"] / number)
         return {key: value / len(mine) for key, value in sums.items()}
 
-    def _step(self, questions: Questions) -> dict[str, float]:
+    def _step(self, questions: Questions, *, counted: bool = True) -> dict[str, float]:
+        """One step over these questions and those of the other processes as one batch; of no weight unless counted."""
         fabric = self.session.fabric
-        found = losses(self._answer(questions), questions, self.settings, self.scale)
-        fabric.backward(found["loss"])
+        own = amounts(questions)
+        totals = add_up(fabric, {name: amount * counted for name, amount in own.items()})
+        shares = {name: amount * counted / totals[name] for name, amount in own.items()}
+        found = losses(self._answer(questions), questions, self.settings, self.scale, shares)
+        fabric.backward(found["loss"] * fabric.world_size)  # processes average their gradients
+        values = add_up(fabric, {key: float(value.detach()) for key, value in found.items()})
+        if not math.isfinite(values["loss"]):
+            raise ConfigError(f"Pretraining diverged: the loss is {values['loss']}. Lower pretraining.learning_rate "
+                              f"(now {self.settings.learning_rate:g}), and train anew.")
         most = self.session.experiment.training.clip_norm
         fabric.clip_gradients(self.model, self.optimizer, max_norm=most, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        values = {key: float(value.detach()) for key, value in found.items()}
-        if not math.isfinite(values["loss"]):
-            raise ConfigError(f"Pretraining diverged: the loss is {values['loss']}. Lower pretraining.learning_rate "
-                              f"(now {self.settings.learning_rate:g}), and train anew.")
         return values
 
     def validate(self) -> dict[str, float]:

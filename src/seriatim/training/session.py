@@ -19,10 +19,11 @@ from seriatim.training.embeddings import Embedder
 from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
 from seriatim.training.examples import Example, Examples, gather_examples
 from seriatim.training.leaks import hold_apart
+from seriatim.training.lineage import network_source, refuse_seen
 from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits
-from seriatim.training.transfer import network_source, refuse_seen, source_of, transfer_network
+from seriatim.training.transfer import transfer_network
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,8 +103,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
     examples = gather_examples(
         experiment, task, embedder.embed if embedder else prepared.prepare, labelled=labelled
     )
-    if (source := source_of(experiment)) is not None:
-        refuse_seen(examples, source)
+    refuse_seen(examples, experiment)
     if labelled:
         task = task.with_class_weights(np.array([example.labels for example in examples.of("train")]))
     if task.center is not None and task.scale is not None:
@@ -111,7 +111,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
     if resume:
         refuse_changed_data(run, examples)
     traits = SeriesTraits(prepared, experiment)
-    examples = hold_apart(examples, traits, data=data, known=read_duplicates(run) if resume else None)
+    examples = hold_apart(examples, traits, experiment=experiment, known=read_duplicates(run) if resume else None)
     return Session(experiment=experiment, run=run, fabric=fabric, task=task, network=network, prepared=prepared,
                    examples=examples, traits=traits, embedder=embedder)
 

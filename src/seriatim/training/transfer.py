@@ -1,4 +1,4 @@
-"""Start encoder and sequence model where those of another run ended, and never judge on series that it learnt from."""
+"""Start encoder and sequence model where those of another run ended."""
 
 from __future__ import annotations
 
@@ -10,22 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seriatim.errors import ConfigError, ModelError
-from seriatim.experiment import BaseExperiment, Experiment, read_experiment
-from seriatim.io.tables.manifest import read_table
+from seriatim.experiment import Experiment
 from seriatim.models.network import SequenceNetwork
-from seriatim.trained import DESCRIPTION, load_model, read_splits
-from seriatim.training.encoder_source import source_run
-from seriatim.training.examples import Examples
+from seriatim.trained import DESCRIPTION, load_model
 from seriatim.training.run_folder import CONFIG
 
-PRETRAINED, PRETRAINED_SERIES = "pretraining.safetensors", "pretraining.csv"
+PRETRAINED = "pretraining.safetensors"
 PARTS = ("encoder", "temporal")
 """What a run hands on; pooling and heads answer its own question and start anew."""
-
-
-def network_source(experiment: Experiment) -> Path | None:
-    """The run folder that the whole network starts from, if any."""
-    return None if experiment.network.weights is None else Path(experiment.network.weights)
 
 
 def transfer_network(network: SequenceNetwork, experiment: Experiment, source: Path) -> None:
@@ -46,52 +38,6 @@ def transfer_network(network: SequenceNetwork, experiment: Experiment, source: P
             part.load_state_dict(own)
         except RuntimeError as error:
             raise ModelError(f"The {name} of {source} does not fit its own config. Copy the run again.") from error
-
-
-def refuse_seen(examples: Examples, source: Path) -> None:
-    """Raise ConfigError where this run would judge by series that the other one learnt from, with or without labels, or
-    test on those it was chosen by; also where a run did that the other one started from itself. It cannot be checked
-    where a run was copied without its tables.
-    """
-    used = {"val": ("train",), "test": ("train", "val")}
-    for run in _lineage(source):
-        seen = _read_seen(run)
-        for split, others in used.items():
-            count = sum(example.split == split and seen.get(example.series.series_uid) in others
-                        for example in examples.used)
-            if count:
-                raise ConfigError(
-                    f"{count} series of the {split} split were used in training {run}, so scores on them would be too "
-                    "good. Start from a run that never saw them, or pretrain within this run, which leaves them out."
-                )
-
-
-def _lineage(source: Path) -> list[Path]:
-    """A run, the one that it started from, and so on, as far as their folders are there."""
-    runs: list[Path] = []
-    following: Path | None = source
-    while following is not None and following not in runs:
-        runs.append(following)
-        config = following / CONFIG
-        experiment = read_experiment(config) if config.is_file() else None
-        following = None if experiment is None else source_of(experiment)
-    return runs
-
-
-def source_of(experiment: BaseExperiment) -> Path | None:
-    """The run folder that the encoder, or the whole network, starts from, if any."""
-    whole = network_source(experiment) if isinstance(experiment, Experiment) else None
-    return whole or source_run(experiment)
-
-
-def _read_seen(run: Path) -> dict[str, str]:
-    """By series UID what a run used it for: ``train`` or ``val``, with or without labels, or ``test``."""
-    seen = read_splits(run)
-    if (run / PRETRAINED_SERIES).is_file():
-        uses = {"train": "train", "validation": "val"}
-        rows = read_table(run / PRETRAINED_SERIES)
-        seen |= {row["series_uid"]: uses[row["use"]] for row in rows if row["use"] in uses}
-    return seen
 
 
 def _read_source(source: Path) -> tuple[Experiment, Mapping[str, Tensor]]:

@@ -21,7 +21,7 @@ from seriatim.training.split import Split
 from seriatim.training.traits import Traits
 
 logger = logging.getLogger(__name__)
-COLUMNS = ("path", "series_uid", "volume", "modality", "slices", "source", "use", "reason")
+COLUMNS = ("path", "patient", "series_uid", "volume", "modality", "slices", "source", "use", "reason")
 SUFFIX = ".csv"
 
 
@@ -228,8 +228,9 @@ def _of_split(examples: Examples, split: Split) -> HeldOut:
 def _row(one: Candidate, *, use: str, reason: str) -> dict[str, Any]:
     series = one.series
     return {
-        "path": series.path, "series_uid": series.series_uid, "volume": series.volume, "modality": series.modality,
-        "slices": len(series.instances), "source": one.source or "data.manifest", "use": use, "reason": reason,
+        "path": series.path, "patient": one.patient, "series_uid": series.series_uid, "volume": series.volume,
+        "modality": series.modality, "slices": len(series.instances),
+        "source": one.source or "data.manifest", "use": use, "reason": reason,
     }  # fmt: skip
 
 
