@@ -175,17 +175,20 @@ def test_another_run_starts_from_encoder_and_sequence_model(
                             "task.slice_loss_weight=0", "pretraining={epochs: 2}")
     pretrain_only(alone, tmp_path / "pretrained")
     assert {row["split"] for row in read_rows(tmp_path / "pretrained" / "manifest.csv")} == {"train", "val"}
-    options = (f"network.weights={tmp_path / 'pretrained'}", "training.learning_rate=1e-30", "training.epochs=1")
+    other_people = "data.source_patients=warn"  # two synthetic sets call theirs alike
+    options = (f"network.weights={tmp_path / 'pretrained'}", "training.learning_rate=1e-30", "training.epochs=1",
+               other_people)
     train(make_experiment(tmp_path, head_ct, *options), tmp_path / "run")
     model, learnt = load_model(tmp_path / "run").network.state_dict(), weights_of(tmp_path / "pretrained")
     assert {name.partition(".")[0] for name in learnt} == {"encoder", "temporal"}
     assert all(torch.equal(model[name], value) for name, value in learnt.items())
-    train(make_experiment(tmp_path, head_ct, f"network.weights={tmp_path / 'run'}", "training.epochs=1"),
+    train(make_experiment(tmp_path, head_ct, f"network.weights={tmp_path / 'run'}", "training.epochs=1", other_people),
           tmp_path / "second")
     with pytest.raises(ModelError, match="temporal of"):
         train(make_experiment(tmp_path, head_ct, *options, "network.temporal.hidden=9"), tmp_path / "third")
     with pytest.raises(ConfigError, match=r"split were used in training .*pretrained"):  # by the source of its source
-        train(make_experiment(tmp_path, others, f"network.weights={tmp_path / 'run'}"), tmp_path / "third")
+        train(make_experiment(tmp_path, others, f"network.weights={tmp_path / 'run'}", other_people),
+              tmp_path / "third")
 
 
 def test_a_run_is_not_judged_by_series_that_its_source_has_learnt_from(tmp_path: Path, head_ct: Path) -> None:
