@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from anomaly_runs import CAUSAL, FRAMES, draw_clip, train_run, write_clip, write_slices
@@ -24,6 +25,8 @@ from seriatim.scoring import score
 from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw, replay_file
 from seriatim.scoring.watch import Watcher, watch
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
+from seriatim.trained.backends import Compute
+from seriatim.trained.backends.network import ReducedEncoder
 from tiny_runs import CommandLine, read_rows
 
 
@@ -60,7 +63,7 @@ def of(kind: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in records if one["type"] == kind]
 
 
-def require_offline_bits(records: list[dict[str, Any]], clip: Path, run: Path, output: Path) -> None:
+def require_offline_bits(records: list[dict[str, Any]], clip: Path, run: Path | AnomalyModel, output: Path) -> None:
     score(clip, model=run, output=output, device="cpu")
     offline, events = read_rows(output / "slices.csv"), read_rows(output / "events.csv")
     live = of("frame", records)
@@ -82,6 +85,20 @@ def test_a_folder_scores_live_as_afterwards(tmp_path: Path, run: Path, model: An
     summary = records[-1]
     assert (summary["type"], summary["frames"], summary["refused"]) == ("summary", FRAMES, 0)
     assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
+
+
+def test_an_encoder_of_another_kind_scores_live_as_afterwards(tmp_path: Path, run: Path) -> None:
+    """What computes the encoder is put in by the model (``with_compute``); the live path takes it as it is."""
+    clip = write_clip(tmp_path / "clip", draw_clip(89))
+    reduced, plain = load_anomaly_model(run), load_anomaly_model(run)
+    shift = torch.zeros(reduced.network.encoder.embedding_size)
+    reduced.network.encoder = ReducedEncoder(reduced.network.encoder, shift=shift).eval()
+    reduced = replace(reduced, compute=Compute(precision="bf16"))
+    records, ordinary = (record(follow_folder(clip, until_idle_s=0.3, limits=one.limits), one)
+                         for one in (reduced, plain))
+    assert records[0]["compute"]["precision"] == "bf16"
+    assert [one["score"] for one in of("frame", records)] != [one["score"] for one in of("frame", ordinary)]
+    require_offline_bits(records, clip, reduced, tmp_path / "out")
 
 
 def test_a_file_is_replayed_at_its_own_pace(tmp_path: Path, run: Path, model: AnomalyModel) -> None:

@@ -3,12 +3,14 @@
     python tools/bench/watch.py --output FOLDER [--frames 300] [--threads 2]
 
 Frames come raw, one every 33 ms, as from a pipe, and as PNG files of a folder. The encoder's weights are random, which
-costs the same as trained ones. Offline, encoding frame by frame is held against chunks of eight.
+costs the same as trained ones. Offline, encoding frame by frame is held against chunks of eight. What else could
+compute the encoder in torch is measured beside it: norms joined with their convolutions, and bf16.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import os
 import platform
@@ -24,9 +26,11 @@ from PIL import Image
 from seriatim.experiment import AnomalyExperiment, read_experiment
 from seriatim.io.tables.outputs import write_csv
 from seriatim.models.chunks import encode_in_chunks
+from seriatim.models.encoder import Encoder
 from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw
 from seriatim.scoring.watch import watch
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
+from seriatim.trained.backends.network import ReducedEncoder, join_norms
 from seriatim.training import train
 
 ROWS, COLUMNS, FRAME_S = 480, 640, 0.033
@@ -101,6 +105,16 @@ def time_encoder(model: AnomalyModel, chunk_size: int, frames: int = 64) -> floa
     return 1e3 * best
 
 
+def other_encoders(encoder: Encoder) -> dict[str, Encoder]:
+    """The same encoder, computed otherwise in torch."""
+    joined = join_norms(copy.deepcopy(encoder)).eval()
+    return {
+        "norms joined": joined,
+        "norms joined, weights channels-last": copy.deepcopy(joined).to(memory_format=torch.channels_last),
+        "bf16 (--precision bf16)": ReducedEncoder(encoder, shift=torch.zeros(encoder.embedding_size)).eval(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -123,6 +137,12 @@ def main() -> None:
               f"{measure(model, follow_folder(folder, until_idle_s=1, limits=model.limits))}")
     for chunk_size in (1, 8):
         print(f"encoder alone, chunks of {chunk_size}: {time_encoder(model, chunk_size):.1f} ms per frame")
+    model = make_model(args.output, [causal])
+    for name, encoder in other_encoders(model.network.encoder).items():
+        model.network.encoder = encoder
+        raw = read_raw(io.BytesIO(clip.tobytes()), columns=COLUMNS, rows=ROWS)
+        print(f"{name}: encoder alone {time_encoder(model, 1):.1f} ms per frame; causal, raw frames every 33 ms: "
+              f"{measure(model, paced(raw))}")
 
 
 if __name__ == "__main__":

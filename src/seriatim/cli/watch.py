@@ -38,6 +38,10 @@ def run(
         Literal["gray", "rgb24"], typer.Option(help="Of raw frames: 1 byte per pixel or 3, as ffmpeg names them.")
     ] = "gray",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    backend: Annotated[str, typer.Option(help="What computes the encoder: torch, or an exported onnx or openvino.")] = (
+        "torch"
+    ),
+    precision: Annotated[str, typer.Option(help="Of the encoder: fp32, bf16 or int8.")] = "fp32",
 ) -> None:
     """Score frames as they come: a JSON line for each, and for each event that ended; Ctrl-C ends with a summary.
 
@@ -55,8 +59,10 @@ def run(
     from seriatim.errors import OutputError
     from seriatim.scoring.watch import watch
     from seriatim.trained.anomaly import load_anomaly_model
+    from seriatim.trained.backends import choose_compute
 
-    loaded = load_anomaly_model(model, device=device)
+    compute = choose_compute(backend=backend, precision=precision, device=device)
+    loaded = load_anomaly_model(model, device=compute.home).with_compute(compute)
     frames = _open_source(source, model=loaded, order=order, until_idle=until_idle, pace=pace, size=size, pixels=pixels)
     try:
         with contextlib.ExitStack() as stack:

@@ -56,7 +56,8 @@ class Watcher:
         """What is watched with: the first record."""
         settings = self._model.task.settings
         return {"type": "start", "model": self._model.experiment.name, "digest": self._model.digest,
-                "methods": [one.kind for one in settings.methods], "threshold_p_value": math.exp(-self._threshold)}
+                "methods": [one.kind for one in settings.methods], "threshold_p_value": math.exp(-self._threshold),
+                "compute": self._model.compute.describe()}
 
     def add(self, frame: LiveFrame) -> list[Record]:
         """The records of the next frame: its scores or why it has none, and an event that ended with it.
@@ -118,9 +119,9 @@ class Watcher:
         return [*closed, record | {"latency_ms": self._latencies_ms[-1]}]
 
     def _follow(self, slices: Tensor) -> tuple[list[Evidence], list[Any]]:
-        device = next(self._model.network.parameters()).device
+        network = self._model.network
         with torch.inference_mode():
-            return self._model.network.follow(slices[0].to(device), self._states)
+            return network.follow(slices[0].to(network.device), self._states)
 
     def _warm_up(self) -> None:
         """One blank frame, so that the first real one does not pay for what libraries do once."""
