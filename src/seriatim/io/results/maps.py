@@ -1,0 +1,189 @@
+"""Maps of numbers over slices, attention or Grad-CAM, as a Parametric Map in the frame of reference of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from highdicom import (
+    CoordinateSystemNames,
+    PixelMeasuresSequence,
+    PlaneOrientationSequence,
+    PlanePositionSequence,
+    VOILUTTransformation,
+)
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from seriatim.errors import InputError
+from seriatim.io.results import codes
+from seriatim.io.results.objects import describe_object, finish, make_head
+from seriatim.io.results.result import SeriesResult, SliceMaps
+from seriatim.io.results.source import Source, SourceSlice
+from seriatim.io.results.uids import name_object, name_series
+from seriatim.io.write import make_uid
+
+PATIENT = CoordinateSystemNames.PATIENT
+QUANTITIES = {"attention": codes.ATTENTION, "gradcam": codes.GRADCAM, "anomaly": codes.ANOMALY_SCORE}
+SAME_ORIENTATION = 1e-4
+
+
+def make_map(result: SeriesResult, source: Source, maps: SliceMaps) -> Dataset:
+    """A Parametric Map with one frame for each slice that has a map, and none for others (PS3.3 A.75).
+
+    A map on a coarser grid than its slice covers the same area: its pixels are larger, and the centre of its first one
+    lies further in.
+
+    Raises:
+        InputError: the slices have no place in a common frame of reference.
+    """
+    chosen = [source.slices[index] for index in maps.indices]
+    orientation = _check_geometry(source, chosen)
+    thickness_mm = _thickness(result, source)
+    places = [_place(one, maps.values.shape[1:], source) for one in chosen]
+    values = maps.values.astype("<f4")
+    positions = [PlanePositionSequence(PATIENT, place.tolist()) for place, _ in places]
+    uid = name_object(result, maps.kind, maps.label, maps.indices, values.shape, values.tobytes(),
+                      [place.tolist() for place, _ in places])
+    dataset = ParametricMap(
+        source_images=[_make_stand_in(source, chosen[0], thickness_mm)], pixel_array=values,
+        series_instance_uid=name_series(result, f"{maps.kind} {maps.label}"), sop_instance_uid=uid,
+        contains_recognizable_visual_features=False, real_world_value_mappings=[_explain(maps)],
+        voi_lut_transformations=[VOILUTTransformation(_peak(values) / 2, _peak(values),
+                                                      voi_lut_function="LINEAR_EXACT")],
+        transfer_syntax_uid=ExplicitVRLittleEndian, content_label=maps.kind.upper(),
+        content_description=codes.shorten(_describe(maps)),
+        pixel_measures=PixelMeasuresSequence(places[0][1], thickness_mm),
+        plane_orientation=PlaneOrientationSequence(PATIENT, orientation), plane_positions=positions,
+        derivation=QUANTITIES[maps.kind], coding_schemes=[codes.scheme()], **describe_object(result, maps.kind),
+    )
+    _refer(dataset, source, {_key(place): one for (place, _), one in zip(places, chosen, strict=True)})
+    _fix_dimension(dataset, uid)
+    dataset.ContentCreatorName, dataset.Laterality = "seriatim^", None
+    return finish(dataset, source)
+
+
+def shrink(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(rows, columns) of a grid over a slice of this shape, of at most ``longest`` pixels along an edge."""
+    rows, columns = shape
+    return min(rows, longest), min(columns, longest)
+
+
+def _check_geometry(source: Source, chosen: Sequence[SourceSlice]) -> list[float]:
+    """The orientation that all slices share. Raises InputError where there is none, or no frame of reference."""
+    if source.frame_of_reference_uid == "":
+        raise InputError("MISSING_GEOMETRY: without one FrameOfReferenceUID a map has no place in the patient.")
+    if not all(one.plane.placed for one in chosen):
+        raise InputError("MISSING_GEOMETRY: slices without a position have no place for a map.")
+    first = np.asarray(chosen[0].plane.orientation)
+    turned = max(float(np.abs(np.asarray(one.plane.orientation) - first).max()) for one in chosen)
+    spacings = {one.plane.spacing_mm for one in chosen}
+    if turned > SAME_ORIENTATION or len(spacings) > 1:
+        raise InputError("MIXED_ORIENTATION: slices of several orientations or pixel sizes do not fit one map.")
+    places = np.array([one.plane.position for one in chosen]) @ np.cross(first[:3], first[3:])
+    if len(np.unique(places)) < len(places):
+        raise InputError("DUPLICATE_POSITION: frames over time lie at one place, and a map tells them apart by place.")
+    return [float(value) for value in first]
+
+
+def _place(one: SourceSlice, shape: tuple[int, ...], source: Source) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """ImagePositionPatient and PixelSpacing (rows, columns) of a grid of ``shape`` over a slice (PS3.3 C.7.6.2.1.1)."""
+    assert one.plane.spacing_mm is not None
+    between_rows, between_columns = one.plane.spacing_mm
+    spacing = (between_rows * source.rows / shape[0], between_columns * source.columns / shape[1])
+    axes = np.asarray(one.plane.orientation, dtype=np.float64).reshape(2, 3)
+    shift = axes[0] * (spacing[1] - between_columns) / 2 + axes[1] * (spacing[0] - between_rows) / 2
+    return np.asarray(one.plane.position, dtype=np.float64) + shift, spacing
+
+
+def _make_stand_in(source: Source, one: SourceSlice, thickness_mm: float | None) -> Dataset:
+    """The header of a slice as if it were a single image, which is all that highdicom has to know of its place."""
+    head = make_head(source, CTImageStorage, one.sop_instance_uid)
+    head.FrameOfReferenceUID, head.PositionReferenceIndicator = source.frame_of_reference_uid, ""
+    head.ImagePositionPatient = [f"{value:.10g}" for value in one.plane.position or ()]
+    head.ImageOrientationPatient = [f"{value:.10g}" for value in one.plane.orientation or ()]
+    head.PixelSpacing = [f"{value:.10g}" for value in one.plane.spacing_mm or ()]
+    head.SliceThickness = thickness_mm
+    head.LossyImageCompression = "01" if source.lossy else "00"
+    return head
+
+
+def _explain(maps: SliceMaps) -> RealWorldValueMapping:
+    return RealWorldValueMapping(
+        lut_label=maps.kind.upper(), lut_explanation=codes.shorten(_describe(maps)), unit=codes.NO_UNITS,
+        value_range=(float(min(0.0, maps.values.min())), float(_peak(maps.values))), slope=1.0, intercept=0.0,
+        quantity_definition=QUANTITIES[maps.kind],
+    )
+
+
+def _describe(maps: SliceMaps) -> str:
+    about = codes.shorten(maps.label, 20)
+    return {
+        "attention": "Attention weight of each slice; sums to 1 over the series",
+        "gradcam": f"Grad-CAM {about}; 1 is the strongest of these slices",
+        "anomaly": f"Unlike normal ({about}); 0.5 is the threshold",
+    }[maps.kind]
+
+
+def _peak(values: NDArray[np.float32]) -> float:
+    """The largest value; 1 where all are 0, since a window has a width."""
+    return float(values.max()) if values.max() > 0 else 1.0
+
+
+def _thickness(result: SeriesResult, source: Source) -> float | None:
+    if source.thickness_mm is not None:
+        return source.thickness_mm
+    return result.series.spacing_mm[2] if result.series.spacing_mm else None
+
+
+def _refer(dataset: Dataset, source: Source, slices: dict[tuple[float, ...], SourceSlice]) -> None:
+    """Let each frame, and the object, refer to the slices they were made of, by frame where one object holds several.
+
+    highdicom puts frames into the order of their places, so a frame is told by its place.
+    """
+    used: dict[str, SourceSlice] = {}
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        one = slices[_key(group.PlanePositionSequence[0].ImagePositionPatient)]
+        used[one.sop_instance_uid] = one
+        item = _reference(one)
+        if one.frame_number is not None:
+            item.ReferencedFrameNumber = one.frame_number
+        item.PurposeOfReferenceCodeSequence = [codes.SOURCE_FOR_PROCESSING]
+        item.SpatialLocationsPreserved = "YES"
+        derivation = Dataset()
+        derivation.SourceImageSequence = [item]
+        derivation.DerivationCodeSequence = [_quantity(dataset)]
+        group.DerivationImageSequence = [derivation]
+    dataset.SourceImageSequence = [_reference(one) for one in used.values()]
+    series = Dataset()
+    series.SeriesInstanceUID = source.series_uid
+    series.ReferencedInstanceSequence = [_reference(one) for one in used.values()]
+    dataset.ReferencedSeriesSequence = [series]
+
+
+def _quantity(dataset: Dataset) -> CodedConcept:
+    shared = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    concept: CodedConcept = shared.QuantityDefinitionSequence[0].ConceptCodeSequence[0]
+    return concept
+
+
+def _reference(one: SourceSlice) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class_uid, one.sop_instance_uid
+    return item
+
+
+def _key(place: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
+    """A place as it is known after it was written with 16 characters, and no nearer."""
+    return tuple(round(float(value), 4) + 0.0 for value in place)
+
+
+def _fix_dimension(dataset: Dataset, uid: str) -> None:
+    """Take the name that highdicom gave the dimensions at random for one that is always the same."""
+    own = make_uid("dimension", uid)
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = own
+    for item in dataset.DimensionIndexSequence:
+        item.DimensionOrganizationUID = own
