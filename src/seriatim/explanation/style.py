@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 BACKGROUND = "#0f1317"
 PANEL = "#161b21"
@@ -49,6 +51,12 @@ class Page:
     def note(self, left: float, top: float, text: str, *, width: float, **style: Any) -> float:
         """Write one quiet line of small type."""
         return self.write(left, top, text, width=width, **{"color": MUTED, "fontsize": SMALL, **style})
+
+    def render(self, dpi: int) -> NDArray[np.uint8]:
+        """The page as pixels, uint8 (H,W,3)."""
+        self.figure.set_dpi(dpi)
+        self._canvas.draw()
+        return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
 
     def _fit(self, artist: Any, width: float) -> float:
         smallest = HEADING if artist.get_fontsize() > HEADING else SMALLEST_TYPE

@@ -22,3 +22,15 @@ def turn(array: NDArray[np.generic], orientation: DisplayOrientation) -> NDArray
     if orientation.flip_columns:
         array = array[:, :, ::-1]
     return np.ascontiguousarray(array)
+
+
+def turn_back(array: NDArray[np.generic], affine: NDArray[np.float64] | None) -> NDArray[np.generic]:
+    """What ``orient`` turned, (S,H,W) or (S,H,W,3), as stored again."""
+    if affine is None:
+        return array
+    orientation = display_orientation(affine)
+    if orientation.flip_columns:
+        array = array[:, :, ::-1]
+    if orientation.flip_rows:
+        array = array[:, ::-1]
+    return np.ascontiguousarray(np.swapaxes(array, 1, 2) if orientation.transpose else array)

@@ -13,7 +13,6 @@ from pydicom.sr.codedict import codes
 from seriatim import __version__
 
 SCHEME = "99SERIATIM"
-MANUFACTURER = "seriatim"
 MEANING_CHARACTERS = 64
 PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,14}")
 

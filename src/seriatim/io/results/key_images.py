@@ -21,15 +21,18 @@ def make_key_images(result: SeriesResult, source: Source) -> Dataset:
     for index in result.top:
         one = source.slices[index]
         frames.setdefault(one.sop_instance_uid, []).extend([one.frame_number] if one.frame_number else [])
-    heads = [make_head(source, source.instances[uid].sop_class_uid, uid) for uid in frames]
+    heads = [make_head(source, uid) for uid in frames]
     text = describe(result)
     content = KeyObjectSelection(
         document_title=OF_INTEREST, referenced_objects=heads, observer_device_context=observer(result),
         description=text,
     )
     for item in content[0].ContentSequence:
-        if item.ValueType == "IMAGE" and (numbers := frames[item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID]):
-            item.ReferencedSOPSequence[0].ReferencedFrameNumber = numbers
+        if item.ValueType == "IMAGE":
+            reference = item.ReferencedSOPSequence[0]
+            reference.ReferencedSOPClassUID = source.instances[reference.ReferencedSOPInstanceUID].sop_class_uid
+            if numbers := frames[reference.ReferencedSOPInstanceUID]:
+                reference.ReferencedFrameNumber = numbers
     dataset = KeyObjectSelectionDocument(
         evidence=heads, content=content, series_instance_uid=name_series(result, KIND),
         sop_instance_uid=name_object(result, KIND, content[0].to_json()), **describe_object(result, KIND),

@@ -16,7 +16,7 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from seriatim.errors import InputError
 from seriatim.io.results import codes
@@ -66,12 +66,6 @@ def make_map(result: SeriesResult, source: Source, maps: SliceMaps) -> Dataset:
     return finish(dataset, source)
 
 
-def shrink(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """(rows, columns) of a grid over a slice of this shape, of at most ``longest`` pixels along an edge."""
-    rows, columns = shape
-    return min(rows, longest), min(columns, longest)
-
-
 def _check_geometry(source: Source, chosen: Sequence[SourceSlice]) -> list[float]:
     """The orientation that all slices share. Raises InputError where there is none, or no frame of reference."""
     if source.frame_of_reference_uid == "":
@@ -101,7 +95,7 @@ def _place(one: SourceSlice, shape: tuple[int, ...], source: Source) -> tuple[ND
 
 def _make_stand_in(source: Source, one: SourceSlice, thickness_mm: float | None) -> Dataset:
     """The header of a slice as if it were a single image, which is all that highdicom has to know of its place."""
-    head = make_head(source, CTImageStorage, one.sop_instance_uid)
+    head = make_head(source, one.sop_instance_uid)
     head.FrameOfReferenceUID, head.PositionReferenceIndicator = source.frame_of_reference_uid, ""
     head.ImagePositionPatient = [f"{value:.10g}" for value in one.plane.position or ()]
     head.ImageOrientationPatient = [f"{value:.10g}" for value in one.plane.orientation or ()]

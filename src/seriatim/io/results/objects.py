@@ -7,12 +7,12 @@ from typing import Any
 from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as known
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, CTImageStorage
 
 from seriatim import __version__
 from seriatim.io.results import codes
 from seriatim.io.results.identity import apply_identity
-from seriatim.io.results.result import SeriesResult
+from seriatim.io.results.result import MANUFACTURER, SeriesResult
 from seriatim.io.results.source import Source
 from seriatim.io.results.uids import name_device
 
@@ -26,7 +26,7 @@ def describe_object(result: SeriesResult, kind: str) -> dict[str, Any]:
     """The arguments that highdicom takes for every object of a kind."""
     title = f"seriatim {codes.shorten(result.algorithm.name, 30)}: {TITLES[kind]} (research use)"
     return {
-        "series_number": NUMBERS[kind], "instance_number": 1, "manufacturer": codes.MANUFACTURER,
+        "series_number": NUMBERS[kind], "instance_number": 1, "manufacturer": MANUFACTURER,
         "manufacturer_model_name": "seriatim", "software_versions": software(result),
         "device_serial_number": result.algorithm.digest[:64],
         "series_description": codes.shorten(title), "specific_character_set": "ISO_IR 192",
@@ -43,7 +43,7 @@ def software(result: SeriesResult) -> list[str]:
 def observer(result: SeriesResult) -> ObserverContext:
     """The software as the observer (PS3.16 TID 1002 and 1004)."""
     attributes = DeviceObserverIdentifyingAttributes(
-        uid=name_device(), name="seriatim", manufacturer_name=codes.MANUFACTURER, model_name="seriatim",
+        uid=name_device(), name="seriatim", manufacturer_name=MANUFACTURER, model_name="seriatim",
         serial_number=result.algorithm.digest[:64],
     )
     return ObserverContext(observer_type=known.DCM.Device, observer_identifying_attributes=attributes)
@@ -51,13 +51,16 @@ def observer(result: SeriesResult) -> ObserverContext:
 
 def make_heads(source: Source) -> list[Dataset]:
     """A header for each object of the source, with what refers to it; whose it is comes with ``finish``."""
-    return [make_head(source, one.sop_class_uid, uid) for uid, one in source.instances.items()]
+    return [make_head(source, uid) for uid in source.instances]
 
 
-def make_head(source: Source, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """A header that refers to one object of the source, with empty attributes of the patient."""
+def make_head(source: Source, sop_instance_uid: str) -> Dataset:
+    """A header that refers to one object of the source, with empty attributes of the patient.
+
+    Its class is that of a CT image: highdicom knows no private and no retired classes. ``finish`` sets the true one.
+    """
     head = Dataset()
-    head.SOPClassUID, head.SOPInstanceUID = sop_class_uid, sop_instance_uid
+    head.SOPClassUID, head.SOPInstanceUID = CTImageStorage, sop_instance_uid
     head.StudyInstanceUID, head.SeriesInstanceUID = source.study_uid, source.series_uid
     head.Modality, head.Rows, head.Columns = source.modality, source.rows, source.columns
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
@@ -70,6 +73,10 @@ def make_head(source: Source, sop_class_uid: str, sop_instance_uid: str) -> Data
 def finish(dataset: Dataset, source: Source) -> Dataset:
     """Give an object the patient and the study of its source, and this software as what wrote it."""
     apply_identity(dataset, source.identity)
+    for study in dataset.get("CurrentRequestedProcedureEvidenceSequence", ()):
+        for series in study.ReferencedSeriesSequence:
+            for item in series.ReferencedSOPSequence:
+                item.ReferencedSOPClassUID = source.instances[item.ReferencedSOPInstanceUID].sop_class_uid
     dataset.file_meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     dataset.file_meta.ImplementationVersionName = f"SERIATIM {__version__}"[:16]
     return dataset

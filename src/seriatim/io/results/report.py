@@ -25,7 +25,7 @@ from pydicom.dataset import Dataset
 from seriatim.io.results import codes
 from seriatim.io.results.library import make_library
 from seriatim.io.results.objects import describe_object, finish, make_heads, observer
-from seriatim.io.results.result import SeriesResult
+from seriatim.io.results.result import MANUFACTURER, SeriesResult
 from seriatim.io.results.source import Source
 from seriatim.io.results.uids import name_finding, name_object, name_series
 
@@ -96,7 +96,7 @@ def _identify(result: SeriesResult, *, whole: bool) -> AlgorithmIdentification:
     """PS3.16 TID 4019; not ``whole`` is name and version, which tell the model, for each of many groups."""
     one = result.algorithm
     more = {
-        "manufacturer": codes.MANUFACTURER, "family": codes.FAMILY,
+        "manufacturer": MANUFACTURER, "family": codes.FAMILY,
         "parameters": [f"model sha256 {one.digest}", *(codes.shorten(line, 256) for line in one.parameters)],
     }
     return AlgorithmIdentification(name=codes.shorten(one.name) or "model",

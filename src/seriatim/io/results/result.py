@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from seriatim.series import Prediction, Series
 
+MANUFACTURER = "seriatim"
 Answer = Literal["binary", "multiclass", "multilabel", "regression", "anomaly"]
 MapKind = Literal["attention", "gradcam", "anomaly"]
 

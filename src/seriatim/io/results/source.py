@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class SourceSlice:
     plane: Plane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """The series that a result is about. ``identity`` is whose it is, by keyword; its repr does not tell.
 
@@ -57,7 +58,7 @@ class Source:
     burned_in: bool | None
     identity: _Hidden
 
-    @property
+    @cached_property
     def instances(self) -> dict[str, SourceSlice]:
         """The first slice of each SOP instance, by its UID, in order."""
         found: dict[str, SourceSlice] = {}

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.io.dicom.values import get_text, reading
-from seriatim.io.results.codes import MANUFACTURER
+from seriatim.io.results.result import MANUFACTURER
 
 Outcome = Literal["written", "kept", "replaced"]
 
