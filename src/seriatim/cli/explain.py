@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seriatim.cli.dicom_results import Option, open_results, tell_results
 from seriatim.cli.exits import exit_for
 from seriatim.cli.progress import SeriesBar
+
+if TYPE_CHECKING:
+    from seriatim.series import Series
 
 
 def run(
@@ -22,6 +26,7 @@ def run(
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
     ] = None,
+    dicom_results: Option = None,
 ) -> None:
     """Show which slices drove each score: a PNG and a CSV per series.
 
@@ -36,14 +41,23 @@ def run(
     """
     from seriatim.errors import ConfigError
     from seriatim.explanation import explain
+    from seriatim.scoring.engine import score_one
     from seriatim.series.findings import parse_actions
-    from seriatim.trained import split_of_run
+    from seriatim.trained import load_scorer, split_of_run
 
     if len(model) > 1:
         raise ConfigError("An explanation is that of one model, and several were given. Give --model once.")
     only = split_of_run(model[0], split) if split else None
     actions = parse_actions(on or ())
+    scorer = load_scorer(model[0], device=device)
+    results = open_results(dicom_results, model=scorer, searched=path, top=top)
     with SeriesBar("explaining") as bar:
+
+        def report(done: int, of: int, series: Series, reason: str) -> None:
+            if results is not None and not reason:
+                results.add(series, score_one(series, scorer))
+            bar.advance(done, of)
+
         rows = explain(
             path,
             model=model[0],
@@ -53,8 +67,9 @@ def run(
             only=only,
             actions=actions,
             limit=limit,
-            report=lambda done, of, *_: bar.advance(done, of),
+            report=report,
         )
     made = sum(row["status"] == "explained" for row in rows)
     typer.echo(f"{made} of {len(rows)} series explained: {output}")
+    tell_results(dicom_results, results)
     raise typer.Exit(exit_for(used=made, asked=len(rows)))

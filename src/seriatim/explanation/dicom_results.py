@@ -48,13 +48,11 @@ class DicomResults:
         self.counts: Counter[str] = Counter(written=0, partly=0, none=0, replaced=0)
 
     def add(self, series: Series, prediction: Prediction) -> str:
-        """Write what was said of one scored series; why nothing or not all was written, or "".
+        """Write what was said of one series; why nothing or not all was written, or "".
 
         Raises:
             OutputError: the table cannot be written.
         """
-        if prediction.status != "scored":
-            return ""
         folder = self._folder / self._name(series)
         try:
             files, left_out, replaced = self._write(series, prediction, folder)
@@ -75,6 +73,8 @@ class DicomResults:
         """The names of the files, what is left out and why, and the names of those that stood there before."""
         from seriatim.io.results.write import write_results
 
+        if prediction.status != "scored":
+            return [], {"all": prediction.reason}, []
         result, left_out = gather_numbers(series, prediction, self._model, top=self._top), {}
         if series.format == "dicom":
             try:
