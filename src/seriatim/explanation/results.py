@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim import __version__
 from seriatim.explanation.alignment import resize_heat
 from seriatim.explanation.anomaly import FrameExplanation, explain_frames
 from seriatim.explanation.anomaly_figure import compose_frames
-from seriatim.explanation.batch import explain_volume
-from seriatim.explanation.display import show_slices, window_of
-from seriatim.explanation.explanation import Explanation, unit_of
+from seriatim.explanation.build import ExplainOptions, explain_volume, first_slices
+from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import compose
-from seriatim.explanation.table import rank_by_attention
-from seriatim.io.results import Algorithm, MapKind, SeriesResult, SliceMaps
+from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.io.results import Algorithm, MapKind, SeriesResult, SliceAttribution, SliceMaps
 from seriatim.series import Prediction, Series, Volume
-from seriatim.trained import AnomalyModel, Ensemble, Scorer
+from seriatim.trained import AnomalyModel, Scorer
 from seriatim.transforms.orientation import orient, turn_back
 from seriatim.transforms.placement import resize
 
@@ -45,7 +44,7 @@ def gather_numbers(series: Series, prediction: Prediction, model: Scorer, *, top
 
 
 def add_explanation(result: SeriesResult, volume: Volume, model: Scorer, *, top: int) -> SeriesResult:
-    """The result with the picture of its explanation, and the map of where in the slices it is.
+    """The result with the picture of its explanation, the attribution that it ranks slices by, and where in the slices.
 
     ``volume`` is read again, and the model is asked again.
     """
@@ -53,9 +52,9 @@ def add_explanation(result: SeriesResult, volume: Volume, model: Scorer, *, top:
     if isinstance(model, AnomalyModel):
         frames = explain_frames(volume, model, top=top)
         return replace(result, maps=_map_places(frames, volume), picture=compose_frames(frames).render(PICTURE_DPI))
-    explanation = _explain(result.prediction, volume, model, top=top)
-    maps = (*result.maps, *_map_heat(explanation, volume))
-    return replace(result, maps=maps, picture=compose(explanation).render(PICTURE_DPI))
+    explanation = explain_volume(volume, model, options=ExplainOptions(top=top, pixels=("grad_cam",)))
+    maps, picture = (*result.maps, *_map_heat(explanation, volume)), compose(explanation).render(PICTURE_DPI)
+    return replace(result, maps=maps, picture=picture, **_rank(explanation))
 
 
 def choose_top(prediction: Prediction, *, anomaly: bool, top: int) -> tuple[tuple[int, ...], str]:
@@ -66,10 +65,10 @@ def choose_top(prediction: Prediction, *, anomaly: bool, top: int) -> tuple[tupl
         peaks = sorted(prediction.events, key=lambda event: -event[3])[:top]
         return tuple(peak for _, _, peak, _ in peaks), "the peaks of the strongest events"
     if np.ptp(attention) > EVEN:
-        return _first(attention, top), "those that the model weighed most (attention)"
+        return first_slices(attention, top=top), "those that the model weighed most (attention)"
     if prediction.slice_scores:
         highest = np.max(list(prediction.slice_scores.values()), axis=0)
-        return _first(highest, top), "those with the highest score of their own"
+        return first_slices(highest, top=top), "those with the highest score of their own"
     return ((0,), "the only one") if len(attention) == 1 else ((), "")
 
 
@@ -90,30 +89,16 @@ def is_calibrated(model: Scorer) -> bool:
     return all(one.task.calibration is not None for one in model.members)
 
 
-def _first(values: NDArray[np.float64], top: int) -> tuple[int, ...]:
-    return tuple(int(index) for index in np.argsort(rank_by_attention(values))[:top])
-
-
-def _explain(prediction: Prediction, volume: Volume, model: Ensemble, *, top: int) -> Explanation:
-    """The explanation of the one model, or of several what their mean says."""
-    if len(model.members) == 1:
-        own = model.members[0].with_thresholds(model.thresholds)
-        return explain_volume(volume, own, top=top)
-    series = volume.series
-    assert prediction.attention is not None
-    shown = _first(prediction.attention, top)
-    view = show_slices(volume, shown, window_hu=window_of(model.members[0]))
-    label = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
-    algorithm = name_algorithm(model)
-    return Explanation(
-        series_uid=series.series_uid, label=label, probability=prediction.probabilities[label],
-        prediction=prediction.prediction, threshold=model.thresholds.get(label), axis=series.axis,
-        unit=unit_of(series), positions=series.positions, attention=prediction.attention,
-        slice_scores=prediction.slice_scores, class_attention=prediction.class_attention,
-        sop_instance_uids=prediction.sop_instance_uids, top=shown, images=view.images, letters=view.letters,
-        window_text=view.window_text, findings=prediction.findings, model_name=algorithm.name,
-        model_digest=algorithm.digest,
-    )
+def _rank(explanation: Explanation) -> dict[str, Any]:
+    """The slices that the explanation shows as key images, with the numbers that rank them; nothing if all equal."""
+    name = explanation.shown_attribution
+    values = explanation.attributions[name]
+    if len(values) > 1 and np.ptp(values) <= EVEN:
+        return {}
+    method = SLICE_METHODS[name]
+    ranked = SliceAttribution(code=name, title=method.title, label=explanation.label, values=values)
+    return {"top": explanation.top, "chosen_by": f"ranked by {method.title} for {explanation.label}",
+            "attribution": None if name in ("attention", "slice_scores") else ranked}
 
 
 def _map_attention(series: Series, prediction: Prediction) -> SliceMaps:

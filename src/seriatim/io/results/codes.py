@@ -57,6 +57,11 @@ def finding(label: str) -> CodedConcept:
     return private(f"F-{code}", shorten(label) or "class")
 
 
+def attribution(code: str, title: str) -> CodedConcept:
+    """What a method says an image did for the class, by the method's name."""
+    return private(code, shorten(f"Attribution of the image by {title}"))
+
+
 def modality(name: str) -> CodedConcept:
     """A DICOM modality as a concept of CID 29; of one without a code "Other"."""
     known = {concept.value: concept for concept in _concepts_of(codes.cid29)}

@@ -66,7 +66,8 @@ def _add_slices(dataset: Dataset, result: SeriesResult, source: Source) -> None:
 
 def _numbers_of_slices(result: SeriesResult) -> Iterator[bytes]:
     told = result.prediction
-    for values in (told.attention, *told.class_attention.values(), *told.slice_scores.values()):
+    more = [] if result.attribution is None else [result.attribution.values]
+    for values in (told.attention, *told.class_attention.values(), *told.slice_scores.values(), *more):
         if values is not None:
             yield values.astype("<f8").tobytes()
 
@@ -83,6 +84,8 @@ def comment(result: SeriesResult) -> list[str]:
     if result.thresholds and result.thresholds_from:
         lines.append(f"Threshold chosen on: {result.thresholds_from}.")
     lines.append("Attention says which images the model weighed, not why.")
+    if result.attribution is not None:
+        lines.append(f"Attribution by {result.attribution.title}: positive speaks for {result.attribution.label}.")
     if told.prediction_set:
         lines.append(f"Answers of the stated coverage: {told.prediction_set}")
     if told.distance is not None:
@@ -145,7 +148,8 @@ def _tell_slices(result: SeriesResult, source: Source) -> Iterator[Group]:
     Where there is one class, one group holds both.
     """
     told = result.prediction
-    own: list[str] = list(dict.fromkeys([*told.slice_scores, *told.class_attention]))
+    ranked = [] if result.attribution is None else [result.attribution.label]
+    own: list[str] = list(dict.fromkeys([*told.slice_scores, *told.class_attention, *ranked]))
     labels = own if len(own) == 1 == len(told.probabilities) else [None, *own]
     for index in range(len(source.slices)):
         for place, label in enumerate(labels):
@@ -189,6 +193,8 @@ def _measure_slice(result: SeriesResult, label: str, index: int) -> list[Measure
         named = {"anomaly": codes.ANOMALY_SCORE, "regression": codes.VALUE}.get(result.answer, codes.PROBABILITY)
         bent = codes.UNCALIBRATED if named is codes.PROBABILITY else None
         numbers += _measure(named, told.slice_scores[label][index], bent)
+    if (method := result.attribution) is not None and method.label == label:
+        numbers += _measure(codes.attribution(method.code, method.title), method.values[index])
     return numbers
 
 

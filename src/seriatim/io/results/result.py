@@ -46,6 +46,16 @@ class SliceMaps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SliceAttribution:
+    """What a method says each slice did for a class: ``values`` (S,); ``code`` and ``title`` name the method."""
+
+    code: str
+    title: str
+    label: str
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesResult:
     """All that is known about one scored series.
 
@@ -64,6 +74,7 @@ class SeriesResult:
     calibrated: bool = False
     top: tuple[int, ...] = ()
     chosen_by: str = ""
+    attribution: SliceAttribution | None = None
     maps: tuple[SliceMaps, ...] = ()
     picture: NDArray[np.uint8] | None = None
 
