@@ -45,7 +45,8 @@ def make_scores(folder: Path, *, timed: bool = True, normal: tuple[str, ...] = (
                      "split": "", "duration_s": STEP_S * FRAMES if timed else ""})
         frames += [{"series_uid": f"1.{one}", "sop_instance_uid": f"1.{one}.{index}", "index": index,
                     "position": index * STEP_S, "attention": 1 / FRAMES, "score_kind": float(score), "volume": "",
-                    "frame": "", "study_uid": f"9.{one}", "event": event}
+                    "frame": "", "study_uid": f"9.{one}", "event": event,
+                    "surprise_cloze": 1 - score, "surprise_causal_motion": float(score) if index else ""}
                    for index, (score, event) in enumerate(zip(own, flags(FOUND[one]), strict=True))]
     write_rows(folder / "scores.csv", rows)
     write_rows(folder / "slices.csv", frames)
@@ -81,6 +82,9 @@ def test_frames_equal_sklearn_and_words_mean_normal(tmp_path: Path) -> None:
     assert frames["frame_sensitivity"] == pytest.approx(sklearn.metrics.recall_score(labels, scores >= 0.5))
     assert frames["frame_false_alarm_rate"] == pytest.approx(
         1 - sklearn.metrics.recall_score(~labels, scores < 0.5))
+    assert frames["frame_auc_cloze"] == pytest.approx(1 - frames["frame_auc"])
+    motion = np.where(np.arange(FRAMES) == 0, 0, values).reshape(-1)  # what says nothing is no surprise
+    assert frames["frame_auc_causal_motion"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, motion))
     auc = sklearn.metrics.roc_auc_score([1, 1, 0, 0], values.max(axis=1))
     assert found["metrics"]["auc"]["value"] == pytest.approx(auc)
     assert found["slices"]["metrics"]["frame_auc"]["method"] == "bootstrap over patients"

@@ -6,8 +6,8 @@ usage: anomaly.py planted|real|events CONFIG OUT [--folds 0 1 2 3] [--set KEY=VA
 fold (frames of another patient for ``spliced``), and each method ranks the frames within the sequence: the area under
 the ROC curve of its frames, mean over the sequences. ``real``: the left-out fold as it is; AUC of sequences, and of
 frames where ``data.slice_labels`` tells them. 95 % intervals are percentile bootstraps over sequences (planted) or
-patients (real). ``events``: what ``task.release`` does to events, on normal sequences of validation as they are and
-with planted anomalies; the left-out fold is not looked at.
+patients (real). ``events``: what ``task.release`` does to events at some rates of false alarms, on normal sequences of
+validation as they are and with planted anomalies; the left-out fold is not looked at.
 Trains one model per fold into OUT/fold<N>, and goes on there when called again. Writes OUT/planted.md, OUT/real.md or
 OUT/events.md.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ FUSIONS: Mapping[str, tuple[str, ...]] = {
     "all": (),
 }
 FEWEST = 12
+RATES = (0.01, 0.05, 0.2)
 RELEASES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 RESAMPLES = 2000
 
@@ -117,34 +119,34 @@ def plant_split(
 
 
 def find_in_fold(experiment: AnomalyExperiment, model: AnomalyModel) -> Iterator[dict[str, Any]]:
-    """A row per normal sequence of validation, kind of anomaly ("": none) and release: its events."""
-    norms, settings = model.task.norms, model.task.settings
-    assert norms is not None
+    """A row per normal sequence of validation, kind of anomaly ("": none), rate and release: its events."""
+    settings = model.task.settings
     for _, kind, abnormal, scores in plant_split(experiment, model, split="val"):
-        for release in RELEASES:
-            events = find_events(scores.surprise, threshold=norms.threshold, release=release * norms.threshold,
+        for rate, release in product(RATES, RELEASES):
+            threshold = -float(np.log(rate))
+            events = find_events(scores.surprise, threshold=threshold, release=release * threshold,
                                  least_frames=settings.least_frames, most_gap=settings.most_gap)
             spans = [(one.start, one.stop) for one in events]
             longest = max((stop - start for start, stop in spans), default=0)
-            yield {"kind": kind, "release": release, "counts": count_events(spans, runs_of(abnormal)),
+            yield {"kind": kind, "rate": rate, "release": release, "counts": count_events(spans, runs_of(abnormal)),
                    "longest": longest / len(abnormal), "inside": sum(stop - start for start, stop in spans),
                    "frames": len(abnormal)}
 
 
 def describe_events(rows: list[dict[str, Any]]) -> str:
-    heads = ["release", "normal frames in events", "normal clips half in one event", "precision", "recall",
-             "longest event of a planted clip, median share of it"]
+    heads = ["false_alarm_rate", "release", "normal frames in events", "normal clips half in one event",
+             "precision", "recall", "longest event of a planted clip, median share of it"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for release in RELEASES:
-        own = [row for row in rows if row["release"] == release]
+    for rate, release in product(RATES, RELEASES):
+        own = [row for row in rows if (row["rate"], row["release"]) == (rate, release)]
         normal, planted = ([row for row in own if bool(row["kind"]) == flag] for flag in (False, True))
         counts = sum((row["counts"] for row in planted), EventCounts())
         inside = sum(row["inside"] for row in normal) / sum(row["frames"] for row in normal)
         half = np.mean([row["longest"] >= 0.5 for row in normal])
         length = np.median([row["longest"] for row in planted if row["longest"]])
-        lines.append(f"| {release:g} | {100 * inside:.1f} % | {100 * half:.1f} % | {counts.precision or 0:.3f} | "
-                     f"{counts.recall or 0:.3f} | {length:.2f} |")
-    return "\n".join(lines) + f"\n\n{len(rows) // len(RELEASES)} sequences, planted ones counted.\n"
+        lines.append(f"| {rate:g} | {release:g} | {100 * inside:.1f} % | {100 * half:.1f} % | "
+                     f"{counts.precision or 0:.3f} | {counts.recall or 0:.3f} | {length:.2f} |")
+    return "\n".join(lines) + f"\n\n{len(rows) // len(RELEASES) // len(RATES)} sequences, planted ones counted.\n"
 
 
 def pictures(slices: torch.Tensor) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +26,8 @@ from seriatim.tasks.events import runs_of
 Array: TypeAlias = NDArray[Any]
 THRESHOLD = 0.5
 """Where every anomaly model puts its threshold in the score of a frame."""
+PART = "surprise_"
+"""Before the names of parts in the columns of slices.csv."""
 SEQUENCE_COLUMNS = ("number", "series_uid", "volume", "frames", "abnormal_frames", "true_events", "met_events",
                     "found_events", "false_events", "median_delay_frames", "median_delay_s", "duration_s")
 
@@ -34,12 +36,14 @@ SEQUENCE_COLUMNS = ("number", "series_uid", "volume", "frames", "abnormal_frames
 class ScoredSequence:
     """One scored sequence of S frames: ``labels`` (S,) of 0, 1 and nan where the truth is not known, ``scores`` (S,).
 
-    ``counts`` are there where every frame's truth is known; ``found`` and ``true`` are its events.
+    ``counts`` are there where every frame's truth is known; ``found`` and ``true`` are its events. ``parts`` are the
+    surprises (S,) by each part of the model's methods, 0 where it says nothing.
     """
 
     pair: Pair
     labels: Array
     scores: Array
+    parts: Mapping[str, Array]
     found: Sequence[Span]
     true: Sequence[Span]
     counts: EventCounts | None
@@ -112,7 +116,10 @@ def _read_sequence(
     if pair.score.get("duration_s"):
         times = [read_number(row, "position", where=where) for row in rows]
     counts = None if np.isnan(labels).any() else count_events(found, true, times_s=times)
-    return ScoredSequence(pair=pair, labels=labels, scores=values, found=found, true=true, counts=counts)
+    parts = {name.removeprefix(PART): np.array([read_number(row, name, where=where) if row[name] else 0.0
+                                                for row in rows])
+             for name in rows[0] if name.startswith(PART)}
+    return ScoredSequence(pair=pair, labels=labels, scores=values, parts=parts, found=found, true=true, counts=counts)
 
 
 def _measure_all(sequences: Sequence[ScoredSequence]) -> dict[str, Estimate]:
@@ -126,13 +133,26 @@ def _measure_all(sequences: Sequence[ScoredSequence]) -> dict[str, Estimate]:
     whose = Clusters(np.repeat(clusters.number, [int(told.sum()) for _, told in known]))
     found = {}
     if len(np.unique(labels)) == 2:
-        found["frame_auc"] = bootstrap(lambda i: metrics.roc_auc(labels[i], scores[i]), whose)
+        found["frame_auc"] = _area(labels, scores, whose)
         found["frame_average_precision"] = bootstrap(lambda i: metrics.average_precision(labels[i], scores[i]), whose)
+        found |= {f"frame_auc_{name}": _area(labels, values, whose) for name, values in _join_parts(known).items()}
     for name, kind in (("frame_sensitivity", 1), ("frame_false_alarm_rate", 0)):
         index = np.flatnonzero(labels == kind)
         if len(index):
             found[name] = proportion(scores[index] >= THRESHOLD, whose.take(index))
     return found
+
+
+def _area(labels: Array, values: Array, clusters: Clusters) -> Estimate:
+    return bootstrap(lambda i: metrics.roc_auc(labels[i], values[i]), clusters)
+
+
+def _join_parts(known: Sequence[tuple[ScoredSequence, Array]]) -> dict[str, Array]:
+    """The surprises of all known frames by each part, where there are several and all sequences have the same."""
+    names = list(known[0][0].parts)
+    if len(names) < 2 or any(list(one.parts) != names for one, _ in known):
+        return {}
+    return {name: np.concatenate([one.parts[name][told] for one, told in known]) for name in names}
 
 
 def _measure_events(counted: Sequence[ScoredSequence]) -> dict[str, Estimate]:
