@@ -1,0 +1,153 @@
+"""Scoring on a Ray cluster: the driver's scores, whatever happens to nodes and workers, and each series once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seriatim.errors import ConfigError, InputError, ModelError
+from seriatim.io import find_series
+from seriatim.scoring import cluster as room
+from seriatim.scoring.cluster import Cluster, Recipe, score_here
+from seriatim.scoring.engine import score_one
+from seriatim.series import Prediction, Series
+from seriatim.trained import load_scorer
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_run: Path) -> Recipe:
+    scorer = load_scorer(tiny_run)
+    return Recipe(models=(tiny_run,), digest=scorer.digest, device="cpu", limits=scorer.limits)
+
+
+@pytest.fixture(scope="module")
+def series(head_ct: Path) -> tuple[Series, ...]:
+    return find_series(head_ct).series
+
+
+@pytest.fixture(scope="module")
+def alone(series: tuple[Series, ...], tiny_run: Path) -> list[Prediction]:
+    """What one process says of each series."""
+    scorer = load_scorer(tiny_run)
+    return [score_one(one, scorer) for one in series]
+
+
+def assert_same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert (one.series_uid, one.status, one.probabilities) == (other.series_uid, other.status, other.probabilities)
+        assert np.array_equal(np.asarray(one.attention), np.asarray(other.attention))
+
+
+def test_a_node_scores_as_the_driver_does(
+    recipe: Recipe, series: tuple[Series, ...], alone: list[Prediction]
+) -> None:
+    assert_same([found for one in series[:3] if isinstance(found := score_here(one, recipe), Prediction)], alone[:3])
+
+
+def test_a_node_with_another_model_refuses(recipe: Recipe, series: tuple[Series, ...]) -> None:
+    with pytest.raises(ModelError, match="is another model than on the driver"):
+        score_here(series[0], replace(recipe, digest="0" * 64))
+
+
+def test_a_node_that_does_not_see_the_files_says_its_name_and_makes_no_row(
+    recipe: Recipe, series: tuple[Series, ...], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(series[0].instances[0].path.parent, tmp_path / "study")
+    gone = find_series(folder).series[0]
+    shutil.rmtree(folder)
+    assert score_here(gone, recipe) == room.socket.gethostname()
+
+
+def test_without_ray_it_says_what_to_install(
+    recipe: Recipe, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"seriatim\[cluster\]"):
+        next(Cluster(address="local").predict(series, recipe))
+
+
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    return pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
+
+
+@pytest.fixture
+def three_nodes(ray: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head without cores and two nodes with one each, all processes of their own; the driver is connected."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield nodes
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_killed_in_the_middle_loses_nothing_and_doubles_nothing(
+    three_nodes: Any, recipe: Recipe, series: tuple[Series, ...], alone: list[Prediction]
+) -> None:
+    found: dict[int, Prediction] = {}
+    many = series * 4
+    for index, prediction in Cluster(address="auto").predict(many, recipe):
+        assert index not in found
+        found[index] = prediction
+        if len(found) == 5:
+            three_nodes.remove_node(three_nodes.worker_nodes[0], allow_graceful=False)
+    assert_same([found[index] for index in range(len(many))], alone * 4)
+
+
+def score_or_die(series: Series, recipe: Recipe) -> Prediction | str:
+    """Score as a node does, but for one series, which kills every process that takes it."""
+    if series.series_uid == os.environ["POISON"]:
+        os._exit(1)
+    return score_here(series, recipe)
+
+
+@pytest.mark.slow
+def test_a_series_that_kills_its_workers_is_a_row_with_a_reason(
+    ray: Any, recipe: Recipe, series: tuple[Series, ...], alone: list[Prediction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POISON", series[4].series_uid)
+    monkeypatch.setattr(room, "score_here", score_or_die)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    found = dict(Cluster(address="local", attempts=2).predict(series, recipe))
+    assert sorted(found) == list(range(len(series)))
+    assert found[4].status == "failed"
+    assert found[4].reason.startswith("WORKER_LOST")
+    kept = [index for index in range(len(series)) if index != 4]
+    assert_same([found[index] for index in kept], [alone[index] for index in kept])
+    assert not ray.is_initialized()  # what it started it ended
+
+
+def see_nothing(series: Series, recipe: Recipe) -> Prediction | str:
+    return "node-7"
+
+
+@pytest.mark.slow
+def test_storage_that_a_node_lacks_ends_the_run_with_the_repair(
+    ray: Any, recipe: Recipe, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "score_here", see_nothing)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with pytest.raises(InputError, match=r"node-7 does not see .* Mount the storage"):
+        list(Cluster(address="local").predict(series, recipe))
+
+
+@pytest.mark.slow
+def test_an_address_without_a_cluster_is_said(ray: Any, recipe: Recipe, series: tuple[Series, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
+        list(Cluster(address="127.0.0.1:9").predict(series, recipe))
