@@ -106,7 +106,7 @@ def test_a_node_killed_in_the_middle_loses_nothing_and_doubles_nothing(
         assert index not in found
         found[index] = prediction
         if len(found) == 5:
-            three_nodes.remove_node(three_nodes.worker_nodes[0], allow_graceful=False)
+            three_nodes.remove_node(next(iter(three_nodes.worker_nodes)), allow_graceful=False)
     assert_same([found[index] for index in range(len(many))], alone * 4)
 
 

@@ -162,8 +162,9 @@ def _connect(cluster: Cluster) -> Generator[Any, None, None]:
     if mine:
         more = {"include_dashboard": False} if cluster.address == LOCAL else {}
         try:
+            _call(cluster.address)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="error", **more)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"There is no Ray cluster at {cluster.address} ({type(error).__name__}). Start one with "
                               "'ray start --head', or use --cluster local.") from error
     try:
@@ -171,3 +172,10 @@ def _connect(cluster: Cluster) -> Generator[Any, None, None]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _call(address: str) -> None:
+    """Raise OSError where nobody answers at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
