@@ -16,16 +16,23 @@ import pytest
 from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.io import find_series
 from seriatim.scoring import cluster as room
+from seriatim.scoring import score
 from seriatim.scoring.cluster import Cluster, Recipe, score_here
 from seriatim.scoring.engine import score_one
+from seriatim.scoring.options import Options
+from seriatim.scoring.provenance import digest_settings
 from seriatim.series import Prediction, Series
-from seriatim.trained import load_scorer
+from seriatim.trained import Scorer, load_scorer
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_run: Path) -> Recipe:
-    scorer = load_scorer(tiny_run)
-    return Recipe(models=(tiny_run,), digest=scorer.digest, device="cpu", limits=scorer.limits)
+def scorer(tiny_run: Path) -> Scorer:
+    return load_scorer(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def recipe(scorer: Scorer) -> Recipe:
+    return Recipe.of(scorer)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +41,8 @@ def series(head_ct: Path) -> tuple[Series, ...]:
 
 
 @pytest.fixture(scope="module")
-def alone(series: tuple[Series, ...], tiny_run: Path) -> list[Prediction]:
+def alone(series: tuple[Series, ...], scorer: Scorer) -> list[Prediction]:
     """What one process says of each series."""
-    scorer = load_scorer(tiny_run)
     return [score_one(one, scorer) for one in series]
 
 
@@ -53,8 +59,15 @@ def test_a_node_scores_as_the_driver_does(
 
 
 def test_a_node_with_another_model_refuses(recipe: Recipe, series: tuple[Series, ...]) -> None:
-    with pytest.raises(ModelError, match="is another model than on the driver"):
-        score_here(series[0], replace(recipe, digest="0" * 64))
+    with pytest.raises(ModelError, match="would score otherwise than the driver"):
+        score_here(series[0], replace(recipe, settings="0" * 64))
+
+
+def test_a_recipe_carries_what_was_changed_after_loading(scorer: Scorer) -> None:
+    changed = replace(scorer, thresholds={"bleed": 0.25}, thresholds_from="mine").with_outside("note")
+    made = Recipe.of(changed).load()
+    assert (made.thresholds, made.thresholds_from) == ({"bleed": 0.25}, "mine")
+    assert digest_settings(made) == digest_settings(changed) != digest_settings(scorer)
 
 
 def test_a_node_that_does_not_see_the_files_says_its_name_and_makes_no_row(
@@ -67,11 +80,11 @@ def test_a_node_that_does_not_see_the_files_says_its_name_and_makes_no_row(
 
 
 def test_without_ray_it_says_what_to_install(
-    recipe: Recipe, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
+    scorer: Scorer, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"seriatim\[cluster\]"):
-        next(Cluster(address="local").predict(series, recipe))
+        next(Cluster(address="local").predict(series, scorer))
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +111,11 @@ def three_nodes(ray: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.slow
 def test_a_node_killed_in_the_middle_loses_nothing_and_doubles_nothing(
-    three_nodes: Any, recipe: Recipe, series: tuple[Series, ...], alone: list[Prediction]
+    three_nodes: Any, scorer: Scorer, series: tuple[Series, ...], alone: list[Prediction]
 ) -> None:
     found: dict[int, Prediction] = {}
     many = series * 4
-    for index, prediction in Cluster(address="auto").predict(many, recipe):
+    for index, prediction in Cluster(address="auto").predict(many, scorer):
         assert index not in found
         found[index] = prediction
         if len(found) == 5:
@@ -119,12 +132,12 @@ def score_or_die(series: Series, recipe: Recipe) -> Prediction | str:
 
 @pytest.mark.slow
 def test_a_series_that_kills_its_workers_is_a_row_with_a_reason(
-    ray: Any, recipe: Recipe, series: tuple[Series, ...], alone: list[Prediction], monkeypatch: pytest.MonkeyPatch
+    ray: Any, scorer: Scorer, series: tuple[Series, ...], alone: list[Prediction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POISON", series[4].series_uid)
     monkeypatch.setattr(room, "score_here", score_or_die)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    found = dict(Cluster(address="local", attempts=2).predict(series, recipe))
+    found = dict(Cluster(address="local", attempts=2).predict(series, scorer))
     assert sorted(found) == list(range(len(series)))
     assert found[4].status == "failed"
     assert found[4].reason.startswith("WORKER_LOST")
@@ -139,15 +152,27 @@ def see_nothing(series: Series, recipe: Recipe) -> Prediction | str:
 
 @pytest.mark.slow
 def test_storage_that_a_node_lacks_ends_the_run_with_the_repair(
-    ray: Any, recipe: Recipe, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
+    ray: Any, scorer: Scorer, series: tuple[Series, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "score_here", see_nothing)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with pytest.raises(InputError, match=r"node-7 does not see .* Mount the storage"):
-        list(Cluster(address="local").predict(series, recipe))
+        list(Cluster(address="local").predict(series, scorer))
 
 
 @pytest.mark.slow
-def test_an_address_without_a_cluster_is_said(ray: Any, recipe: Recipe, series: tuple[Series, ...]) -> None:
+def test_an_address_without_a_cluster_is_said(ray: Any, scorer: Scorer, series: tuple[Series, ...]) -> None:
     with pytest.raises(ConfigError, match=r"no Ray cluster at 127\.0\.0\.1:9"):
-        list(Cluster(address="127.0.0.1:9").predict(series, recipe))
+        list(Cluster(address="127.0.0.1:9").predict(series, scorer))
+
+
+@pytest.mark.slow
+def test_a_batch_on_a_cluster_has_the_tables_of_one_process(
+    ray: Any, head_ct: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    score(head_ct, model=tiny_run, output=tmp_path / "one", options=Options(seconds=False))
+    spread = Options(seconds=False, cluster=Cluster(address="local"))
+    summary = score(head_ct, model=tiny_run, output=tmp_path / "many", options=spread)
+    assert summary["counts"]["scored"] == 12
+    for name in ("scores.csv", "slices.csv", "skipped.csv"):
+        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

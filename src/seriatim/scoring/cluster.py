@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from seriatim.errors import ConfigError, InputError, ModelError
-from seriatim.experiment.envelope import Outside
+from seriatim.experiment.envelope import EnvelopeSettings, Outside
 from seriatim.io import Limits
 from seriatim.scoring.engine import leave_unscored, score_one
+from seriatim.scoring.provenance import digest_settings
 from seriatim.series import Prediction, Series
-from seriatim.trained import Scorer, load_scorer
+from seriatim.trained import AnomalyModel, Model, Scorer, is_anomaly_model, load_anomaly_model, load_model, load_scorer
 
 LOCAL = "local"
 IN_HAND = 2
@@ -31,25 +32,55 @@ IN_HAND = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How every node makes the scorer of the driver: run folders, and what was changed after loading."""
+    """How every node makes the scorer of the driver: run folders, and what was changed after loading.
 
-    models: tuple[Path, ...]
-    digest: str
-    device: str
+    ``members`` are folders, each with the envelope's settings (JSON) or, of an anomaly model, what is done outside of
+    it. ``settings`` is the ``digest_settings`` of the driver's scorer, which that of a node must equal.
+    """
+
+    members: tuple[tuple[Path, str], ...]
+    thresholds: tuple[tuple[str, float], ...]
+    thresholds_from: str
     limits: Limits
-    outside: Outside | None = None
+    device: str
+    settings: str
+
+    @classmethod
+    def of(cls, scorer: Scorer) -> Recipe:
+        """The recipe of a scorer whose run folders all nodes can read."""
+        if isinstance(scorer, AnomalyModel):
+            members, weights = [(scorer.path, str(scorer.outside))], scorer.network.parameters()
+        else:
+            members = [(one.path, one.experiment.envelope.model_dump_json()) for one in scorer.members]
+            weights = scorer.members[0].network.parameters()
+        return cls(
+            members=tuple((path.resolve(), changed) for path, changed in members),
+            thresholds=tuple(scorer.thresholds.items()), thresholds_from=scorer.thresholds_from, limits=scorer.limits,
+            device=str(next(weights).device), settings=digest_settings(scorer),
+        )
 
     def load(self) -> Scorer:
         """The scorer, as the driver has it.
 
         Raises:
-            ModelError: this node has another model at that place, or none.
+            ModelError: this node has another model there, or other versions of what makes a score.
         """
-        found = load_scorer(list(self.models), device=self.device)
-        if found.digest != self.digest:
-            raise ModelError(f"{self.models[0]} on {socket.gethostname()} is another model than on the driver "
-                             f"({found.digest[:12]}.. for {self.digest[:12]}..). Mount the same run folder everywhere.")
-        return replace(found, limits=self.limits).with_outside(self.outside)
+        loaded = [self._load(*one) for one in self.members]
+        diagnoses = [one for one in loaded if isinstance(one, Model)]
+        found: Scorer = load_scorer(diagnoses) if diagnoses else cast("AnomalyModel", loaded[0])
+        found = replace(found, limits=self.limits, thresholds=dict(self.thresholds),
+                        thresholds_from=self.thresholds_from)
+        if digest_settings(found) != self.settings:
+            raise ModelError(f"{socket.gethostname()} would score otherwise than the driver: another model in "
+                             f"{self.members[0][0]}, or another version of a package. Make them the same on all nodes.")
+        return found
+
+    def _load(self, path: Path, changed: str) -> Model | AnomalyModel:
+        if is_anomaly_model(path):
+            return load_anomaly_model(path, device=self.device).with_outside(cast("Outside", changed))
+        model = load_model(path, device=self.device)
+        envelope = EnvelopeSettings.model_validate_json(changed)
+        return replace(model, experiment=model.experiment.model_copy(update={"envelope": envelope}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +96,7 @@ class Cluster:
     gpus: float = 0.0
     attempts: int = 3
 
-    def predict(self, series: Sequence[Series], recipe: Recipe) -> Generator[tuple[int, Prediction], None, None]:
+    def predict(self, series: Sequence[Series], model: Scorer) -> Generator[tuple[int, Prediction], None, None]:
         """The prediction of each series with its index, as they come; closing the iterator ends the work.
 
         Raises:
@@ -74,7 +105,7 @@ class Cluster:
             ModelError: a node cannot load the same model.
         """
         with _connect(self) as ray:
-            yield from _hand_out(ray, self, series, recipe)
+            yield from _hand_out(ray, self, series, Recipe.of(model))
 
 
 def score_here(series: Series, recipe: Recipe) -> Prediction | str:
@@ -101,7 +132,8 @@ def _hand_out(
     work = ray.remote(score_here).options(
         num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=cluster.attempts - 1, retry_exceptions=False
     )
-    waiting, told, in_hand = count(), ray.put(recipe), {}
+    waiting, told = count(), ray.put(recipe)
+    in_hand: dict[Any, int] = {}
     try:
         while True:
             for index in _take(waiting, len(series), room=_slots(ray, cluster) * IN_HAND - len(in_hand)):

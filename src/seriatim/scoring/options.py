@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from seriatim.io.stamps import Check
+from seriatim.scoring.cluster import Cluster
 from seriatim.scoring.sinks import Format
 from seriatim.series import Prediction
 
@@ -29,3 +30,5 @@ class Options:
     seconds: bool = True
     check: Check = "times"
     gone: Literal["drop", "keep"] = "drop"
+    cluster: Cluster | None = None
+    """Score on the nodes of this cluster instead of in this process."""

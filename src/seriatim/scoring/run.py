@@ -60,7 +60,9 @@ class BatchRun:
         self._whole = not places
         if self._whole or stop():
             return
-        with closing(predict_all([self._series[place] for place in places], self._model)) as found:
+        cluster = self._options.cluster
+        predict = cluster.predict if cluster else predict_all
+        with closing(predict([self._series[place] for place in places], self._model)) as found:
             for index, prediction in found:
                 self._state.put(places[index], self._check(places[index], prediction), settings=self._settings)
                 done, self._fresh = done + 1, self._fresh + 1
