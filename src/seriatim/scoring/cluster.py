@@ -24,6 +24,7 @@ from seriatim.scoring.engine import leave_unscored, score_one
 from seriatim.scoring.provenance import digest_settings
 from seriatim.series import Prediction, Series
 from seriatim.trained import AnomalyModel, Model, Scorer, is_anomaly_model, load_anomaly_model, load_model, load_scorer
+from seriatim.trained.backends import Compute
 
 LOCAL = "local"
 IN_HAND = 2
@@ -42,21 +43,20 @@ class Recipe:
     thresholds: tuple[tuple[str, float], ...]
     thresholds_from: str
     limits: Limits
-    device: str
+    compute: Compute
     settings: str
 
     @classmethod
     def of(cls, scorer: Scorer) -> Recipe:
         """The recipe of a scorer whose run folders all nodes can read."""
         if isinstance(scorer, AnomalyModel):
-            members, weights = [(scorer.path, str(scorer.outside))], scorer.network.parameters()
+            members = [(scorer.path, str(scorer.outside))]
         else:
             members = [(one.path, one.experiment.envelope.model_dump_json()) for one in scorer.members]
-            weights = scorer.members[0].network.parameters()
         return cls(
             members=tuple((path.resolve(), changed) for path, changed in members),
             thresholds=tuple(scorer.thresholds.items()), thresholds_from=scorer.thresholds_from, limits=scorer.limits,
-            device=str(next(weights).device), settings=digest_settings(scorer),
+            compute=scorer.compute, settings=digest_settings(scorer),
         )
 
     def load(self) -> Scorer:
@@ -77,8 +77,9 @@ class Recipe:
 
     def _load(self, path: Path, changed: str) -> Model | AnomalyModel:
         if is_anomaly_model(path):
-            return load_anomaly_model(path, device=self.device).with_outside(cast("Outside", changed))
-        model = load_model(path, device=self.device)
+            anomaly = load_anomaly_model(path, device=self.compute.home).with_compute(self.compute)
+            return anomaly.with_outside(cast("Outside", changed))
+        model = load_model(path, device=self.compute.home).with_compute(self.compute)
         envelope = EnvelopeSettings.model_validate_json(changed)
         return replace(model, experiment=model.experiment.model_copy(update={"envelope": envelope}))
 
