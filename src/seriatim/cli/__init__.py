@@ -17,6 +17,7 @@ from seriatim.cli import (
     crossval,
     evaluate,
     explain,
+    faithfulness,
     get,
     inspect,
     learning_curve,
@@ -50,6 +51,7 @@ app.command("learning-curve")(learning_curve.run)
 app.command("score")(score.run)
 app.command("watch")(watch.run)
 app.command("explain")(explain.run)
+app.command("faithfulness")(faithfulness.run)
 app.command("evaluate")(evaluate.run)
 app.command("compare")(compare.run)
 app.command("card")(card.run)

@@ -17,10 +17,24 @@ if TYPE_CHECKING:
 
 def run(
     path: Annotated[Path, typer.Argument(help="A folder to search through, a file or a ZIP.", show_default=False)],
-    model: Annotated[list[Path], typer.Option(help="The run folder of one trained model.", show_default=False)],
+    model: Annotated[
+        list[Path], typer.Option(help="A run folder, or one of `seriatim crossval`; repeatable.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option(help="The folder for pictures and tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
+    show: Annotated[
+        str | None, typer.Option(help="The attribution shown first; default the one that measured best.")
+    ] = None,
+    pixels: Annotated[
+        list[str] | None, typer.Option(help="grad_cam (default), grad_cam_plus_plus or occlusion; repeatable.")
+    ] = None,
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Measure how faithful the explanation of each series is.")
+    ] = False,
+    slice_labels: Annotated[
+        Path | None, typer.Option(help="A CSV of true slice labels, to mark slices and to measure against.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, max=8, help="How many slices to show.")] = 6,
     limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
     on: Annotated[
@@ -28,7 +42,7 @@ def run(
     ] = None,
     dicom_results: Option = None,
 ) -> None:
-    """Show which slices drove each score: a PNG and a CSV per series.
+    """Show which slices drove each score: a PNG and a CSV per series. Several models are explained as one, their mean.
 
     Of an anomaly model: the scores of all frames with their events and where in a frame it is, and an HTML page to go
     through the frames.
@@ -39,34 +53,33 @@ def run(
 
     Example: `seriatim explain studies/ --model runs/demo --output pictures/ --limit 10`
     """
-    from seriatim.errors import ConfigError
-    from seriatim.explanation import explain
+    from seriatim.explanation import ExplainOptions, explain
     from seriatim.scoring.engine import score_one
     from seriatim.series.findings import parse_actions
-    from seriatim.trained import load_scorer, split_of_run
+    from seriatim.trained import load_scorer
 
-    if len(model) > 1:
-        raise ConfigError("An explanation is that of one model, and several were given. Give --model once.")
-    only = split_of_run(model[0], split) if split else None
+    loaded = load_scorer(model, device=device)
+    only = loaded.find_split(split) if split else None
+    options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness)
     actions = parse_actions(on or ())
-    scorer = load_scorer(model[0], device=device)
-    results = open_results(dicom_results, model=scorer, searched=path, top=top)
+    results = open_results(dicom_results, model=loaded, searched=path, top=top)
     with SeriesBar("explaining") as bar:
 
         def report(done: int, of: int, series: Series, reason: str) -> None:
             if results is not None and not reason:
-                results.add(series, score_one(series, scorer))
+                results.add(series, score_one(series, loaded))
             bar.advance(done, of)
 
         rows = explain(
             path,
-            model=model[0],
+            model=loaded,
             output=output,
-            device=device,
             top=top,
             only=only,
             actions=actions,
             limit=limit,
+            options=options,
+            slice_labels=slice_labels,
             report=report,
         )
     made = sum(row["status"] == "explained" for row in rows)

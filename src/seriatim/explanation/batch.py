@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from seriatim.errors import OutputError, reason_of
 from seriatim.explanation.anomaly_files import write_frame_explanation
-from seriatim.explanation.build import ExplainOptions, explain_volume
+from seriatim.explanation.build import ExplainOptions, explain_volume, mark_truth
+from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import draw_explanation
 from seriatim.explanation.table import write_explanation_csv
 from seriatim.io import find_series, read_volume
@@ -30,6 +31,7 @@ from seriatim.trained import AnomalyModel, Models, Scorer, load_scorer
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("series_uid", "volume", "path", "status", "reason", "picture")
+MEASURED = ("series_uid", "volume", "class", "method", "measure", "value", "chance", "chance_low", "chance_high")
 Report = Callable[[int, int, Series, str], None]
 """(series done, series in all, the series, "" or why there is no picture)."""
 
@@ -51,7 +53,8 @@ def explain(
 ) -> list[dict[str, str]]:
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
 
-    Of an anomaly model there is ``<series_uid>.html`` too, a page to go through the frames.
+    Where faithfulness is measured there is ``faithfulness.csv`` too, a row for each figure of each series. Of an
+    anomaly model there is ``<series_uid>.html`` too, a page to go through the frames.
 
     Args:
         path: a folder (searched through), a file, or a ZIP archive or a folder in one.
@@ -86,16 +89,21 @@ def explain(
     policy = {**data.findings, **(actions or {})}
     found = find_series(path, policy, sequence=data.sequence, limits=loaded.limits).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
-    names, rows = unique_names(asked), []
+    names, rows, measured = unique_names(asked), [], []
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
         refusal = loaded.refuse(series)
-        reason = refusal or _explain_into(folder / name, series, loaded, options=options, true=true)
+        reason, found_of = (refusal, []) if refusal else _explain_into(
+            folder / name, series, loaded, options=options, true=true
+        )  # fmt: skip
+        measured += found_of
         status = "refused" if refusal else ("failed" if reason else "explained")
         cells = [series.series_uid, series.volume, str(series.path), status, reason, "" if reason else f"{name}.png"]
         rows.append(dict(zip(COLUMNS, map(cell_text, cells), strict=True)))
         if report is not None:
             report(done, len(asked), series, reason)
     write_csv(folder / "explanations.csv", COLUMNS, rows)
+    if options.measured and not isinstance(loaded, AnomalyModel):
+        write_csv(folder / "faithfulness.csv", MEASURED, measured)
     return rows
 
 
@@ -138,14 +146,14 @@ class _SliceTruth:
         rows = self.table.of(series, Case(path=series.path, patient="", row={}))
         unknown = (float(IGNORE),) * self.task.outputs
         labels = np.array([unknown if row is None else self.task.encode_slice_labels(row) for row in rows])
-        known = labels != IGNORE
-        return np.where(known, self.task.harden(labels), np.nan) if known.any() else None
+        return mark_truth(self.task, labels)
 
 
 def _explain_into(
     stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth
-) -> str:
-    """Write the picture and the table of one series; why there is none, or ""."""
+) -> tuple[str, list[dict[str, str]]]:
+    """Write the picture and the table of one series; why there is none, or "", and the rows of what was measured."""
+    rows: list[dict[str, str]] = []
     try:
         volume = read_volume(series, limits=model.limits)
         options = replace(options, top=min(options.top, len(series.instances)))
@@ -155,9 +163,21 @@ def _explain_into(
             explanation = explain_volume(volume, model, options=options, truth=true.of(series))
             draw_explanation(explanation, Path(f"{stem}.png"))
             write_explanation_csv(explanation, Path(f"{stem}.csv"))
+            rows += list(_tell_measured(explanation, volume=series.volume))
     except OutputError:
         raise  # the folder is at fault, and every series would fail alike
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return reason_of(error, files=series.files)
-    return ""
+        return reason_of(error, files=series.files), []
+    return "", rows
+
+
+def _tell_measured(explanation: Explanation, *, volume: str) -> Iterator[dict[str, str]]:
+    """A row for each figure that was measured on the series."""
+    methods = explanation.faithfulness.methods if explanation.faithfulness else {}
+    named = [cell_text(text) for text in (explanation.series_uid, volume, explanation.label)]
+    for method, figures in methods.items():
+        for measure, one in figures.items():
+            numbers = (one.value, one.chance, one.chance_low, one.chance_high)
+            cells = [*named, method, measure, *("" if value is None else f"{value:.6g}" for value in numbers)]
+            yield dict(zip(MEASURED, cells, strict=True))

@@ -18,15 +18,17 @@ from seriatim.explanation.attribution.pixels import PIXEL_WAYS, common_scale
 from seriatim.explanation.attribution.reading import Reading, read_ways
 from seriatim.explanation.display import fit_heat, show_slices, window_of
 from seriatim.explanation.explanation import Explanation, unit_of
-from seriatim.explanation.faithfulness.record import FAITHFULNESS, Faithfulness, load_faithfulness
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
 from seriatim.explanation.faithfulness.words import DEFAULT, why_shown
 from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.table import rank_slices
 from seriatim.series import Volume
+from seriatim.series.batch import IGNORE
+from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.predict import SeriesScores
 from seriatim.tasks.views import mirror
 from seriatim.trained import Ensemble, EnsembleScores, Look, Model, load_ensemble
+from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
 
 logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -239,6 +241,14 @@ def _measure(
 def as_arrays(attributions: Attributions, class_index: int) -> dict[str, Array]:
     """(S,) of each method for one class, as arrays."""
     return {name: values.numpy() for name, values in attributions.of_class(class_index).items()}
+
+
+def mark_truth(task: DiagnosisTask, labels: NDArray[np.generic]) -> Array | None:
+    """Slice labels (S,K) as 0 and 1, nan where one is not known; None where none is, or where they are numbers."""
+    known = labels != IGNORE
+    if not known.any() or task.settings.target == "regression":
+        return None
+    return np.where(known, task.harden(labels), np.nan)
 
 
 def _describe(volume: Volume, ensemble: Ensemble, scores: EnsembleScores, *, chosen: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.explanation.faithfulness.record import Faithfulness
 from seriatim.series import Series
 from seriatim.series.series import Axis
+from seriatim.trained.faithfulness import Faithfulness
 
 Unit = Literal["mm", "s", "index"]
 Letters = tuple[str, str, str, str]

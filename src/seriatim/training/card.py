@@ -13,6 +13,7 @@ from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import write_text
 from seriatim.settings import build_settings, read_yaml
 from seriatim.trained import Model, load_model
+from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
 from seriatim.trained.intensity import PERCENTILES
 from seriatim.training.checklists import CLAIM, TRIPOD, CardAnswers, Item
 
@@ -73,6 +74,23 @@ def _describe(model: Model, figures: Table) -> Iterator[str]:
             f"| {row['metric']} | {_number(row['value'])} | {_number(row['low'])} to {_number(row['high'])} | "
             f"{row['method']} | {row['n']} |" for row in figures if row["value"]
         )
+    yield from _explanations(load_faithfulness(run / FAITHFULNESS, digest=model.digest))
+
+
+def _explanations(known: Faithfulness | None) -> Iterator[str]:
+    """What was measured of the explanations: a row for each method, a column for each measure."""
+    yield "\n## Explanations\n"
+    if known is None:
+        yield ("How faithful they are is not measured yet: `seriatim faithfulness RUN` does it, on series that it was "
+               "not trained on.")
+        return
+    yield " ".join(known.words)
+    measures = list(dict.fromkeys(name for figures in known.methods.values() for name in figures))
+    yield f"\n| method | {' | '.join(name.replace('_', ' ') for name in measures)} |"
+    yield "|---" * (len(measures) + 1) + "|"
+    for method, figures in known.methods.items():
+        cells = (f"{figures[name].value:.3f}" if name in figures else "-" for name in measures)
+        yield f"| {method.replace('_', ' ')} | {' | '.join(cells)} |"
 
 
 def _envelope_rows(model: Model) -> Iterator[str]:
@@ -132,8 +150,8 @@ def _facts(model: Model, figures: Table) -> dict[str, str]:
         "ensembling": "this run is one model; of several, `score` averages the probabilities",
         "performance": f"{measured} (evaluation.csv)" if measured else "",
         "outside": "what differs from training is refused or noted: see Input above (model.json)",
-        "explaining": "attention over slices, slice contributions and Grad-CAM (`seriatim explain`); they say what the "
-                      "model weighed, not why",
+        "explaining": "attributions of slices and pixels (`seriatim explain`); how faithful they are stands "
+                      "under Explanations",
         "counts": f"{counts} (manifest.csv)",
         "limits": "not tested on scanners, hospitals, protocols or patients beyond the manifest; validation figures "
                   "are optimistic",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seriatim.errors import ModelError
 from seriatim.explanation.alignment import locate_cells, resize_heat
@@ -51,31 +52,40 @@ def grad_cam_plus_plus(reading: Reading, slices: Tensor, *, class_index: int, sl
     return _place(reading, slices, maps, (alpha * gradient.relu()).sum(dim=(2, 3), keepdim=True))
 
 
-def occlude(
+def occlude(reading: Reading, slices: Tensor, *, class_index: int, slice_indices: Sequence[int]) -> Tensor:
+    """Where covering a patch lets the logit fall (Zeiler and Fergus 2014, arXiv:1311.2901): (T,H,W), at least 0.
+
+    It needs no gradient and no feature maps, so it explains any encoder, at the price of 121 encodings of each slice.
+    Arguments as of ``grad_cam``.
+    """
+    falls = measure_falls(reading, slices, class_index=class_index, slice_indices=slice_indices)
+    size = (slices.shape[2], slices.shape[3])
+    heat = require_finite(falls).relu()
+    return functional.interpolate(heat[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def measure_falls(
     reading: Reading, slices: Tensor, *, class_index: int, slice_indices: Sequence[int], cells: int = CELLS,
     span: int = SPAN,
 ) -> Tensor:  # fmt: skip
-    """By how much the logit falls when a patch is covered (Zeiler and Fergus 2014, arXiv:1311.2901): (T,H,W), >= 0.
+    """By how much the logit falls when a patch of a slice is covered: (T, cells, cells), below 0 where it rises.
 
     A patch of ``span`` x ``span`` cells, of which an edge of the slice has ``cells``, moves by a cell at a time and is
-    covered with the mean of the slice; a cell gets the mean of the patches that cover it. It needs no gradient and no
-    feature maps, so it explains any encoder, at the price of (cells - span + 1)^2 encodings of each slice. With
-    ``preprocessing.neighbours`` the slice stays as it is where it is a neighbour. Other arguments as of ``grad_cam``.
+    covered with the mean of the slice; a cell gets the mean of the patches that cover it. With
+    ``preprocessing.neighbours`` the slice stays as it is where it is a neighbour.
     """
     indices = check_indices(slice_indices, len(slices))
     rows, columns = (_edges(length, cells) for length in slices.shape[2:])
     span = min(span, len(rows) - 1, len(columns) - 1)
-    heat = []
+    found = []
     with evaluating(reading.network), torch.inference_mode():
         whole = reading.logits(reading.embeddings[None])[0, class_index]
         for index in indices:
             covered = _cover(slices[index], rows=rows, columns=columns, span=span)
             embeddings = encode_in_chunks(reading.network.encoder, covered)
             falls = whole - _read_with(reading, index, embeddings)[:, class_index]
-            heat.append(_spread_over_cells(falls, rows=rows, columns=columns, span=span))
-    cells_heat = require_finite(torch.stack(heat).float()).relu()
-    size = (slices.shape[2], slices.shape[3])
-    return torch.nn.functional.interpolate(cells_heat[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+            found.append(_spread_over_cells(falls, rows=rows, columns=columns, span=span))
+    return torch.stack(found).float()
 
 
 def common_scale(heat: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from seriatim.explanation.attribution.reading import Reading
-from seriatim.explanation.faithfulness.record import Measured
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks import metrics
+from seriatim.trained.faithfulness import Measured
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from seriatim.explanation.attribution.reading import Reading, read_subsets
-from seriatim.explanation.faithfulness.record import Curves, Measured
+from seriatim.trained.faithfulness import Curves, Measured
 
 POINTS = 16
 """Numbers of slices kept, evenly from one slice to all of them; all numbers of a shorter series."""

@@ -21,8 +21,8 @@ from seriatim.explanation.faithfulness.checks import (
     shuffle_weights,
 )
 from seriatim.explanation.faithfulness.curves import ORDERS, measure_curves, trace_curves
-from seriatim.explanation.faithfulness.record import Faithfulness, Measured
 from seriatim.explanation.faithfulness.words import choose_best, tell_series
+from seriatim.trained.faithfulness import Faithfulness, Measured
 
 Array = NDArray[np.float64]
 Disturb = Callable[[Sequence[Reading], torch.Generator], list[Reading]]

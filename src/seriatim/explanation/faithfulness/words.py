@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seriatim.explanation.faithfulness.record import Measured
 from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.trained.faithfulness import Measured
 
 Figures = Mapping[str, Mapping[str, Measured]]
 DEFAULT = "leave_out"
@@ -43,7 +43,7 @@ def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
         return ("Nothing was measured.",)
     gap = figures[best]["gap"]
     first = (f"Over {count} series that the model was not trained on, {_title(best)} measured best: insertion less "
-             f"deletion is {_signed(gap.value)}{_interval(gap)} (0 for random orders).")
+             f"deletion is {_signed(gap.value)}{_interval(gap)}; random orders give 0.")
     said = [first]
     if "attention" in figures and best != "attention" and "gap" in figures["attention"]:
         attention = figures["attention"]["gap"]

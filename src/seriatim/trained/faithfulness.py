@@ -1,4 +1,4 @@
-"""What was measured of explanations, as plain numbers and words. No torch."""
+"""What was measured of a model's explanations, as plain numbers and words. No torch."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Curves:
 class Faithfulness:
     """How faithful the explanations of one ``series`` are, or those of a ``model`` over ``count`` series.
 
-    ``methods`` maps method (``SLICE_METHODS`` or ``PIXEL_METHODS``) to measure (``MEASURES``) to figure; what could
-    not be measured is not there. ``best`` is the method of slices that measured best, ``words`` say it all in
+    ``methods`` maps method to measure to figure, by the names of ``seriatim.explanation.methods``; what could not be
+    measured is not there. ``best`` is the method of slices that measured best, ``words`` say it all in
     sentences. ``curves`` are of one series only.
     """
 

@@ -1,0 +1,210 @@
+"""Faithfulness: figures that are right where the truth is known, and words that say no more than was measured."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import average_precision_score
+
+from seriatim.errors import ModelError
+from seriatim.explanation.attribution.gather import AttributionOptions, attribute_slices
+from seriatim.explanation.attribution.reading import Reading, read_ways
+from seriatim.explanation.faithfulness.checks import (
+    add_noise,
+    agree,
+    chance_precision,
+    correlate,
+    measure_against_truth,
+    shuffle_weights,
+)
+from seriatim.explanation.faithfulness.curves import area_under, measure_curves, rank, trace_curves
+from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
+from seriatim.explanation.faithfulness.words import choose_best, tell_model, tell_series, why_shown
+from seriatim.explanation.methods import MEASURES, SLICE_METHODS
+from seriatim.models import NetworkSettings
+from seriatim.tasks import DiagnosisSettings
+from seriatim.trained.faithfulness import Faithfulness, Measured, load_faithfulness
+
+TASK = DiagnosisSettings.model_validate({"target": "binary", "labels": ["bleed"]}).build()
+FEW = MeasureOptions(orders=20, draws=2, shuffles=2)
+
+
+def reading_of(*, temporal=None, pooling="attention", count=12):
+    torch.manual_seed(0)
+    sequence = {"temporal": temporal or {"kind": "lstm", "hidden": 6}, "pooling": {"kind": pooling}}
+    content = {"encoder": {"kind": "small_cnn", "widths": [4, 8]}, **sequence}
+    network = NetworkSettings.model_validate(content).build(1, 1).eval().requires_grad_(False)
+    return Reading(network=network, task=TASK, embeddings=2 * torch.randn(count, 8))
+
+
+@pytest.fixture
+def additive():
+    """A reading whose logit is the mean over slices of a number of each, and these numbers (S,)."""
+    reading = reading_of(temporal={"kind": "none"}, pooling="mean")
+    with torch.no_grad():
+        values = (reading.embeddings @ reading.network.volume_head.weight[0]).double().numpy()
+    return reading, values
+
+
+def test_the_right_order_beats_all_random_ones_and_its_reverse_none(additive):
+    reading, values = additive
+    attributions = {"leave_out": values, "gradient_input": -values, "attention": np.zeros(12)}
+    curves = trace_curves([reading], attributions, class_index=0, generator=np.random.default_rng(0))
+    best, worst = measure_curves(curves, "leave_out"), measure_curves(curves, "gradient_input")
+    assert best["beats_random"].value == 1.0
+    assert worst["beats_random"].value == 0.0
+    assert best["gap"].value == pytest.approx(-worst["gap"].value)
+    assert best["gap"].chance == pytest.approx(0, abs=1e-12)
+    assert best["gap"].value > best["gap"].chance_high > 0 > best["gap"].chance_low
+    assert best["insertion"].value > best["insertion"].chance > best["deletion"].value
+    even = measure_curves(curves, "attention")["gap"]  # ties are broken at random
+    assert abs(even.value) < best["gap"].value
+    assert np.array_equal(curves.deletion["leave_out"], curves.insertion["gradient_input"])
+
+
+def test_curves_keep_what_they_say(additive):
+    reading, values = additive
+    curves = trace_curves([reading], {"leave_out": values}, class_index=0, generator=np.random.default_rng(0))
+    assert curves.kept.tolist() == [size / 12 for size in range(1, 13)]
+    bias = float(reading.network.volume_head.bias[0])
+    ordered = np.sort(values)[::-1]
+    for size in (1, 5, 12):
+        logit = ordered[:size].mean() + bias
+        assert curves.insertion["leave_out"][size - 1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
+    everything = {float(one[-1].round(9)) for one in (*curves.insertion.values(), *curves.random)}
+    assert len(everything) == 1
+
+
+def test_a_long_series_has_few_points_and_a_short_one_none():
+    made = {"attention": np.arange(90.0)}
+    curves = trace_curves([reading_of(count=90)], made, class_index=0, generator=np.random.default_rng(0), orders=4)
+    assert len(curves.kept) == 16
+    assert curves.random.shape == (4, 16)
+    assert trace_curves([reading_of(count=1)], {}, class_index=0, generator=np.random.default_rng(0)) is None
+    assert area_under(np.array([0.5, 0.75, 1.0]), np.array([0.0, 1.0, 1.0])) == pytest.approx(0.75)
+    assert rank(np.array([0.1, 0.9, 0.5]), np.random.default_rng(0)).tolist() == [1, 2, 0]
+
+
+def test_shuffled_weights_are_the_same_numbers_elsewhere_and_nothing_else_changes():
+    reading = reading_of()
+    before = {name: value.clone() for name, value in reading.network.state_dict().items()}
+    shuffled = shuffle_weights([reading, reading], torch.Generator().manual_seed(1))
+    assert shuffled[0].network is shuffled[1].network
+    assert shuffled[0].network.encoder is reading.network.encoder
+    for name, value in reading.network.state_dict().items():
+        assert torch.equal(value, before[name])
+        other = shuffled[0].network.state_dict()[name]
+        assert torch.equal(value.flatten().sort().values, other.flatten().sort().values)
+    assert not torch.equal(shuffled[0].network.volume_head.weight, reading.network.volume_head.weight)
+
+
+def test_noise_is_a_share_of_the_spread_and_one_for_all_that_reads_the_same():
+    reading = reading_of(count=2000)
+    ways = read_ways(reading.network, TASK, [reading.embeddings], reverse_order=True)
+    before = ways[0].embeddings.clone()
+    noisy = add_noise(ways, torch.Generator().manual_seed(0), share=0.1)
+    assert torch.equal(ways[0].embeddings, before)
+    assert torch.equal(noisy[0].embeddings, noisy[1].embeddings)
+    ratio = (noisy[0].embeddings - before).std(dim=0) / before.std(dim=0)
+    torch.testing.assert_close(ratio, torch.full((8,), 0.1), rtol=0.1, atol=0)
+
+
+def test_rank_correlation_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 5, 30).astype(float), rng.random(30)
+    assert correlate(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert np.isnan(correlate(np.ones(30), other))
+    assert agree([{"a": one}, {"a": 2 * one}, {"a": -one}])["a"] == pytest.approx(-1 / 3)
+    assert agree([{"a": np.ones(30)}, {"a": other}]) == {}
+
+
+def test_truth_is_pointed_at():
+    values = np.array([0.1, 0.9, 0.9, 0.3, 0.5])
+    truth = np.array([0, 1, 0, 1, np.nan])
+    told = measure_against_truth(values, truth)
+    assert told["pointing"].value == 0.5  # two slices tie for the first place, one of them is positive
+    assert told["pointing"].chance == 0.5
+    expected = average_precision_score([0, 1, 0, 1], values[:4])
+    assert told["average_precision"].value == pytest.approx(expected)
+    assert measure_against_truth(values, np.ones(5)) == {}
+    assert measure_against_truth(values, np.full(5, np.nan)) == {}
+
+
+def test_the_average_precision_of_chance_is_that_of_all_orders():
+    labels = [1, 1, 0, 0, 0]
+    every = [average_precision_score(order, [5, 4, 3, 2, 1]) for order in itertools.permutations(labels)]
+    assert chance_precision(5, 2) == pytest.approx(np.mean(every))
+
+
+def test_a_series_is_measured_by_every_method_and_the_same_each_time():
+    reading = reading_of()
+    made = AttributionOptions(steps=8)
+    found = attribute_slices([reading], made)
+    values = {name: one.numpy() for name, one in found.of_class(0).items()}
+    given = {"class_index": 0, "truth": np.arange(12) % 3 == 0, "members": [values, values],
+             "completeness": found.completeness, "attribution_options": made, "options": FEW}
+    told = measure_series([reading], values, **given)
+    assert set(told.methods) == set(SLICE_METHODS) - {"slice_scores"}
+    for name, figures in told.methods.items():
+        assert set(figures) == set(MEASURES) - {"pixel_pointing"} - (
+            set() if name == "integrated_gradients" else {"completeness"}
+        )
+        assert figures["agreement"].value == pytest.approx(1.0)
+    assert told.methods["leave_out"]["leave_one_out"].value == pytest.approx(1.0)
+    assert told.best in values
+    again = measure_series([reading], values, **given)
+    assert again.methods == told.methods
+    assert told.curves is not None
+
+
+def test_a_series_of_one_slice_has_nothing_to_measure():
+    reading = reading_of(count=1)
+    values = {name: one.numpy() for name, one in attribute_slices([reading]).of_class(0).items()}
+    told = measure_series([reading], values, class_index=0, options=FEW)
+    assert told.best == ""
+    assert told.curves is None
+    assert "no order" in told.words[0]
+
+
+def test_what_ignores_the_weights_is_never_the_best_and_is_told():
+    figures = {
+        "attention": {"gap": Measured(value=0.1, n=5), "randomised": Measured(value=0.2), "beats_random":
+                      Measured(value=0.9)},
+        "gradient_input": {"gap": Measured(value=0.3, low=0.2, high=0.4), "randomised": Measured(value=0.9)},
+    }
+    assert choose_best(figures) == "attention"
+    assert choose_best({"attention": {}}) == ""
+    said = " ".join(tell_model(figures, best="attention", count=5))
+    assert "gradient × input" in said.partition("shuffled")[2]
+    assert "doubt" in " ".join(tell_series(figures, best="attention"))
+    assert tell_model({}, best="", count=0) == ("Nothing was measured.",)
+
+
+def test_words_say_why_a_method_is_shown():
+    assert "asked for" in why_shown("attention", measured=False, chosen=True)
+    assert "best on 7 series" in why_shown("attention", measured=True, chosen=False, count=7)
+    assert "no other" in why_shown("attention", measured=False, chosen=False)
+
+
+def test_figures_on_disk_come_back_and_belong_to_one_model(tmp_path):
+    path = tmp_path / "faithfulness.json"
+    found = Faithfulness(
+        about="model", methods={"attention": {"gap": Measured(value=0.1, low=0.0, high=0.2, chance=0.0, n=9)}},
+        best="attention", words=("One.",), count=9,
+    )  # fmt: skip
+    assert load_faithfulness(path) is None
+    found.save(path, digest="a", split="test")
+    assert load_faithfulness(path, digest="a") == found
+    assert load_faithfulness(path, digest="b") is None
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(ModelError, match="not of format"):
+        load_faithfulness(path)
+    path.write_text("{")
+    with pytest.raises(ModelError, match="Measure it again"):
+        load_faithfulness(path)

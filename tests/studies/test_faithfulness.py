@@ -1,0 +1,80 @@
+"""How faithful a model's explanations are: measured on what it held out, kept in its folder, told by its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seriatim.errors import ConfigError
+from seriatim.explanation.faithfulness.series import MeasureOptions
+from seriatim.studies import FaithfulnessOptions, measure_faithfulness
+from seriatim.trained import load_model, read_splits
+from seriatim.trained.faithfulness import load_faithfulness
+from seriatim.training.card import write_card
+from tiny_runs import CommandLine, read_rows
+
+FEW = FaithfulnessOptions(device="cpu", limit=3, measure=MeasureOptions(orders=10, draws=1, shuffles=1))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    folder = tmp_path_factory.mktemp("measured") / "run"
+    shutil.copytree(tiny_run, folder)
+    measure_faithfulness([folder], options=FEW)
+    return folder
+
+
+def test_figures_are_of_series_that_the_model_held_out(run: Path) -> None:
+    rows, splits = read_rows(run / "faithfulness.csv"), read_splits(run)
+    measured = {row["series_uid"] for row in rows}
+    assert len(measured) == 3
+    assert {splits[uid] for uid in measured} == {"test"}
+    assert {row["class"] for row in rows} == {"bleed"}
+    content = json.loads((run / "faithfulness.json").read_text())
+    assert content["digest"] == load_model(run).digest
+    assert content["split"] == "test"
+    assert content["count"] == 3
+
+
+def test_a_figure_of_the_model_is_the_mean_over_its_series(run: Path) -> None:
+    found = load_faithfulness(run / "faithfulness.json")
+    assert found is not None
+    rows = read_rows(run / "faithfulness.csv")
+    assert {"attention", "slice_scores", "leave_out", "integrated_gradients"} < set(found.methods)
+    for method, figures in found.methods.items():
+        for measure, one in figures.items():
+            values = [float(row["value"]) for row in rows if (row["method"], row["measure"]) == (method, measure)]
+            assert one.n == len(values)
+            assert one.value == pytest.approx(sum(values) / len(values), abs=1e-5)
+    assert found.best in found.methods
+    assert "3 series" in found.words[0]
+
+
+def test_the_card_tells_them(run: Path) -> None:
+    card = write_card(run).read_text()
+    assert "## Explanations" in card
+    assert "3 series that the model was not trained on" in card
+    assert "| integrated gradients |" in card
+
+
+def test_runs_that_hold_out_the_same_series_are_compared(tmp_path: Path, run: Path) -> None:
+    shutil.copytree(run, tmp_path / "twin")
+    with pytest.raises(ConfigError, match="--output"):
+        measure_faithfulness([run, tmp_path / "twin"], options=FEW)
+    found = measure_faithfulness([run, tmp_path / "twin"], output=tmp_path / "both", options=FEW)
+    assert found.methods["leave_out"]["agreement"].value == pytest.approx(1.0)
+    assert found.methods["leave_out"]["agreement"].n == 3
+    assert found.count == 3
+    assert len({row["run"] for row in read_rows(tmp_path / "both" / "faithfulness.csv")}) == 2
+    assert json.loads((tmp_path / "both" / "faithfulness.json").read_text())["digest"] is None
+
+
+def test_the_command_prints_a_table(tmp_path: Path, run: Path, seriatim_command: CommandLine) -> None:
+    told = seriatim_command("faithfulness", run, "--limit", "1", "--device", "cpu")
+    assert told.code == 0, told.err
+    assert "integrated" in told.out
+    assert "measured best" in told.out
+    assert f"Written to {run}" in " ".join(told.out.split())
