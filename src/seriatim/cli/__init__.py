@@ -17,6 +17,7 @@ from seriatim.cli import (
     crossval,
     evaluate,
     explain,
+    export,
     faithfulness,
     get,
     inspect,
@@ -49,6 +50,7 @@ app.command("crossval")(crossval.run)
 app.command("tune")(tune.run)
 app.command("learning-curve")(learning_curve.run)
 app.command("score")(score.run)
+app.command("export")(export.run)
 app.command("watch")(watch.run)
 app.command("explain")(explain.run)
 app.command("faithfulness")(faithfulness.run)

@@ -22,6 +22,14 @@ def run(
     ],
     output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    backend: Annotated[
+        Literal["torch", "onnx", "openvino"],
+        typer.Option(help="What computes; all but torch need `seriatim export` first."),
+    ] = "torch",
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"],
+        typer.Option(help="Of the encoder; all but fp32 need `seriatim export` first, which measures what it changes."),
+    ] = "fp32",
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
@@ -45,7 +53,8 @@ def run(
     from seriatim.trained import load_scorer
 
     actions = parse_actions(on or ())
-    scorer = load_scorer(model, device=device)
+    scorer = load_scorer(model, device=device, backend=backend, precision=precision)
+    typer.echo(f"Computing with {scorer.compute.line}.", err=True)
     only = scorer.find_split(split) if split else None
     with SeriesBar("scoring") as bar:
         summary = score(

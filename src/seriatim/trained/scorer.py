@@ -34,7 +34,7 @@ def load_scorer(
     given = [models] if isinstance(models, Path | str | Model) else list(models)
     anomaly = [one for one in given if not isinstance(one, Model) and is_anomaly_model(Path(one))]
     compute = choose_compute(backend=backend, precision=precision, device=device)
-    logger.info("computes with %s in %s on %s (%s)", compute.backend, compute.precision, compute.device, compute.why)
+    logger.info("computing with %s", compute.line)
     if not anomaly:
         return load_ensemble(given, compute=compute)
     if len(given) > 1:

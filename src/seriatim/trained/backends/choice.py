@@ -32,6 +32,7 @@ class Compute:
 
     The sequence model always computes in fp32. ``why`` says how the device was chosen. ``export`` is the SHA-256 of the
     exported files that are used, and ``encoder`` of the part of them that embeds slices; "" where there are none.
+    ``tolerance`` is how far scores were allowed to move when they were exported.
     """
 
     backend: Backend = "torch"
@@ -40,6 +41,7 @@ class Compute:
     why: str = ASKED
     export: str = ""
     encoder: str = ""
+    tolerance: float = 0.0
 
     @property
     def needs_export(self) -> bool:
@@ -57,11 +59,16 @@ class Compute:
         kind = self.device.partition(":")[0]  # cards of a machine are alike
         return f"{self.backend} {version_of(self.backend)} {self.precision} {kind} {self.export}"
 
+    @property
+    def line(self) -> str:
+        """For people, in one line."""
+        return f"{self.backend} in {self.precision} on {self.device} ({self.why})"
+
     def describe(self) -> dict[str, Any]:
         """For ``run.json``."""
         told = {"backend": self.backend, "precision": self.precision, "device": self.device, "device_because": self.why,
                 "version": version_of(self.backend)}
-        return told | ({"export_sha256": self.export} if self.export else {})
+        return told | ({"tolerance": self.tolerance} if self.needs_export else {})
 
 
 TORCH = Compute()

@@ -16,6 +16,8 @@ from seriatim.models.output import SequenceOutput
 from seriatim.trained.backends.session import Session
 
 Gives = Literal["embeddings", "maps"]
+SEQUENCE_OUTPUTS = ("context", "slice_logits", "volume_logits", "attention")
+"""What a graph of the sequence model gives, in this order; attention is (1,S,1), or (1,S,K) with one each output."""
 
 
 class ExportedEncoder(Encoder):

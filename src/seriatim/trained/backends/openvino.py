@@ -79,3 +79,17 @@ class OpenVinoSession:
 @functools.cache
 def _core() -> Any:
     return import_openvino().Core()
+
+
+def convert_onnx(path: Path) -> None:
+    """Write OpenVINO's own files (.xml and .bin, weights in full precision) beside an ONNX file.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+        ModelError: the graph holds something OpenVINO does not know.
+    """
+    try:
+        graph = _core().read_model(path)
+        import_openvino().save_model(graph, path.with_suffix(".xml"), compress_to_fp16=False)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot convert this network: {type(error).__name__}. Export it to onnx.") from error

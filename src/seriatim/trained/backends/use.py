@@ -30,7 +30,8 @@ class Files:
 def read_files_of(run: Path, digest: str, compute: Compute) -> tuple[Files, Compute]:
     """The exported files of a run, and the compute with their digests. Raises ModelError as ``read_export``."""
     found: Exported = read_export(run, digest, compute)
-    known = replace(compute, export=found.digest, encoder=found.encoder_digest)
+    tolerance = float(found.report["parity"]["tolerance"])
+    known = replace(compute, export=found.digest, encoder=found.encoder_digest, tolerance=tolerance)
     return Files(folder=found.folder, shift=found.shift, compute=known), known
 
 

@@ -1,0 +1,183 @@
+"""From a run to its export and back: kept where scores agree, refused where they do not, and never mixed up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from seriatim.errors import ConfigError, ModelError
+from seriatim.trained import Model, load_model, load_scorer
+from seriatim.trained.backends import choose_compute
+from tiny_runs import CommandLine, read_rows
+
+pytest.importorskip("onnxruntime", reason="needs seriatim[onnx]")
+pytest.importorskip("onnxscript", reason="needs seriatim[onnx]")
+
+ROUGH = 0.2
+"""Two epochs leave a tiny network that 8 bits move far: these tests are about what is done, not about how well."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """The tiny run, exported in every way. Never write into it."""
+    from seriatim.deploy import export_run
+
+    run = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(tiny_run, run)
+    model = load_model(run)
+    export_run(model, choose_compute(backend="onnx", device="cpu"))
+    export_run(model, choose_compute(backend="onnx", precision="int8", device="cpu"), tolerance=ROUGH)
+    export_run(model, choose_compute(precision="bf16", device="cpu"), tolerance=ROUGH)
+    return run
+
+
+@pytest.fixture
+def copied(exported: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(exported, tmp_path / "run"))
+
+
+def only(scorer: object) -> Model:
+    return scorer.members[0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("backend", "precision", "most"), [
+    ("onnx", "fp32", 1e-4), ("onnx", "int8", ROUGH), ("torch", "bf16", ROUGH),
+])
+def test_an_exported_model_scores_nearly_as_the_run_and_the_same_each_time(
+    exported: Path, backend: str, precision: str, most: float
+) -> None:
+    plain, model = load_model(exported), only(load_scorer(exported, backend=backend, precision=precision))
+    torch.manual_seed(0)
+    slices = torch.rand(19, 2, 32, 32)
+    mine, theirs = (one.read(one.embed(slices)) for one in (plain, model))
+    moved = float((theirs.probabilities - mine.probabilities).abs().max())
+    assert moved < most
+    assert precision == "fp32" or moved > 1e-9, "the exported files were not used"
+    assert float((theirs.slice_probabilities - mine.slice_probabilities).abs().max()) < most
+    assert abs(float(theirs.attention.sum()) - 1) < 1e-5
+    again = only(load_scorer(exported, backend=backend, precision=precision))
+    alone = torch.cat([again.embed(one[None])[0] for one in slices])
+    assert torch.equal(alone, model.embed(slices)[0]), "an embedding depends on the slices beside it"
+    assert torch.equal(again.read(again.embed(slices)).probabilities, theirs.probabilities)
+
+
+def test_the_report_tells_what_was_measured(exported: Path) -> None:
+    report = json.loads((exported / "exported/onnx/int8/report.json").read_text())
+    assert report["model_digest"] == load_model(exported).digest
+    assert report["parity"]["passed"]
+    assert {1, 2, 3, 500} <= set(report["parity"]["lengths"])
+    assert set(report["parity"]["largest_difference"]) == {"probability", "attention", "slice_score"}
+    assert report["calibration"]["series"] > 0
+    assert report["parity"]["pictures_of_training"] == 32
+    validation = report["validation"]
+    assert validation["series"] == sum(row["split"] == "val" for row in read_rows(exported / "manifest.csv"))
+    assert validation["change"]["auc"] == pytest.approx(validation["after"]["auc"] - validation["before"]["auc"])
+
+
+def test_reduced_precision_is_centred_on_the_embeddings_of_training(exported: Path) -> None:
+    from seriatim.deploy.pictures import gather_calibration
+
+    plain, model = load_model(exported), only(load_scorer(exported, backend="onnx", precision="int8"))
+    slices, _ = gather_calibration(plain)
+    exact, found = plain.embed(slices)[0], model.embed(slices)[0]
+    torch.testing.assert_close(found.mean(dim=0), exact.mean(dim=0), atol=1e-5, rtol=0)
+
+
+def test_scores_tell_what_computed_them_and_another_backend_scores_again(
+    exported: Path, head_ct: Path, tmp_path: Path, seriatim_command: CommandLine
+) -> None:
+    arguments = ("score", head_ct, "--model", exported, "--output", tmp_path / "scores")
+    first = seriatim_command(*arguments)
+    plain = read_rows(tmp_path / "scores" / "scores.csv")
+    assert first.code == 0
+    assert "Computing with torch in fp32 on" in first.err
+    done = seriatim_command(*arguments, "--backend", "onnx", "--precision", "int8", "--device", "cpu")
+    assert done.code == 0
+    assert "Computing with onnx in int8 on cpu (asked for)" in done.err
+    told = json.loads((tmp_path / "scores" / "run.json").read_text())
+    assert told["device"] == "cpu"
+    assert told["compute"]["backend"] == "onnx"
+    assert told["compute"]["precision"] == "int8"
+    assert told["compute"]["tolerance"] == ROUGH
+    assert len(told["model"]["export_sha256"]) == 64
+    rows = read_rows(tmp_path / "scores" / "scores.csv")
+    assert [row["probability_bleed"] for row in rows] != [row["probability_bleed"] for row in plain]
+
+
+def test_what_scores_depend_on_has_a_key_of_its_own(exported: Path) -> None:
+    ways = [{}, {"backend": "onnx"}, {"backend": "onnx", "precision": "int8"}, {"precision": "bf16"}]
+    keys = [load_scorer(exported, **way).answer_key for way in ways]
+    assert len(set(keys)) == len(ways)
+    assert load_scorer(exported, device="auto").answer_key == (
+        load_scorer(exported, device="cuda" if torch.cuda.is_available() else "cpu").answer_key
+    )
+
+
+def test_a_stale_export_is_refused(copied: Path) -> None:
+    description = copied / "model.json"
+    description.write_text(description.read_text() + "\n")
+    with pytest.raises(ModelError, match="was exported from another model"):
+        load_scorer(copied, backend="onnx")
+
+
+def test_a_changed_file_of_an_export_is_refused(copied: Path) -> None:
+    graph = copied / "exported/onnx/fp32/sequence.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(ModelError, match="are not those that were checked"):
+        load_scorer(copied, backend="onnx")
+
+
+def test_what_was_not_exported_is_refused_with_the_command(tiny_run: Path) -> None:
+    with pytest.raises(ModelError, match="seriatim export RUN --to onnx --precision fp32"):
+        load_scorer(tiny_run, backend="onnx")
+    with pytest.raises(ModelError, match="seriatim export RUN --to torch --precision bf16"):
+        load_scorer(tiny_run, precision="bf16")
+
+
+def test_an_export_that_moves_scores_too_far_is_not_kept(copied: Path, seriatim_command: CommandLine) -> None:
+    kept = (copied / "exported/onnx/int8/report.json").read_bytes()
+    done = seriatim_command("export", copied, "--to", "onnx", "--precision", "int8", "--tolerance", "1e-9")
+    assert done.code == 2
+    assert "Not exported: with onnx in int8 scores move too far (probability by" in done.err
+    refused = json.loads((copied / "exported/onnx/int8.refused.json").read_text())
+    assert not refused["parity"]["passed"]
+    assert (copied / "exported/onnx/int8/report.json").read_bytes() == kept, "the export that had passed is gone"
+    assert {path.name for path in (copied / "exported/onnx").iterdir()} == {"fp32", "int8", "int8.refused.json"}
+
+
+def test_lower_precision_without_pictures_to_calibrate_on_is_refused(copied: Path) -> None:
+    from seriatim.deploy import export_run
+
+    (copied / "manifest.csv").unlink()
+    model = load_model(copied)
+    with pytest.raises(ModelError, match="int8 is calibrated on pictures the run learnt from"):
+        export_run(model, choose_compute(backend="onnx", precision="int8", device="cpu"))
+    report = export_run(model, choose_compute(backend="onnx", device="cpu"))
+    assert report["parity"]["pictures_of_training"] == 0
+    assert report["validation"] == {"series": 0}
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ({"precision": "int8"}, "export RUN --to onnx"),
+    ({"backend": "onnx", "precision": "bf16"}, "ONNX Runtime has no bf16"),
+    ({"backend": "openvino", "device": "cuda"}, "OpenVINO computes on the CPU|openvino computes on the CPU"),
+    ({"backend": "onnx", "device": "mps"}, "has no device 'mps'"),
+    ({"device": "cuda:99"}, "is not there"),
+    ({"backend": "tensorrt"}, "no backend 'tensorrt'"),
+])
+def test_what_cannot_be_is_refused_and_never_replaced(asked: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        choose_compute(**asked)
+
+
+def test_auto_says_what_it_chose_and_why() -> None:
+    for backend in ("torch", "onnx", "openvino"):
+        chosen = choose_compute(backend=backend)
+        assert chosen.why.startswith("auto: ")
+        assert chosen.why in chosen.line
+        assert chosen.describe()["device_because"] == chosen.why
