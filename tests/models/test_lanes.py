@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seriatim.models import NetworkSettings
-from seriatim.models.lanes import on_lanes, start_lanes
+from seriatim.models.lanes import Lanes, on_lanes
 from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.predict import score_series
 from seriatim.tasks.views import ViewSettings
@@ -54,7 +54,7 @@ def test_modes_of_the_caller_hold_in_a_lane(threads: None) -> None:
 
 def test_threads_that_start_later_may_use_what_they_might_before(threads: None) -> None:
     torch.set_num_threads(3)
-    lanes = start_lanes(2)
+    lanes = Lanes(2)
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
     thread.start()

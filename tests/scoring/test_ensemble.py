@@ -108,6 +108,7 @@ def test_the_file_is_read_once_and_prepared_and_embedded_once_per_kind(
     tmp_path: Path, head_ct: Path, runs: list[Path], frozen: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from seriatim.scoring import engine
+    from seriatim.trained import ensemble
 
     calls: list[str] = []
 
@@ -119,7 +120,7 @@ def test_the_file_is_read_once_and_prepared_and_embedded_once_per_kind(
         return call
 
     monkeypatch.setattr(engine, "read_volume", counted("read", engine.read_volume))
-    monkeypatch.setattr(Model, "prepare_measured", counted("prepare", Model.prepare_measured))
+    monkeypatch.setattr(ensemble, "prepare_series", counted("prepare", ensemble.prepare_series))
     monkeypatch.setattr(Model, "embed", counted("embed", Model.embed))
     together = score_into(tmp_path / "all", head_ct, [*runs, *frozen], only=some(head_ct, 1))
     assert [calls.count(name) for name in ("read", "prepare", "embed")] == [1, 2, 4]

@@ -87,7 +87,7 @@ def explain_volume(
     """
     options = options or ExplainOptions(top=top)
     ensemble = load_ensemble([model]) if isinstance(model, Model) else model
-    looks = sorted(ensemble.look(volume), key=lambda look: look.member.digest)  # the order given changes no bit
+    looks = sorted(ensemble.look(ensemble.prepare(volume)), key=lambda look: look.member.digest)  # the order given changes no bit
     scores, views = ensemble.judge(looks), list(view_series(looks))
     chosen = int(scores.probabilities.argmax())
     attributions = attribute_slices([one for view in views for one in view.readings], options.attribution)
@@ -128,7 +128,7 @@ def view_series(looks: Sequence[Look]) -> Iterator[View]:
                 member.network, member.task, [embeddings], reverse_order=test_time.reverse_order,
                 weight=1 / (len(looks) * len(look.views)),
             )  # fmt: skip
-            slices = mirror(look.slices) if number else look.slices
+            slices = mirror(look.series[:]) if number else look.series[:]
             yield View(member=member, slices=slices.to(device), readings=tuple(readings), mirrored=bool(number))
 
 

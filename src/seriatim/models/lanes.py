@@ -6,6 +6,7 @@ What is computed in a lane is the same to the bit on any number of them, and cor
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,35 +18,55 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def start_lanes(count: int, *, name: str = "seriatim-lane") -> ThreadPoolExecutor:
-    """``count`` threads that each compute with one thread; how many all others may use stays as it is."""
-    threads = torch.get_num_threads()
-    started = threading.Barrier(count + 1)
-    lanes = ThreadPoolExecutor(count, thread_name_prefix=name)
+class Lanes(ThreadPoolExecutor):
+    """``count`` threads that each compute with one thread; how many all others may use stays as it is.
 
-    def begin() -> None:
+    A thread may ``use`` lanes of its own for ``on_lanes``.
+    """
+
+    def __init__(self, count: int, *, name: str = "seriatim-lane") -> None:
+        super().__init__(count, thread_name_prefix=name)
+        threads = torch.get_num_threads()
+        self.count = count
+        self._idents: list[int] = []
+        self._started = threading.Barrier(count + 1)
+        for _ in range(count):
+            self.submit(self._begin)
+        self._started.wait()
+        torch.set_num_threads(threads)  # a lane's setting is also that of threads which start later
+
+    def _begin(self) -> None:
         torch.get_num_threads()  # a thread takes over the common setting when it first looks, which must be before
         torch.set_num_threads(1)
-        started.wait()
+        self._idents.append(threading.get_ident())
+        self._started.wait()
 
-    for _ in range(count):
-        lanes.submit(begin)
-    started.wait()
-    torch.set_num_threads(threads)  # a lane's setting is also that of threads which start later
-    return lanes
+    def use(self) -> None:
+        """Let what this thread does ``on_lanes`` be done by these."""
+        _of_thread.lanes = self
+
+    def cpu_seconds(self) -> float:
+        """What the processors have done for these threads, which must not have been shut down."""
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return 0.0
+        return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in self._idents)
 
 
 def on_lanes(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """``work`` of each item, in their order, in as many lanes as ``torch.get_num_threads`` says; a lane does it itself.
 
     Raises:
+        CancelledError: the lanes of this thread were shut down.
         Exception: what ``work`` raises first.
     """
-    count = torch.get_num_threads()
-    if count == 1:
-        return [work(item) for item in items]
+    lanes: Lanes | None = getattr(_of_thread, "lanes", None)
+    if lanes is None:
+        count = torch.get_num_threads()
+        if count == 1:
+            return [work(item) for item in items]
+        lanes = _shared.take(count)
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-    return list(_shared.take(count).map(partial(_work_in, modes, work), items))
+    return list(lanes.map(partial(_work_in, modes, work), items))
 
 
 def _work_in(modes: tuple[bool, bool], work: Callable[[Item], Result], item: Item) -> Result:
@@ -60,16 +81,17 @@ class _SharedLanes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lanes: dict[int, ThreadPoolExecutor] = {}
+        self._lanes: dict[int, Lanes] = {}
 
-    def take(self, count: int) -> ThreadPoolExecutor:
+    def take(self, count: int) -> Lanes:
         with self._lock:
             if count not in self._lanes:
-                self._lanes[count] = start_lanes(count)
+                self._lanes[count] = Lanes(count)
             return self._lanes[count]
 
 
 _shared = _SharedLanes()
+_of_thread = threading.local()
 
 
 def _forget() -> None:

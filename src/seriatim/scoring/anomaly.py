@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from seriatim.io import read_volume
 from seriatim.scoring.frozen import FROZEN, is_frozen
 from seriatim.series import Prediction, Series
 from seriatim.tasks.anomaly import FrameScores
@@ -15,9 +15,11 @@ from seriatim.tasks.normality import z_of_surprise
 from seriatim.trained.anomaly import AnomalyModel
 
 
-def predict_frames(series: Series, model: AnomalyModel) -> Prediction:
-    """The prediction for one series that the model does not refuse. Raises what reading and scoring raise."""
-    slices = model.prepare(read_volume(series, limits=model.limits))
+def predict_frames(series: Series, slices: Tensor, model: AnomalyModel) -> Prediction:
+    """The prediction for one series that the model does not refuse, from its slices (S,C,H,W) as the network sees them.
+
+    Raises what scoring raises.
+    """
     found = describe_frames(series, model, model.score(slices, series))
     frozen = series.axis == "time" and is_frozen(slices)
     return replace(found, findings=(*found.findings, FROZEN)) if frozen else found

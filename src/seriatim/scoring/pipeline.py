@@ -1,18 +1,178 @@
-"""Many series to predictions: the one way in which a batch is scored."""
+"""Many series to predictions: reading, the network and the caller's work overlap, in bounded memory.
+
+Readers (threads, each with a worker process for decoders) read and prepare series; scorers (threads) have the network
+score them in lanes, chunk by chunk; the caller takes predictions as they come. Nothing that is scored together meets in
+one computation, so neither the number of workers nor the order changes a bit of a score.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from time import perf_counter, thread_time
+from typing import TypeAlias
 
-from seriatim.scoring.engine import score_one
+import torch
+
+from seriatim.io.dicom_pixels.decode_pool import default_threads
+from seriatim.io.isolation.isolated import WorkerGroup
+from seriatim.io.isolation.limits import StoppedError, count_pixels, machine_bytes
+from seriatim.models.lanes import Lanes
+from seriatim.scoring.engine import ReadySeries, finish_one, prepare_one, refuse_one
+from seriatim.scoring.pipeline_costs import Costs, ThreadClock, count_cores
+from seriatim.scoring.pipeline_queue import BoundedQueue, ClosedError, Room
 from seriatim.series import Prediction, Series
-from seriatim.trained import Scorer
+from seriatim.trained import AnomalyModel, Scorer
+
+SHARE_OF_MEMORY = 0.25
+BYTES_PER_PIXEL = 4
+"""Of a volume as it is read: most are int16, colour is three bytes, few are float32."""
+MOST_DONE = 64
+"""Predictions that wait for the caller."""
+Found: TypeAlias = tuple[int, Prediction]
 
 
-def predict_all(series: Sequence[Series], model: Scorer) -> Generator[tuple[int, Prediction], None, None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What scoring may use; None is as much as there is.
+
+    ``workers``: processes that decode, None: one for each core. ``threads``: how many the network computes in, None: as
+    ``torch.get_num_threads`` (OMP_NUM_THREADS). ``memory_bytes``: about how much the series take that are worked on,
+    None: a quarter of the machine's; a larger series is worked on alone.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
+
+
+def predict_all(
+    series: Sequence[Series], model: Scorer, *, resources: Resources | None = None, costs: Costs | None = None
+) -> Generator[Found, None, None]:
     """The prediction of each series with its index, in any order; what is wrong with a series becomes its prediction.
 
-    The caller may stop early: closing the iterator stops all that works for it.
+    The caller may stop early: closing the iterator stops all that works for it, at once.
+
+    Args:
+        series: what ``find_series`` found.
+        model: what ``load_scorer`` made.
+        resources: how many processes and threads, and how much memory.
+        costs: where to count what the stages cost.
     """
-    for index, one in enumerate(series):
-        yield index, score_one(one, model)
+    if not series:
+        return
+    pipeline = _Pipeline(series, model, resources=resources or Resources(), costs=costs or Costs())
+    try:
+        yield from pipeline.run()
+    finally:
+        pipeline.close()
+
+
+class _Pipeline:
+    def __init__(self, series: Sequence[Series], model: Scorer, *, resources: Resources, costs: Costs) -> None:
+        self._series, self._model, self._costs = series, model, costs
+        cores = count_cores()
+        threads = resources.threads or torch.get_num_threads()
+        readers = min(resources.workers or cores, len(series))
+        self._jobs = iter(range(len(series)))
+        self._jobs_lock = threading.Lock()
+        self._room = Room(resources.memory_bytes or int(machine_bytes() * SHARE_OF_MEMORY))
+        self._ready: BoundedQueue[tuple[int, ReadySeries, int]] = BoundedQueue(threads)
+        self._done: BoundedQueue[Found | BaseException] = BoundedQueue(MOST_DONE)
+        self._workers = WorkerGroup(threads=max(1, default_threads() // readers))
+        self._lanes = Lanes(threads)
+        self._readers = Lanes(readers, name="seriatim-read")
+        self._scorers = Lanes(threads + 1, name="seriatim-score")
+
+    def run(self) -> Iterator[Found]:
+        """Start all stages, and give the predictions as they come."""
+        started = perf_counter()
+        for lanes, work in ((self._readers, self._read), (self._scorers, self._score)):
+            for _ in range(lanes.count):
+                lanes.submit(self._guard, work)
+        try:
+            for _ in self._series:
+                found = self._done.take()
+                if isinstance(found, BaseException):
+                    raise found
+                before = thread_time()
+                yield found
+                self._costs.add("write", thread_time() - before)
+        finally:
+            self._settle(perf_counter() - started)
+
+    def close(self) -> None:
+        """End all that works: processes at once, threads as soon as the chunk is done that they are at."""
+        for waiting in (self._room, self._ready, self._done, self._workers):
+            waiting.close()
+        for lanes in (self._lanes, self._readers, self._scorers):
+            lanes.shutdown(wait=False, cancel_futures=True)
+        for lanes in (self._readers, self._scorers, self._lanes):
+            lanes.shutdown(wait=True)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a stage until its end; what breaks it is raised where the caller takes predictions."""
+        try:
+            work()
+        except (ClosedError, StoppedError, CancelledError):
+            pass
+        except BaseException as error:  # noqa: BLE001
+            self._done.put(error)
+
+    def _read(self) -> None:
+        """A reader: series after series, from its place in the sequence to its pixels on the network's grid."""
+        self._workers.join()
+        clock = ThreadClock(self._costs)
+        while (index := self._next()) is not None:
+            series = self._series[index]
+            refused = refuse_one(series, self._model)
+            if refused is not None:
+                self._done.put((index, refused))
+                continue
+            volume, prepared = _expect_bytes(series, self._model)
+            self._room.take(volume + prepared)
+            found = prepare_one(series, self._model, clock.mark)
+            if isinstance(found, Prediction):
+                self._room.give_back(volume + prepared)
+                self._done.put((index, found))
+            else:
+                self._room.give_back(volume)
+                self._ready.put((index, found, prepared))
+
+    def _next(self) -> int | None:
+        with self._jobs_lock:
+            return next(self._jobs, None)
+
+    def _score(self) -> None:
+        """A scorer: what is ready, to predictions."""
+        self._lanes.use()
+        clock = ThreadClock(self._costs)
+        while True:
+            index, ready, held = self._ready.take()
+            found = finish_one(ready, self._model)
+            del ready
+            self._room.give_back(held)
+            clock.mark("score")
+            self._done.put((index, found))
+
+    def _settle(self, seconds: float) -> None:
+        """Count what is known when all is done."""
+        costs = self._costs
+        costs.wall_s += seconds
+        costs.add("decode", self._workers.cpu_seconds)
+        costs.add("network", self._lanes.cpu_seconds())
+        costs.waits_s |= {"scorers for series": self._ready.waited_s, "readers for memory": self._room.waited_s,
+                          "caller for predictions": self._done.waited_s}
+        costs.peak_bytes = max(costs.peak_bytes, self._room.peak_bytes)
+
+
+def _expect_bytes(series: Series, model: Scorer) -> tuple[int, int]:
+    """About how many bytes a series takes: its volume, and what is prepared of it."""
+    volume, slices = BYTES_PER_PIXEL * count_pixels(series), len(series.instances)
+    if isinstance(model, AnomalyModel):
+        preprocessing = model.experiment.preprocessing
+        return volume, 4 * slices * preprocessing.channels * preprocessing.size[0] * preprocessing.size[1]
+    grids = [group[0][0].experiment.preprocessing for group in model.groups]
+    return volume, 4 * slices * sum(one.planes * one.size[0] * one.size[1] for one in grids)

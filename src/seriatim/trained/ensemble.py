@@ -27,6 +27,7 @@ from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import UNKNOWN_MODALITY, Verdict
 from seriatim.trained.files import ENSEMBLE
 from seriatim.trained.model import Model, load_model
+from seriatim.trained.prepared import PreparedSeries, prepare_series
 from seriatim.trained.splits import choose_split, read_splits
 
 FORMAT = 1
@@ -53,15 +54,11 @@ class EnsembleScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A member, and what it sees of one series: slices (S,C,H,W) and their embeddings (S,E) in each view of pictures.
-
-    ``intensity`` is the ``measure_intensity`` of what the slices were made of.
-    """
+    """A member, and what it sees of one series: its slices, and their embeddings (S,E) in each view of pictures."""
 
     member: Model
-    slices: Tensor
+    series: PreparedSeries
     views: tuple[Tensor, ...]
-    intensity: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,22 +127,25 @@ class Ensemble:
         """The codes of what any member noticed."""
         return tuple(dict.fromkeys(code for member in self.members for code in member.note(series)))
 
-    def score(self, volume: Volume) -> EnsembleScores:
-        """What the members say of one series, averaged; the order in which they were given changes no bit."""
-        return self.judge(self.look(volume))
+    def prepare(self, volume: Volume) -> tuple[PreparedSeries, ...]:
+        """A volume on the grid of each group of members: all of it that ``score`` needs."""
+        return tuple(prepare_series(volume, group[0][0].experiment.preprocessing) for group in self.groups)
 
-    def look(self, volume: Volume) -> Iterator[Look]:
-        """What each member sees of one series; it is prepared and embedded as seldom as can be."""
-        for group in self.groups:
-            slices, intensity = group[0][0].prepare_measured(volume)
+    def score(self, prepared: Sequence[PreparedSeries]) -> EnsembleScores:
+        """What the members say of one series, averaged; the order in which they were given changes no bit."""
+        return self.judge(self.look(prepared))
+
+    def look(self, prepared: Sequence[PreparedSeries]) -> Iterator[Look]:
+        """What each member sees of one series, which is embedded as seldom as can be."""
+        for group, series in zip(self.groups, prepared, strict=True):
             for alike in group:
-                views = alike[0].embed(slices)
-                yield from (Look(member=one, slices=slices, views=views, intensity=intensity) for one in alike)
+                views = alike[0].embed(series)
+                yield from (Look(member=one, series=series, views=views) for one in alike)
 
     def judge(self, looks: Iterable[Look]) -> EnsembleScores:
         """What ``score`` says, of a series that all members have looked at."""
         found = [
-            (one.member.digest, one.member.read(one.views), one.member.judge(one.intensity, one.views[0]))
+            (one.member.digest, one.member.read(one.views), one.member.judge(one.series.intensity, one.views[0]))
             for one in looks
         ]
         found.sort(key=lambda told: told[0])

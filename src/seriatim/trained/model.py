@@ -14,6 +14,7 @@ from seriatim.errors import ModelError
 from seriatim.experiment import Experiment, ReadingSettings
 from seriatim.experiment.envelope import Outside
 from seriatim.io import Limits
+from seriatim.models.chunks import Slices
 from seriatim.models.network import SequenceNetwork
 from seriatim.series import Series, Volume
 from seriatim.tasks import DiagnosisTask
@@ -26,7 +27,6 @@ from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import Envelope, Verdict, judge_distance
 from seriatim.trained.familiarity import Familiarity
 from seriatim.trained.files import read_familiarity, read_files
-from seriatim.trained.intensity import measure_intensity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +96,10 @@ class Model:
 
     def prepare(self, volume: Volume) -> Tensor:
         """A volume as the network sees it: (S,C,H,W) in [0,1]."""
-        return self.prepare_measured(volume)[0]
-
-    def prepare_measured(self, volume: Volume) -> tuple[Tensor, tuple[float, ...]]:
-        """A volume as the network sees it, and the ``measure_intensity`` of what it was made of."""
         preprocessing = self.experiment.preprocessing
-        prepared = preprocessing.prepare(volume)
-        return preprocessing.finish(prepared), measure_intensity(prepared)
+        return preprocessing.finish(preprocessing.prepare(volume))
 
-    def embed(self, slices: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, slices: Slices) -> tuple[Tensor, ...]:
         """The embeddings (S,E) of one series (S,C,H,W), in each view of pictures that its ``test_time`` asks for."""
         return embed_views(self.backed or self.network, slices, self.experiment.test_time)
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TypeVar
 
 from seriatim.io.dicom_pixels.decode_pool import default_threads
 from seriatim.io.isolation.channel import Channel, ClosedError
-from seriatim.io.isolation.limits import IsolatedError, Limits
+from seriatim.io.isolation.limits import IsolatedError, Limits, StoppedError
 from seriatim.io.isolation.memory import map_array
 from seriatim.io.isolation.wire import WireError, from_plain, to_plain
 from seriatim.io.isolation.worker import ERRORS, kinds_of, volume_kinds
@@ -60,7 +60,7 @@ class Worker:
                 env=_environment() | {"TMPDIR": self.folder},
             )
         self._channel = Channel(ours)
-        self.calls = 0
+        self.cpu_seconds = 0.0
         self.owner = os.getpid()
         self.stop = weakref.finalize(self, _stop, self._process, self._channel, self.owner, self.folder)
         try:
@@ -76,8 +76,12 @@ class Worker:
     def alive(self) -> bool:
         return self.stop.alive and self._process.poll() is None
 
+    def kill(self) -> None:
+        """End the process, from any thread; the one that waits for its answer learns of its death."""
+        self._process.kill()
+
     def call(
-        self, name: str, arguments: list[Any], *, seconds: float, most_bytes: int
+        self, name: str, arguments: list[Any], *, seconds: float, most_bytes: int, threads: int
     ) -> tuple[dict[str, Any], int | None]:
         """The answer to one call, and the descriptor of its pixels.
 
@@ -85,9 +89,8 @@ class Worker:
             TimeoutError: there is none in time; the worker was ended.
             _DiedError: there will be none; the worker is gone.
         """
-        self.calls += 1
         request = {"call": name, "arguments": arguments, "seconds": seconds + GRACE_SECONDS, "most_bytes": most_bytes,
-                   "folder": _working_folder(), "threads": default_threads()}
+                   "folder": _working_folder(), "threads": threads}
         try:
             self._channel.send(request)
             return self._channel.receive(monotonic() + seconds)
@@ -131,10 +134,50 @@ def _environment() -> dict[str, str]:
     return limits | os.environ | {"PYTHONPATH": path, "PYTHONUTF8": str(sys.flags.utf8_mode)}
 
 
+class WorkerGroup:
+    """The workers of several threads: with how many threads each decodes, what all cost, and their common end.
+
+    A thread is of the group after ``join``; its worker starts with its first call, as ever.
+    """
+
+    def __init__(self, *, threads: int) -> None:
+        self.threads, self.closed, self.cpu_seconds = threads, False, 0.0
+        self._lock = threading.Lock()
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+    def join(self) -> None:
+        """Count the worker of this thread to the group."""
+        _workers.group = self
+
+    def take_in(self, worker: Worker) -> None:
+        """Count a worker that was just started to the group. Raises StoppedError where the group is closed."""
+        with self._lock:
+            self._workers.add(worker)
+            closed = self.closed
+        if closed:
+            worker.stop()
+            raise StoppedError
+
+    def count(self, worker: Worker, total_seconds: float) -> None:
+        """Note what the processors have done for a worker so far."""
+        with self._lock:
+            self.cpu_seconds += total_seconds - worker.cpu_seconds
+            worker.cpu_seconds = total_seconds
+
+    def close(self) -> None:
+        """End all workers, whatever they do, and let none start again: reading raises StoppedError."""
+        with self._lock:
+            self.closed = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.kill()
+
+
 class _Workers(threading.local):
-    """The worker of each thread."""
+    """The worker of each thread, and the group it belongs to."""
 
     worker: Worker | None = None
+    group: WorkerGroup | None = None
 
 
 _workers = _Workers()
@@ -165,15 +208,25 @@ class _NoWorkerError(Exception):
 
 
 def _run_in_worker(function: Callable[..., Any], limits: Limits, arguments: tuple[Any, ...]) -> Any:
+    """Raises as ``run_isolated``; a worker's death is told when a second one dies: the first may have been killed by
+    somebody else, or harmed by an earlier series.
+    """
     plain, seconds = [to_plain(argument) for argument in arguments], limits.seconds_for(arguments)
+    group = _workers.group
+    threads = default_threads() if group is None else group.threads
+    deaths = 0
     while True:
         worker = _take_worker()
         try:
-            reply, descriptor = worker.call(function.__name__, plain, seconds=seconds, most_bytes=limits.most_bytes)
-            return _read_reply(function, arguments, reply, descriptor)
+            reply, descriptor = worker.call(function.__name__, plain, seconds=seconds, most_bytes=limits.most_bytes,
+                                            threads=threads)
+            return _read_reply(worker, function, arguments, reply, descriptor)
         except _DiedError as error:
             worker.stop()
-            if worker.calls == 1:  # else an earlier series may have harmed it: only a fresh worker's death counts
+            deaths += 1
+            if group is not None and group.closed:
+                raise StoppedError from error
+            if deaths > 1:
                 _refuse_crash(str(error), error)
         except TimeoutError as error:
             message = f"Reading took longer than {seconds:.0f} s. Copy or export it again, or allow more seconds."
@@ -202,17 +255,23 @@ def _take_worker() -> Worker:
         worker.stop()
         worker = None
     if worker is None:
+        if _workers.group is not None and _workers.group.closed:
+            raise StoppedError
         try:
             worker = _workers.worker = Worker()
         except OSError as error:
             raise _NoWorkerError(f"no worker process can be started ({error})") from error
+        if _workers.group is not None:
+            _workers.group.take_in(worker)
     return worker
 
 
-def _read_reply(function: Callable[..., Any], arguments: tuple[Any, ...], reply: dict[str, Any],
+def _read_reply(worker: Worker, function: Callable[..., Any], arguments: tuple[Any, ...], reply: dict[str, Any],
                 descriptor: int | None) -> Any:
     """The result in a reply, checked; or the error in it, raised. Raises _DiedError where it is neither."""
     try:
+        if _workers.group is not None:
+            _workers.group.count(worker, from_plain(float, reply["cpu_seconds"]))
         if "error" in reply:
             raise ERRORS[reply["error"]](str(reply["text"]))
         gives = kinds_of(function)["return"]

@@ -46,11 +46,7 @@ class Limits:
         """The memory that a call may take, whatever the header promises."""
         if self.memory_gb is not None:
             return int(self.memory_gb * (1 << 30))
-        try:
-            machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, ValueError, OSError):
-            return 1 << 62
-        return int(machine * SHARE_OF_MEMORY)
+        return int(machine_bytes() * SHARE_OF_MEMORY)
 
     def seconds_for(self, arguments: Sequence[object]) -> float:
         """The time that a call may take."""
@@ -67,6 +63,10 @@ class IsolatedError(DecoderError):
         super().__init__(str(self.finding))
 
 
+class StoppedError(Exception):
+    """Reading was stopped by who asked for it."""
+
+
 def run(function: Callable[..., Gives], limits: Limits | None, *arguments: Any) -> Gives:
     """``function(*arguments)``: in a worker process under ``limits``, or in this one where there are none.
 
@@ -79,6 +79,14 @@ def run(function: Callable[..., Gives], limits: Limits | None, *arguments: Any) 
     from seriatim.io.isolation.isolated import run_isolated
 
     return run_isolated(function, limits, *arguments)
+
+
+def machine_bytes() -> int:
+    """The memory of this machine; very much, where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
 
 
 def memory_bytes(arguments: Sequence[object], *, most: int) -> int:

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,7 +85,7 @@ def _answer(channel: Channel, request: dict[str, Any], functions: Functions) -> 
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     try:
-        channel.send(message, descriptor)
+        channel.send(message | {"cpu_seconds": time.process_time()}, descriptor)
     finally:
         if descriptor is not None:
             os.close(descriptor)
