@@ -87,7 +87,8 @@ def explain_volume(
     """
     options = options or ExplainOptions(top=top)
     ensemble = load_ensemble([model]) if isinstance(model, Model) else model
-    looks = sorted(ensemble.look(ensemble.prepare(volume)), key=lambda look: look.member.digest)  # the order given changes no bit
+    seen = ensemble.look(ensemble.prepare(volume))
+    looks = sorted(seen, key=lambda look: look.member.digest)  # the order in which models are given changes no bit
     scores, views = ensemble.judge(looks), list(view_series(looks))
     chosen = int(scores.probabilities.argmax())
     attributions = attribute_slices([one for view in views for one in view.readings], options.attribution)
