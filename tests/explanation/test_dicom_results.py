@@ -96,19 +96,48 @@ def test_objects_hold_what_was_scored_and_what_is_shown(tmp_path: Path, one: Pat
     check_valid(sorted(folder.iterdir()))
 
 
-def test_results_come_with_explain_and_a_second_run_keeps_them(
+def test_results_come_with_score_and_are_caught_up_with(
     tmp_path: Path, one: Path, tiny_run: Path, seriatim_command: CommandLine
 ) -> None:
-    command = ["explain", one, "--model", tiny_run, "--output", tmp_path / "a", "--device", "cpu", "--top", 2,
-               "--dicom-results", tmp_path / "results"]
+    command = ["score", one, "--model", tiny_run, "--output", tmp_path / "scores", "--device", "cpu"]
+    assert seriatim_command(*command).code == 0  # scored before results were asked for
+    command += ["--dicom-results", tmp_path / "results"]
     first = seriatim_command(*command)
     assert first.code == 0
     assert f"DICOM results of 1 series: {tmp_path / 'results'}" in first.out
-    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.dcm")}
-    assert sorted(path.name for path in before) == ALL
-    assert seriatim_command(*command).code == 0
-    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.dcm")} == before
-    assert len(read_rows(tmp_path / "results" / "dicom_results.csv")) == 2
+    files = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.dcm")}
+    assert sorted(path.name for path in files) == ALL
+    (row,) = read_rows(tmp_path / "scores" / "scores.csv")
+    report = read_results(next(iter(files)).parent)["report"]
+    assert numbers(report, "122157")[0] == float(row["probability_bleed"])
+    again = seriatim_command(*command)
+    assert "DICOM results of 0 series (1 more were there)" in again.out
+    assert {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.dcm")} == files
+    assert len(read_rows(tmp_path / "results" / "dicom_results.csv")) == 1
+
+
+def test_results_come_with_explain(
+    tmp_path: Path, one: Path, tiny_run: Path, seriatim_command: CommandLine
+) -> None:
+    outcome = seriatim_command("explain", one, "--model", tiny_run, "--output", tmp_path / "a", "--device", "cpu",
+                               "--top", 2, "--dicom-results", tmp_path / "results")
+    assert outcome.code == 0
+    assert f"DICOM results of 1 series: {tmp_path / 'results'}" in outcome.out
+    assert sorted(path.name for path in (tmp_path / "results").rglob("*.dcm")) == ALL
+
+
+def test_a_row_that_was_cut_short_is_written_again(tmp_path: Path, one: Path, scorer: Scorer) -> None:
+    series, prediction = scored(one, scorer)
+    DicomResults(tmp_path / "out", model=scorer, top=1).add(series, prediction)
+    table = tmp_path / "out" / "dicom_results.csv"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:-30])
+    again = DicomResults(tmp_path / "out", model=scorer, top=1)
+    again.add(series, prediction)
+    assert again.counts["written"] == 1
+    assert table.read_bytes().endswith(whole[whole.index(b"\n") + 1 :])
+    DicomResults(tmp_path / "out", model=scorer, top=1).add(series, prediction)
+    assert len(table.read_text().splitlines()) == 3
 
 
 def test_results_never_lie_in_what_is_scored(

@@ -32,8 +32,9 @@ def tell_results(folder: Path | None, results: DicomResults | None) -> None:
     if results is None:
         return
     counts = results.counts
+    kept = f" ({counts['kept']} more were there)" if counts["kept"] else ""
     missing = f", {counts['partly']} in part, {counts['none']} not at all" if counts["partly"] + counts["none"] else ""
-    typer.echo(f"DICOM results of {counts['written']} series{missing}: {folder}")
+    typer.echo(f"DICOM results of {counts['written']} series{kept}{missing}: {folder}")
     if missing:
         typer.echo(f"{folder}/dicom_results.csv says why.", err=True)
     if counts["replaced"]:

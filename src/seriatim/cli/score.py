@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from seriatim.cli.dicom_results import Option, open_results, tell_results
 from seriatim.cli.exits import Exit, exit_for
 from seriatim.cli.progress import SeriesBar
 
@@ -38,6 +39,7 @@ def run(
         Literal["refuse", "note"] | None,
         typer.Option(help="Series unlike those of training: refuse, or score and note; else as the model was trained."),
     ] = None,
+    dicom_results: Option = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
 
@@ -56,6 +58,7 @@ def run(
     scorer = load_scorer(model, device=device, backend=backend, precision=precision)
     typer.echo(f"Computing with {scorer.compute.line}.", err=True)
     only = scorer.find_split(split) if split else None
+    results = open_results(dicom_results, model=scorer, searched=path)
     with SeriesBar("scoring") as bar:
         summary = score(
             path,
@@ -65,6 +68,7 @@ def run(
             actions=actions,
             outside=outside,
             report=lambda done, of, _: bar.advance(done, of),
+            keep=None if results is None else results.add,
         )
     counts = summary["counts"]
     typer.echo(
@@ -72,6 +76,7 @@ def run(
         f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, "
         f"{counts['files_skipped']} files skipped): {output}"
     )
+    tell_results(dicom_results, results)
     code = exit_for(used=counts["scored"], asked=counts["discovered"] - counts["not_asked_for"])
     if code is not Exit.ALL:
         typer.echo(

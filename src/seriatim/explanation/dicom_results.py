@@ -6,8 +6,13 @@ import csv
 import hashlib
 import logging
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from seriatim import __version__
 from seriatim.errors import ConfigError, OutputError, reason_of
 from seriatim.explanation.batch import file_name
 from seriatim.explanation.results import add_explanation, gather_numbers
@@ -19,14 +24,16 @@ from seriatim.trained import Scorer
 
 logger = logging.getLogger(__name__)
 TABLE = "dicom_results.csv"
-COLUMNS = ("study_uid", "series_uid", "volume", "model_digest", "status", "reason", "folder", "files", "replaced")
+COLUMNS = ("study_uid", "series_uid", "volume", "model_digest", "result", "status", "reason", "folder", "files",
+           "replaced")
 
 
 class DicomResults:
     """Writes what a model said of series below ``folder`` as DICOM, and a row for each in ``dicom_results.csv``.
 
-    The table is added to, never written anew: a second run adds its rows. ``counts`` are of series by status
-    (``written``, ``partly``: some objects were left out, ``none``) and ``replaced`` of files.
+    The table is added to, never written anew: a second run adds its rows, and leaves alone what is there already, told
+    by a digest of its numbers. ``counts`` are of series by status (``written``, ``partly``: some objects were left out,
+    ``none``) or ``kept``, and of files that were ``replaced``.
 
     Args:
         folder: made where it does not exist.
@@ -45,7 +52,8 @@ class DicomResults:
             raise ConfigError(f"{folder} lies in {searched}: its pictures would be scored the next time. Choose a "
                               "folder beside it for DICOM results.")
         self._folder, self._model, self._top = make_folder(folder), model, top
-        self.counts: Counter[str] = Counter(written=0, partly=0, none=0, replaced=0)
+        self.counts: Counter[str] = Counter(written=0, partly=0, none=0, kept=0, replaced=0)
+        self._there = self._read_table()
 
     def add(self, series: Series, prediction: Prediction) -> str:
         """Write what was said of one series; why nothing or not all was written, or "".
@@ -53,7 +61,10 @@ class DicomResults:
         Raises:
             OutputError: the table cannot be written.
         """
-        folder = self._folder / self._name(series)
+        folder, known = self._folder / self._name(series), self._tell(series, prediction)
+        if known in self._there:
+            self.counts["kept"] += 1
+            return ""
         try:
             files, left_out, replaced = self._write(series, prediction, folder)
         except Exception as error:  # noqa: BLE001 - the boundary: one bad result must never stop the others
@@ -62,9 +73,8 @@ class DicomResults:
         status = "none" if not files else "partly" if left_out else "written"
         reason = "; ".join(why if kind == "all" else f"{kind}: {why}" for kind, why in left_out.items())
         self.counts.update([status, *("replaced" for _ in replaced)])
-        cells = [series.study_uid, series.series_uid, series.volume, self._model.digest, status, reason,
-                 folder.name if files else "", ";".join(files), ";".join(replaced)]
-        self._add_row([cell_text(cell) for cell in cells])
+        told = [status, reason, folder.name if files else "", ";".join(files), ";".join(replaced)]
+        self._add_row([*known, *map(cell_text, told)])
         return reason
 
     def _write(
@@ -89,6 +99,28 @@ class DicomResults:
         replaced = [one.path.name for one in filed.files if one.outcome == "replaced"]
         return [one.path.name for one in filed.files], {**left_out, **filed.left_out}, replaced
 
+    def _tell(self, series: Series, prediction: Prediction) -> tuple[str, ...]:
+        """The first cells of a row: which series, which model, and a digest of what it said."""
+        numbers = hashlib.sha256(f"{__version__} {self._top}".encode())
+        for name, value in asdict(prediction).items():
+            if name not in ("path", "seconds"):
+                numbers.update(f"{name} {_plain(value)!r}".encode("utf-8", "backslashreplace"))
+        cells = (series.study_uid, series.series_uid, series.volume, self._model.digest, numbers.hexdigest()[:16])
+        return tuple(map(cell_text, cells))
+
+    def _read_table(self) -> set[tuple[str, ...]]:
+        """The first cells of the rows whose files are still there; a row that was cut short is none."""
+        path = self._folder / TABLE
+        if not path.exists():
+            return set()
+        try:
+            with path.open(newline="", encoding="utf-8", errors="replace") as file:
+                rows = [row for row in csv.DictReader(file) if row.get("replaced") is not None and row["files"]]
+        except (OSError, csv.Error) as error:
+            raise OutputError(f"{path} cannot be read: {error}. Choose another folder.") from error
+        return {tuple(row[name] for name in COLUMNS[:5]) for row in rows
+                if all((self._folder / row["folder"] / name).is_file() for name in row["files"].split(";"))}
+
     def _name(self, series: Series) -> str:
         """A folder for the series and the model: from UIDs alone, and no two share one."""
         told = repr((series.study_uid, series.series_uid, series.volume, self._model.digest))
@@ -97,9 +129,16 @@ class DicomResults:
     def _add_row(self, cells: list[str]) -> None:
         path = self._folder / TABLE
         try:
-            fresh = not path.exists() or path.stat().st_size == 0
+            before = path.read_bytes()[-1:] if path.exists() else b""
             with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                writer = csv.writer(file)
-                writer.writerows([COLUMNS, cells] if fresh else [cells])
+                file.write("\r\n" if before not in (b"", b"\n") else "")  # ends a row that was cut short
+                csv.writer(file).writerows([cells] if before else [COLUMNS, cells])
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}. Free space, or choose another.") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value whose repr tells all of it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from seriatim.experiment.envelope import Outside
 from seriatim.io.isolation.limits import Limits
-from seriatim.scoring.options import Options, Report, Stop
+from seriatim.scoring.options import Keep, Options, Report, Stop
 from seriatim.scoring.run import BatchRun
 from seriatim.scoring.search import prepare_search
 from seriatim.scoring.state import State
@@ -30,6 +30,7 @@ def score(
     report: Report | None = None,
     options: Options | None = None,
     stop: Stop | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:
     """Score every series below ``path`` and write ``scores.csv``, ``slices.csv``, ``skipped.csv`` and ``run.json``.
 
@@ -50,6 +51,7 @@ def score(
         report: told after every series.
         options: the formats of the tables, and what counts as done.
         stop: asked after every series; True ends in good order, with the tables of what is done.
+        keep: given every scored series and its result at the end, also those of earlier calls.
 
     Returns:
         What ``run.json`` holds: versions, the model's digest, and counts that add up.
@@ -65,7 +67,10 @@ def score(
         inventory, began_ns = search.find()
         run.look(inventory, only=only, began_ns=began_ns)
         run.score(report, stop)
-        return run.finish({**search.describe(), "only": None if only is None else len(only)})
+        summary = run.finish({**search.describe(), "only": None if only is None else len(only)})
+        if keep is not None:
+            run.file(keep)
+        return summary
 
 
 def score_found(

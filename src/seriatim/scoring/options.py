@@ -9,12 +9,15 @@ from typing import Literal, TypeAlias
 from seriatim.io.stamps import Check
 from seriatim.scoring.cluster import Cluster
 from seriatim.scoring.sinks import Format
-from seriatim.series import Prediction
+from seriatim.series import Prediction, Series
 
 Report: TypeAlias = Callable[[int, int, Prediction], None]
 """(series done, series in all, the last one's prediction): called after every series."""
 Stop: TypeAlias = Callable[[], bool]
 """Whether to end in good order: asked after every series."""
+
+Keep: TypeAlias = Callable[[Series, Prediction], object]
+"""Given every scored series and its result, once all are in the tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

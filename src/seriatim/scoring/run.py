@@ -15,7 +15,7 @@ from seriatim.io.stamps import NO_STAMP, Stamp, digest_facts, is_unchanged, stam
 from seriatim.io.tables.outputs import write_json
 from seriatim.scoring.columns import Columns
 from seriatim.scoring.engine import leave_unscored
-from seriatim.scoring.options import Options, Report, Stop
+from seriatim.scoring.options import Keep, Options, Report, Stop
 from seriatim.scoring.pipeline import predict_all
 from seriatim.scoring.provenance import describe_run, digest_settings
 from seriatim.scoring.state import Row, State
@@ -79,6 +79,13 @@ class BatchRun:
         write_json(self._state.path.with_name("run.json"), summary)
         self._state.end_run("finished" if self._whole else "stopped")
         return summary
+
+    def file(self, keep: Keep) -> None:
+        """Hand every scored series with its result to ``keep``, also those of earlier calls."""
+        found = {_identify(series.path, series): series for series in self._series}
+        for prediction in self._state.predictions(self._root):
+            if prediction.status == "scored":
+                keep(found[_identify(prediction.path, prediction)], prediction)
 
     def describe(self) -> dict[str, Any]:
         """What ran and how far it came: see ``run.json`` in docs/outputs.md."""
@@ -147,6 +154,12 @@ class BatchRun:
     def _is_own(self, path: Path) -> bool:
         """Whether a file is one of ours: the output folder may lie in the folder that is searched."""
         return path.name.startswith(OWN) and path.parent.resolve() == self._state.path.parent.resolve()
+
+
+def _identify(path: Path, one: Series | Prediction) -> tuple[Any, ...]:
+    uids = one.sop_instance_uids if isinstance(one, Prediction) else tuple(
+        instance.sop_instance_uid for instance in one.instances)
+    return str(path), one.study_uid, one.series_uid, one.volume, uids
 
 
 def _never() -> bool:
