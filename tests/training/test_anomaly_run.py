@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.experiment import AnomalyExperiment, Experiment, read_experiment
+from seriatim.io import find_series, read_volume
 from seriatim.scoring import score
 from seriatim.settings import apply_overrides
 from seriatim.synth.planted import plant
@@ -96,6 +97,7 @@ def make_experiment(folder: Path, clips: Path, *overrides: str) -> AnomalyExperi
 def run(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train(make_experiment(folder, clips), folder / "run")
+    write_clip(folder / "whole", draw_clip(70))
     return folder / "run"
 
 
@@ -115,6 +117,22 @@ def test_swapped_frames_are_found_in_clips_never_seen(clips: Path, scores: Path)
     assert surprise[odd].mean() > 2 * surprise[~np.array(odd)].mean()
     levels = {paths[row["series_uid"]]: float(row["probability_kind"]) for row in read_rows(scores / "scores.csv")}
     assert min(levels["clip14"], levels["clip15"]) > max(levels["clip12"], levels["clip13"])
+
+
+def test_methods_of_single_frames_cannot_see_their_order_and_the_others_do(run: Path) -> None:
+    model = load_anomaly_model(run)
+    slices = model.prepare(read_volume(find_series(run.parent / "whole").series[0]))
+    order = np.arange(FRAMES)
+    order[[8, 15]] = order[[15, 8]]
+    as_is, swapped = (
+        {name: values.numpy() for one in model.examine(frames) for name, values in one.parts.items()}
+        for frames in (slices, slices[torch.from_numpy(order)])
+    )
+    for name in ("memory", "gaussian"):
+        np.testing.assert_array_equal(swapped[name], as_is[name][order])
+    for name in ("cloze", "causal", "future"):
+        assert not np.array_equal(swapped[name][1:], as_is[name][order][1:])
+    assert swapped["cloze"][[8, 15]].mean() > 1.5 * as_is["cloze"][[8, 15]].mean()
 
 
 def test_the_tables_agree_with_each_other(scores: Path) -> None:
