@@ -70,5 +70,6 @@ def test_the_names_work_together(tmp_path: Path, head_ct: Path, tiny_run: Path, 
 def test_errors_have_one_base() -> None:
     from seriatim import errors
 
-    for error in (errors.ConfigError, errors.InputError, errors.DecoderError, errors.ModelError, errors.OutputError):
+    for error in (errors.ConfigError, errors.InputError, errors.DecoderError, errors.RefusedError, errors.ModelError,
+                  errors.OutputError):
         assert issubclass(error, seriatim.SeriatimError)

@@ -24,6 +24,10 @@ class InputError(SeriatimError):
     """A file or a series cannot be read, or must not be used."""
 
 
+class RefusedError(InputError):
+    """A series lies outside of what a model was trained on, as its images tell."""
+
+
 class DecoderError(InputError):
     """Pixel data cannot be decoded: the decoder is missing, or the data is damaged."""
 

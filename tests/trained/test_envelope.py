@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from seriatim.errors import ModelError
 from seriatim.experiment import EnvelopeSettings
+from seriatim.explanation import explain
 from seriatim.io import find_series, read_volume
 from seriatim.scoring import score
 from seriatim.trained import Envelope, Model, load_ensemble, load_model, measure_intensity, write_description
@@ -113,6 +114,15 @@ def test_what_looks_foreign_is_refused_with_its_distance_or_noted(
         assert float(row["distance"]) == pytest.approx(4, rel=1e-3)  # 2, the diameter, over a threshold of 0.5
     score(folder, model=tiny_run, output=tmp_path / "out", device="cpu")
     assert read_rows(tmp_path / "out" / "scores.csv")[0]["distance"] == ""
+
+
+def test_what_is_not_scored_is_not_explained(tmp_path: Path, foreign_run: Path, folder: Path) -> None:
+    refused = explain(folder, model=foreign_run, output=tmp_path / "refused", device="cpu", top=1)[0]
+    assert (refused["status"], refused["picture"]) == ("refused", "")
+    assert refused["reason"].startswith("OUT_OF_DISTRIBUTION: ")
+    assert [path.name for path in (tmp_path / "refused").iterdir()] == ["explanations.csv"]
+    noted = explain(folder, model=foreign_run, output=tmp_path / "noted", device="cpu", top=1, outside="note")[0]
+    assert noted["status"] == "explained"
 
 
 def test_of_several_models_any_may_refuse(tmp_path: Path, tiny_run: Path, foreign_run: Path, folder: Path) -> None:

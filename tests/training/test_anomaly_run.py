@@ -168,6 +168,18 @@ def test_what_validation_measured_is_what_scoring_gives(run: Path, scores: Path)
     assert {"auc", "frame_auc", "normal_frames_above"} <= set(measured)
 
 
+def test_its_card_tells_methods_and_threshold_and_asks_the_rest(run: Path, seriatim_command: CommandLine) -> None:
+    card = (run / "card.md").read_text()
+    settings = json.loads((run / "model.json").read_text())["experiment"]["task"]
+    assert f"methods {', '.join(method['kind'] for method in settings['methods'])}" in card
+    assert "normal frames" in next(line for line in card.splitlines() if "| output and thresholds |" in line)
+    assert "Patients in two splits: 0." in card
+    assert "**To answer** (`ethics`)" in card
+    before = (run / "card.md").read_bytes()
+    assert seriatim_command("card", run).code == 0
+    assert (run / "card.md").read_bytes() == before
+
+
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
     tmp_path: Path, clips: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import yaml
 
 from seriatim.errors import ConfigError, ModelError
 from seriatim.evaluation import EvaluationSettings, evaluate
+from seriatim.trained import load_model
 from seriatim.training.card import write_card
+from seriatim.training.card_facts import gather_facts
 from seriatim.training.checklists import CLAIM, TRIPOD, CardAnswers
-from tiny_runs import CommandLine
+from tiny_runs import CommandLine, make_experiment
 
 
 @pytest.fixture
@@ -39,6 +42,13 @@ def test_the_run_answers_what_it_can_and_asks_the_rest(run: Path) -> None:
     assert "**To answer** (`ethics`)" in row_of(card, "ethics")
     assert "give `--evaluation`" in row_of(card, "performance with precision")
     assert "SYN-" not in card  # no patient
+
+
+def test_the_views_of_test_time_are_told(tmp_path: Path, head_ct: Path, run: Path) -> None:
+    assert "scores a series as it is" in row_of((run / "card.md").read_text(), "ensembling")
+    views = make_experiment(tmp_path, head_ct, "test_time={flip_left_right: true, reverse_order: true}")
+    told = gather_facts(replace(load_model(run), experiment=views), ())["ensembling"]
+    assert "as it is, and with mirrored pictures and slices from last to first" in told
 
 
 def test_answers_and_an_evaluation_fill_it(run: Path, tiny_scores: Path, head_ct: Path, tmp_path: Path) -> None:

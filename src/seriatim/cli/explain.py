@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,6 +41,10 @@ def run(
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
     ] = None,
     dicom_results: Option = None,
+    outside: Annotated[
+        Literal["refuse", "note"] | None,
+        typer.Option(help="Series unlike those of training: refuse or explain; else as the model was trained."),
+    ] = None,
 ) -> None:
     """Show which slices drove each score: a PNG and a CSV per series. Several models are explained as one, their mean.
 
@@ -58,7 +62,7 @@ def run(
     from seriatim.series.findings import parse_actions
     from seriatim.trained import load_scorer
 
-    loaded = load_scorer(model, device=device)
+    loaded = load_scorer(model, device=device).with_outside(outside)
     only = loaded.find_split(split) if split else None
     options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness)
     actions = parse_actions(on or ())

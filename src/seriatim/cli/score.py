@@ -58,7 +58,7 @@ def run(
     scorer = load_scorer(model, device=device, backend=backend, precision=precision)
     typer.echo(f"Computing with {scorer.compute.line}.", err=True)
     only = scorer.find_split(split) if split else None
-    results = open_results(dicom_results, model=scorer, searched=path)
+    results = open_results(dicom_results, model=scorer.with_outside(outside), searched=path)
     with SeriesBar("scoring") as bar:
         summary = score(
             path,

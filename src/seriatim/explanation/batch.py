@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.errors import OutputError, reason_of
+from seriatim.errors import OutputError, RefusedError, reason_of
+from seriatim.experiment.envelope import Outside
 from seriatim.explanation.anomaly_files import write_frame_explanation
 from seriatim.explanation.build import ExplainOptions, explain_volume, mark_truth
 from seriatim.explanation.explanation import Explanation
@@ -45,6 +46,7 @@ def explain(
     top: int = 6,
     only: Collection[str] | None = None,
     actions: Mapping[Code, Action] | None = None,
+    outside: Outside | None = None,
     limit: int | None = None,
     limits: Limits | None = None,
     options: ExplainOptions | None = None,
@@ -65,6 +67,8 @@ def explain(
         top: how many slices (of an anomaly model: frames) to show, at most 8.
         only: series UIDs to explain; all others are left alone.
         actions: what to do on findings, where it differs from what the model was trained with.
+        outside: whether series outside of what training saw are refused or only noted, where it shall not be as the
+            model says; as in ``score``.
         limit: explain at most this many series.
         limits: time and memory for reading a series in its worker process, where not ``data.reading`` of the model.
         options: by which methods, and whether their faithfulness is measured; not of an anomaly model.
@@ -80,7 +84,7 @@ def explain(
         ModelError: the model is incomplete, changed or does not fit.
         OutputError: ``output`` cannot be written.
     """
-    loaded = load_scorer(model, device=device)
+    loaded = load_scorer(model, device=device).with_outside(outside)
     loaded = loaded if limits is None else loaded.with_limits(limits)
     options = replace(options or ExplainOptions(), top=top)
     true = _SliceTruth.read(slice_labels, loaded)
@@ -92,11 +96,10 @@ def explain(
     names, rows, measured = unique_names(asked), [], []
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
         refusal = loaded.refuse(series)
-        reason, found_of = (refusal, []) if refusal else _explain_into(
+        status, reason, found_of = ("refused", refusal, []) if refusal else _explain_into(
             folder / name, series, loaded, options=options, true=true
         )  # fmt: skip
         measured += found_of
-        status = "refused" if refusal else ("failed" if reason else "explained")
         cells = [series.series_uid, series.volume, str(series.path), status, reason, "" if reason else f"{name}.png"]
         rows.append(dict(zip(COLUMNS, map(cell_text, cells), strict=True)))
         if report is not None:
@@ -151,8 +154,10 @@ class _SliceTruth:
 
 def _explain_into(
     stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth
-) -> tuple[str, list[dict[str, str]]]:
-    """Write the picture and the table of one series; why there is none, or "", and the rows of what was measured."""
+) -> tuple[str, str, list[dict[str, str]]]:
+    """Write the picture and the table of one series; what became of it, why where there is none, and the rows of what
+    was measured.
+    """
     rows: list[dict[str, str]] = []
     try:
         volume = read_volume(series, limits=model.limits)
@@ -166,10 +171,12 @@ def _explain_into(
             rows += list(_tell_measured(explanation, volume=series.volume))
     except OutputError:
         raise  # the folder is at fault, and every series would fail alike
+    except RefusedError as error:
+        return "refused", reason_of(error, files=series.files), []
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return reason_of(error, files=series.files), []
-    return "", rows
+        return "failed", reason_of(error, files=series.files), []
+    return "explained", "", rows
 
 
 def _tell_measured(explanation: Explanation, *, volume: str) -> Iterator[dict[str, str]]:

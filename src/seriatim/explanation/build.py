@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seriatim.errors import ConfigError, ModelError
+from seriatim.errors import ConfigError, ModelError, RefusedError
 from seriatim.explanation.attribution.gather import AttributionOptions, Attributions, attribute_slices
 from seriatim.explanation.attribution.pixels import PIXEL_WAYS, common_scale
 from seriatim.explanation.attribution.reading import Reading, read_ways
@@ -84,12 +84,16 @@ def explain_volume(
     Raises:
         ValueError: top is not 1 to 8.
         ConfigError: the attribution to show first is none that this model has.
+        RefusedError: the images lie outside of the model's training, and it does not score such series either.
     """
     options = options or ExplainOptions(top=top)
     ensemble = load_ensemble([model]) if isinstance(model, Model) else model
     seen = ensemble.look(ensemble.prepare(volume))
     looks = sorted(seen, key=lambda look: look.member.digest)  # the order in which models are given changes no bit
-    scores, views = ensemble.judge(looks), list(view_series(looks))
+    scores = ensemble.judge(looks)
+    if scores.verdict.reason:
+        raise RefusedError(scores.verdict.reason)
+    views = list(view_series(looks))
     chosen = int(scores.probabilities.argmax())
     attributions = attribute_slices([one for view in views for one in view.readings], options.attribution)
     known = load_known(ensemble)

@@ -14,6 +14,7 @@ from seriatim.tasks.anomaly import AnomalyTask, FrameScores
 from seriatim.tasks.profile import place_frames
 from seriatim.trained import WEIGHTS, write_description
 from seriatim.trained.anomaly import build_network
+from seriatim.training.card import write_card
 from seriatim.training.checkpoint import write_tensors
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.detector_series import is_normal
@@ -92,6 +93,7 @@ def _write_end(session: AnomalySession, task: AnomalyTask) -> dict[str, float]:
         run, experiment=experiment, task=task, thresholds={task.class_names[0]: 0.5}, metrics=metrics,
         envelope=measure_envelope([*examples.of("train"), *examples.of("val")], session.traits),
     )
+    write_card(run)
     return metrics
 
 

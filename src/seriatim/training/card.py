@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,13 @@ from seriatim.errors import ModelError
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import write_text
 from seriatim.settings import build_settings, read_yaml
-from seriatim.trained import Model, load_model
+from seriatim.trained import AnomalyModel, Model, is_anomaly_model, load_anomaly_model, load_model
 from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
 from seriatim.trained.intensity import PERCENTILES
+from seriatim.training.card_facts import Table, describe_method, describe_splits, gather_facts, tell_number
 from seriatim.training.checklists import CLAIM, TRIPOD, CardAnswers, Item
 
 CARD, ANSWERS = "card.md", "card.yaml"
-Table = Sequence[Mapping[str, str]]
 
 
 def write_card(run: Path, *, evaluation: Path | None = None, answers: Path | None = None) -> Path:
@@ -35,12 +35,12 @@ def write_card(run: Path, *, evaluation: Path | None = None, answers: Path | Non
     """
     given = answers or (run / ANSWERS if (run / ANSWERS).is_file() else None)
     told = build_settings(CardAnswers, read_yaml(given), where=str(given)) if given else CardAnswers()
-    model = load_model(run)
+    model = load_anomaly_model(run) if is_anomaly_model(run) else load_model(run)
     missing = [name for name in ("split.json", "manifest.csv", "validation.csv") if not (run / name).is_file()]
     if missing:
         raise ModelError(f"{run} has no {' and no '.join(missing)}: copy the whole run folder to make its card.")
     figures = read_table(evaluation / "evaluation.csv") if evaluation else ()
-    lines = [*_describe(model, figures), *_checklists(_facts(model, figures), told)]
+    lines = [*_describe(model, figures), *_checklists(gather_facts(model, figures), told)]
     write_text(run / CARD, "\n".join(lines) + "\n")
     return run / CARD
 
@@ -51,19 +51,20 @@ def write_questions(path: Path) -> None:
     write_text(path, "\n".join(f"# {field.description}\n{name}: \"\"" for name, field in fields) + "\n")
 
 
-def _describe(model: Model, figures: Table) -> Iterator[str]:
+def _describe(model: Model | AnomalyModel, figures: Table) -> Iterator[str]:
     experiment, run = model.experiment, model.path
     splits = json.loads((run / "split.json").read_text())["splits"]
     yield f"# Model card: {experiment.name}\n\n**Research use only; not a medical device.**\n"
-    yield f"{_method(model)}\n\n## Data\n\n| split | series | patients |\n|---|---|---|"
+    yield f"{describe_method(model)}\n\n## Data\n\n| split | series | patients |\n|---|---|---|"
     yield from (f"| {name} | {one['series']} | {one['patients']} |" for name, one in splits.items())
-    yield f"\n{_apart(run)}\n\n## Input it is made for\n\n| | training and validation | else |\n|---|---|---|"
+    yield f"\n{describe_splits(run)}\n\n## Input it is made for\n\n| | training and validation | else |\n|---|---|---|"
     yield from _envelope_rows(model)
     validation = json.loads((run / "model.json").read_text())["validation"]
     yield "\n## Validation (it chose the kept epoch and the thresholds: optimistic, no test result)\n"
     yield "| measure | value |\n|---|---|"
     yield from (f"| {name} | {value:.4f} |" for name, value in validation.items())
-    yield from _one_sided(model)
+    if isinstance(model, Model):
+        yield from _one_sided(model)
     yield "\n## Evaluation\n"
     if not figures:
         yield "None is given: `seriatim card RUN --evaluation FOLDER` adds one of series the model was not trained on."
@@ -71,10 +72,11 @@ def _describe(model: Model, figures: Table) -> Iterator[str]:
         yield "As given; that it is of this model, on series it was not trained on, is for its giver to say.\n"
         yield "| measure | value | 95 % interval | method | n |\n|---|---|---|---|---|"
         yield from (
-            f"| {row['metric']} | {_number(row['value'])} | {_number(row['low'])} to {_number(row['high'])} | "
-            f"{row['method']} | {row['n']} |" for row in figures if row["value"]
+            f"| {row['metric']} | {tell_number(row['value'])} | {tell_number(row['low'])} to "
+            f"{tell_number(row['high'])} | {row['method']} | {row['n']} |" for row in figures if row["value"]
         )
-    yield from _explanations(load_faithfulness(run / FAITHFULNESS, digest=model.digest))
+    if isinstance(model, Model):
+        yield from _explanations(load_faithfulness(run / FAITHFULNESS, digest=model.digest))
 
 
 def _explanations(known: Faithfulness | None) -> Iterator[str]:
@@ -93,96 +95,33 @@ def _explanations(known: Faithfulness | None) -> Iterator[str]:
         yield f"| {method.replace('_', ' ')} | {' | '.join(cells)} |"
 
 
-def _envelope_rows(model: Model) -> Iterator[str]:
-    seen, asked = model.envelope, model.experiment.envelope
+def _envelope_rows(model: Model | AnomalyModel) -> Iterator[str]:
+    seen, asked = model.envelope, _actions(model)
     yield f"| modality | {', '.join(seen.modalities)} | refused |"
     yield f"| plane, axis | {', '.join(seen.planes) or 'unknown'}, {seen.axis} | refused |"
-    yield f"| body part | {', '.join(seen.body_parts) or 'not told by the files'} | {asked.body_part} |"
+    yield f"| body part | {', '.join(seen.body_parts) or 'not told by the files'} | {asked['body_part']} |"
     yield f"| slices | {seen.slices[0]} to {seen.slices[1]} | noted |"
     if seen.slice_spacing_mm:
         yield f"| slice spacing | {seen.slice_spacing_mm[0]:.2f} to {seen.slice_spacing_mm[1]:.2f} mm | noted |"
     for percentile, (low, high) in zip(PERCENTILES, seen.intensity, strict=False):
-        yield f"| percentile {percentile} of the values | {low:.4g} to {high:.4g} | {asked.intensity}, far outside |"
-    known = model.familiarity
+        yield f"| percentile {percentile} of the values | {low:.4g} to {high:.4g} | {asked['intensity']} |"
+    known = model.familiarity if isinstance(model, Model) else None
     limit = "not learnt" if known is None else f"{len(known.points)} series, limit {known.threshold:.3f}"
-    yield f"| distance of embeddings | {limit} | {'-' if known is None else asked.distance} |"
+    yield f"| distance of embeddings | {limit} | {'-' if known is None else asked['distance']} |"
+
+
+def _actions(model: Model | AnomalyModel) -> dict[str, str]:
+    """What is done with a series outside of what training saw."""
+    if isinstance(model, AnomalyModel):
+        return {"body_part": model.outside, "intensity": "not compared"}
+    asked = model.experiment.envelope
+    return {"body_part": asked.body_part, "intensity": f"{asked.intensity}, far outside", "distance": asked.distance}
 
 
 def _one_sided(model: Model) -> Iterator[str]:
     labels = np.array([model.task.encode_labels(row) for row in read_table(model.path / "validation.csv")])
     for name in model.task.one_sided(labels):
         yield f"\nNo threshold could be chosen for {name}: validation holds one class only, and 0.5 stands in."
-
-
-def _facts(model: Model, figures: Table) -> dict[str, str]:
-    """What the run proves, each with the file it stands in."""
-    experiment, run = model.experiment, model.path
-    training, task = experiment.training, experiment.task
-    rows = read_table(run / "manifest.csv")
-    used = [row for row in rows if row["status"] == "used"]
-    counts = "; ".join(
-        f"{name}: {sum(row['split'] == name for row in used)} series of "
-        f"{len({row['patient'] for row in used if row['split'] == name})} patients" for name in ("train", "val", "test")
-    )
-    measured = "; ".join(
-        f"{row['metric']} {_number(row['value'])} ({_number(row['low'])} to {_number(row['high'])}, {row['method']})"
-        for row in figures if row["value"] and row["low"]
-    )
-    how = f"for a sensitivity of {task.target_sensitivity:g}" if task.target_sensitivity else "by Youden's index"
-    limits = ", ".join(f"{name} {value:.3f}" for name, value in model.thresholds.items()) or "none"
-    return {
-        "method": _method(model),
-        "task": f"{task.target}: {', '.join(task.labels)} (config.yaml)",
-        "left_out": f"{len(rows) - len(used)} of {len(rows)} manifest rows were left out, each with its reason "
-                    "(manifest.csv)",
-        "preprocessing": f"`{experiment.preprocessing.model_dump_json()}` (config.yaml)",
-        "splits": f"{'fold ' + experiment.data.fold if experiment.data.fold else 'column or draw'}, seed "
-                  f"{experiment.seed}; {counts} (split.json)",
-        "disjoint": f"{_apart(run)} (split.json)",
-        "envelope": "see Input above (model.json)",
-        "evaluated": f"{figures[0]['n']} series (evaluation.csv)" if figures else "",
-        "software": f"seriatim and the versions of environment.json, on {_environment(run)}",
-        "first_weights": f"encoder: {experiment.network.encoder.weights or 'random'}; what is random follows from the "
-                         f"seed {experiment.seed} (config.yaml)",
-        "training": f"{training.mode}, at most {training.epochs} epochs of batches of {training.batch_size}, AdamW at "
-                    f"{training.learning_rate:g}; no tuning stands in the run (config.yaml, metrics.jsonl)",
-        "chosen": f"the best epoch by {model.task.monitor[0]} on validation (metrics.jsonl)",
-        "ensembling": "this run is one model; of several, `score` averages the probabilities",
-        "performance": f"{measured} (evaluation.csv)" if measured else "",
-        "outside": "what differs from training is refused or noted: see Input above (model.json)",
-        "explaining": "attributions of slices and pixels (`seriatim explain`); how faithful they are stands "
-                      "under Explanations",
-        "counts": f"{counts} (manifest.csv)",
-        "limits": "not tested on scanners, hospitals, protocols or patients beyond the manifest; validation figures "
-                  "are optimistic",
-        "files": f"config.yaml, model.json and model.safetensors, digest {model.digest[:16]}",
-        "calibration": f"{task.calibration}, fitted on validation (model.json)" if task.calibration != "none"
-                       else "probabilities are not calibrated (config.yaml)",
-        "imbalance": f"class_weights {task.class_weights} (config.yaml)",
-        "thresholds": f"{limits}, chosen {how} on validation (model.json)",
-        "subgroups": "",
-    }
-
-
-def _method(model: Model) -> str:
-    network, task = model.experiment.network, model.experiment.task
-    encoder = getattr(network.encoder, "name", network.encoder.kind)
-    return (f"Deep learning over ordered slices: encoder {encoder}, sequence model {network.temporal.kind}, pooling "
-            f"{network.pooling.kind}; it answers a {task.target} question: {', '.join(task.classes or task.labels)}")
-
-
-def _apart(run: Path) -> str:
-    proof = json.loads((run / "split.json").read_text())
-    found = proof.get("duplicates", {})
-    told = f"Patients in two splits: {proof['patients_in_two_splits']}."
-    if not found.get("compared"):
-        return f"{told} Images of the splits were not compared."
-    return f"{told} {found['compared']} series compared by images: {found['nearly_the_same']} pairs nearly the same."
-
-
-def _environment(run: Path) -> str:
-    path = run / "environment.json"
-    return str(json.loads(path.read_text()).get("device", "unknown")) if path.is_file() else "unknown"
 
 
 def _checklists(facts: Mapping[str, str], answers: CardAnswers) -> Iterator[str]:
@@ -201,7 +140,3 @@ def _answer(item: Item, facts: Mapping[str, str], answers: CardAnswers) -> str:
         asked = CardAnswers.model_fields[item.question].description
         parts.append(said or f"**To answer** (`{item.question}`): {asked}")
     return ". ".join(parts) or "**To answer**: give `--evaluation`, made with `--by` for subgroups"
-
-
-def _number(text: str) -> str:
-    return f"{float(text):.3f}" if text else "-"

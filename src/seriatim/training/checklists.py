@@ -1,7 +1,8 @@
 """The items of CLAIM 2024 and TRIPOD+AI that a model card answers, in our words, and what only people can answer.
 
-Sources: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging: 2024 update, Radiology AI 2024;
-Collins et al., TRIPOD+AI statement, BMJ 2024. The numbers are theirs.
+Sources: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update, Radiology:
+Artificial Intelligence 2024;6(4):e240300, the table of 44 items; Collins et al., TRIPOD+AI statement, BMJ
+2024;385:e078378, table 2 with 27 items. The numbers are theirs, each compared with these tables as they are published.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class CardAnswers(Settings):
     data_source: str = ""
     """Where do the images come from: which institutions, registry or open set, under which licence?"""
     dates: str = ""
-    """From when to when were they acquired, and how long were patients followed?"""
+    """Prospectively or in retrospect, from when to when were they acquired, and how long were patients followed?"""
     eligibility: str = ""
-    """Who was included and excluded, and why; which treatments had they?"""
+    """In which setting, who was included and excluded, and why; which treatments had they?"""
     acquisition: str = ""
     """Which scanners and protocols, contrast, kernels?"""
     deidentification: str = ""
@@ -120,12 +121,15 @@ CLAIM = _items(
 )
 TRIPOD = _items(
     ("1-2", "title and abstract", "method", ""),
-    ("3a-c", "context, purpose, inequalities", "", "background"),
+    ("3a, c", "context and inequalities", "", "background"),
+    ("3b", "purpose, and for whom", "", "intended_use"),
     ("4", "objectives", "", "objectives"),
-    ("5a-b", "sources and dates of data", "", "data_source"),
+    ("5a", "sources of data", "", "data_source"),
+    ("5b", "dates of data", "", "dates"),
     ("6a-c", "setting, eligibility, treatments", "left_out", "eligibility"),
     ("7", "preparation of data", "preprocessing", ""),
-    ("8a-c", "outcome and its assessors", "task", "reference_standard"),
+    ("8a", "outcome", "task", "reference_standard"),
+    ("8b-c", "assessors of the outcome", "", "annotators"),
     ("9a-c", "predictors", "preprocessing", "acquisition"),
     ("10", "sample size", "counts", "sample_size"),
     ("11", "missing data", "left_out", "missing_data"),
@@ -133,9 +137,9 @@ TRIPOD = _items(
     ("12b-c", "predictors and model, tuning, internal validation", "training", ""),
     ("12d", "differences between clusters", "subgroups", ""),
     ("12e", "measures of performance", "performance", ""),
-    ("12f", "updating of the model", "calibration", ""),
+    ("12f", "updating after evaluation", "updating", ""),
     ("12g", "how predictions were computed", "software", ""),
-    ("13", "class imbalance", "imbalance", ""),
+    ("13", "class imbalance, and calibration after it", "imbalance", ""),
     ("14", "fairness", "subgroups", "fairness"),
     ("15", "output and thresholds", "thresholds", ""),
     ("16", "development and evaluation data compared", "outside", "demographics"),
@@ -148,7 +152,7 @@ TRIPOD = _items(
     ("21", "participants and events in each analysis", "counts", ""),
     ("22", "the full model", "files", ""),
     ("23a-b", "performance, and between clusters", "performance", ""),
-    ("24", "results of updating", "calibration", ""),
+    ("24", "results of updating", "updating", ""),
     ("25", "interpretation", "", "interpretation"),
     ("26", "limits", "limits", ""),
     ("27a", "input of poor quality or missing", "outside", ""),
