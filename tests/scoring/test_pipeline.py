@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -210,3 +211,10 @@ def test_the_callers_error_ends_the_pipeline(series: Sequence[Series], model: En
     with pytest.raises(OSError, match="no room"):
         use()
     assert not alive_threads()
+
+
+def test_a_run_tells_where_its_time_went(tiny_scores: Path) -> None:
+    stages = json.loads((tiny_scores / "run.json").read_text())["stages"]
+    assert all(stages["cpu_seconds"][name] > 0 for name in ("discover", "decode", "prepare", "network", "write"))
+    assert stages["wall_seconds"] > 0
+    assert 0 < stages["cpu_efficiency"] < 1.2

@@ -40,6 +40,9 @@ def run(
         typer.Option(help="Series unlike those of training: refuse, or score and note; else as the model was trained."),
     ] = None,
     dicom_results: Option = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read and decode; else one for each core.")
+    ] = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
 
@@ -51,6 +54,8 @@ def run(
     Example: `seriatim score studies/ --model runs/demo --output scores/`
     """
     from seriatim.scoring import score
+    from seriatim.scoring.options import Options
+    from seriatim.scoring.pipeline import Resources
     from seriatim.series.findings import parse_actions
     from seriatim.trained import load_scorer
 
@@ -67,6 +72,7 @@ def run(
             only=only,
             actions=actions,
             outside=outside,
+            options=Options(resources=Resources(workers=workers)),
             report=lambda done, of, _: bar.advance(done, of),
             keep=None if results is None else results.add,
         )

@@ -64,8 +64,9 @@ def score(
     search = prepare_search(path, model, device=device, actions=actions, limits=limits, outside=outside)
     with State(Path(output)) as state:
         run = BatchRun(state, search.model, options=options or Options())
-        inventory, began_ns = search.find()
-        run.look(inventory, only=only, began_ns=began_ns)
+        with run.costs.alone("discover"):
+            inventory, began_ns = search.find()
+            run.look(inventory, only=only, began_ns=began_ns)
         run.score(report, stop)
         summary = run.finish({**search.describe(), "only": None if only is None else len(only)})
         if keep is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from seriatim.io.stamps import Check
 from seriatim.scoring.cluster import Cluster
+from seriatim.scoring.pipeline import Resources
 from seriatim.scoring.sinks import Format
 from seriatim.series import Prediction, Series
 
@@ -26,12 +27,14 @@ class Options:
 
     ``formats`` of the tables. ``seconds`` False leaves that column empty, so that the files of two runs can be compared
     byte by byte. ``check``: how a changed input is noticed. ``gone``: whether results of series whose files are no
-    longer there are dropped from the tables or kept, below the others.
+    longer there are dropped from the tables or kept, below the others. ``resources``: what scoring in this process may
+    use; it changes no bit of a score.
     """
 
     formats: tuple[Format, ...] = ("csv",)
     seconds: bool = True
     check: Check = "times"
     gone: Literal["drop", "keep"] = "drop"
+    resources: Resources = field(default_factory=Resources)
     cluster: Cluster | None = None
     """Score on the nodes of this cluster instead of in this process."""

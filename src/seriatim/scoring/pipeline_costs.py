@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from time import thread_time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter, thread_time
 from typing import Any
 
 STAGES = {
@@ -34,6 +36,16 @@ class Costs:
         """Count processor time to a stage."""
         with self._lock:
             self.cpu_s[stage] += seconds
+
+    @contextmanager
+    def alone(self, stage: str) -> Iterator[None]:
+        """Count what this thread does, and the time by the clock, to a stage beside which nothing else runs."""
+        started, worked = perf_counter(), thread_time()
+        try:
+            yield
+        finally:
+            self.add(stage, thread_time() - worked)
+            self.wall_s += perf_counter() - started
 
     @property
     def efficiency(self) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,6 +18,7 @@ from seriatim.scoring.columns import Columns
 from seriatim.scoring.engine import leave_unscored
 from seriatim.scoring.options import Keep, Options, Report, Stop
 from seriatim.scoring.pipeline import predict_all
+from seriatim.scoring.pipeline_costs import Costs
 from seriatim.scoring.provenance import describe_run, digest_settings
 from seriatim.scoring.state import Row, State
 from seriatim.scoring.tables import write_tables
@@ -39,6 +41,7 @@ class BatchRun:
         self._stamps: list[Stamp] = []
         self._root = Path()
         self._started, self._whole, self._fresh = perf_counter(), False, 0
+        self.costs = Costs()
         state.start_run(self._settings)
 
     def look(self, inventory: Inventory, *, only: Collection[str] | None = None, began_ns: int | None = None) -> None:
@@ -60,8 +63,8 @@ class BatchRun:
         self._whole = not places
         if self._whole or stop():
             return
-        cluster = self._options.cluster
-        predict = cluster.predict if cluster else predict_all
+        cluster, resources = self._options.cluster, self._options.resources
+        predict = cluster.predict if cluster else partial(predict_all, resources=resources, costs=self.costs)
         with closing(predict([self._series[place] for place in places], self._model)) as found:
             for index, prediction in found:
                 self._state.put(places[index], self._check(places[index], prediction), settings=self._settings)
@@ -92,7 +95,7 @@ class BatchRun:
         counts, beside = self._count()
         summary = describe_run(self._model, counts=counts, seconds=perf_counter() - self._started)
         return {**summary, "ended": "finished" if self._whole else "stopped", **beside, "scored_now": self._fresh,
-                "reasons": self._state.count_codes()}
+                "reasons": self._state.count_codes(), "stages": self.costs.describe()}
 
     def write_tables(self) -> None:
         """Make the tables of what is done anew, and put them in place."""
