@@ -272,7 +272,7 @@ def test_an_interrupted_command_is_exit_code_130(
 ) -> None:
     from seriatim.scoring import run as batch_run
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(batch_run, "predict_all", stop)

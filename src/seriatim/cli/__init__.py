@@ -24,6 +24,7 @@ from seriatim.cli import (
     learning_curve,
     pretrain,
     score,
+    status,
     synth,
     train,
     tune,
@@ -51,6 +52,7 @@ app.command("tune")(tune.run)
 app.command("learning-curve")(learning_curve.run)
 app.command("score")(score.run)
 app.command("export")(export.run)
+app.command("status")(status.run)
 app.command("watch")(watch.run)
 app.command("explain")(explain.run)
 app.command("faithfulness")(faithfulness.run)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from seriatim.cli.dicom_results import Option, open_results, tell_results
 from seriatim.cli.exits import Exit, exit_for
-from seriatim.cli.progress import SeriesBar
 
 
 def run(
@@ -21,7 +20,9 @@ def run(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The folder for the tables.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option(help="The folder for the tables; what is done in it is not done again.", show_default=False)
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     backend: Annotated[
         Literal["torch", "onnx", "openvino"],
@@ -43,49 +44,108 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that read and decode; else one for each core.")
     ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of the tables: csv, jsonl, parquet, with commas.")
+    ] = "csv",
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write run.json here too.")] = None,
+    seconds: Annotated[
+        bool, typer.Option("--seconds/--no-seconds", help="The time of each series; none, to compare files.")
+    ] = True,
+    check: Annotated[
+        Literal["times", "content"],
+        typer.Option(help="A changed input is known by the times and sizes of its files, or by all their bytes."),
+    ] = "times",
+    gone: Annotated[
+        Literal["drop", "keep"] | None,
+        typer.Option(help="Results whose files are gone: drop them from the tables, or (as --watch does) keep them."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list every series with what would become of it, and what it costs.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and score what arrives, until Ctrl-C or SIGTERM.")
+    ] = False,
+    settle: Annotated[
+        float, typer.Option(metavar="SECONDS", help="With --watch: unchanged for so long, a series is complete.", min=1)
+    ] = 10.0,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|local", help="Score on the nodes of a Ray cluster: docs/cluster.md.")
+    ] = None,
 ) -> None:
     """Score every series below a path: scores.csv, slices.csv, skipped.csv and run.json.
 
     Several models (`--model A --model B`, or all folds of a crossval) are averaged, and their disagreement is a column.
     A 4D series is read as volumes or as frames over time, as the model was trained (`data.sequence`).
+    A run that was stopped or killed goes on with the same command; `seriatim status OUTPUT` tells how far it is.
+    Ctrl-C or SIGTERM finishes the series in hand and writes the tables of what is done; a second one stops at once.
 
-    Exit code: 0 all series scored, 8 some, 3 none, 2 bad arguments.
+    Exit code: 0 all series scored, 8 some, 3 none, 2 bad arguments, 130 or 143 stopped before the end.
 
     Example: `seriatim score studies/ --model runs/demo --output scores/`
     """
-    from seriatim.scoring import score
+    from seriatim.cli.score_bar import ScoreBar
+    from seriatim.cli.signals import Signals
+    from seriatim.io.tables.outputs import write_json
+    from seriatim.scoring import score, watch_folder
+    from seriatim.scoring.cluster import Cluster
     from seriatim.scoring.options import Options
     from seriatim.scoring.pipeline import Resources
+    from seriatim.scoring.sinks import parse_formats
     from seriatim.series.findings import parse_actions
     from seriatim.trained import load_scorer
 
+    options = Options(formats=parse_formats(formats), seconds=seconds, check=check,
+                      gone=gone or ("keep" if watch else "drop"),
+                      cluster=None if cluster is None else Cluster(address=cluster),
+                      resources=Resources(workers=workers))
     actions = parse_actions(on or ())
     scorer = load_scorer(model, device=device, backend=backend, precision=precision)
+    asked: dict[str, Any] = {"model": scorer, "actions": actions, "outside": outside,
+                             "only": scorer.find_split(split) if split else None}
     typer.echo(f"Computing with {scorer.compute.line}.", err=True)
-    only = scorer.find_split(split) if split else None
+    if dry_run:
+        raise typer.Exit(_plan(path, output, report, asked))
     results = open_results(dicom_results, model=scorer.with_outside(outside), searched=path)
-    with SeriesBar("scoring") as bar:
-        summary = score(
-            path,
-            model=scorer,
-            output=output,
-            only=only,
-            actions=actions,
-            outside=outside,
-            options=Options(resources=Resources(workers=workers)),
-            report=lambda done, of, _: bar.advance(done, of),
-            keep=None if results is None else results.add,
-        )
+    with Signals() as signals, ScoreBar() as bar:
+        asked |= {"output": output, "report": bar.report, "options": options, "stop": signals.asked,
+                  "keep": None if results is None else results.add}
+        summary = watch_folder(path, settle_s=settle, **asked) if watch else score(path, **asked)
+    if report is not None:
+        write_json(report, summary)
+    code = _tell(summary, output)
+    tell_results(dicom_results, results)
+    raise typer.Exit(signals.code or code if summary["ended"] == "stopped" else code)
+
+
+def _tell(summary: dict[str, Any], output: Path) -> Exit:
+    """Say how it ended; the exit code of a run that came to its end."""
     counts = summary["counts"]
+    left = f", {summary['pending']} left" if summary["pending"] else ""
     typer.echo(
-        f"{counts['scored']} scored, {counts['refused']} refused, {counts['failed']} failed "
+        f"{counts['scored']} scored, {counts['refused']} refused, {counts['failed']} failed{left} "
         f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, "
         f"{counts['files_skipped']} files skipped): {output}"
     )
-    tell_results(dicom_results, results)
+    done = sum(counts[status] for status in ("scored", "refused", "failed"))
+    if summary["scored_now"] < done:
+        typer.echo(f"{done - summary['scored_now']} were done before, and are as they were.")
     code = exit_for(used=counts["scored"], asked=counts["discovered"] - counts["not_asked_for"])
-    if code is not Exit.ALL:
-        typer.echo(
-            f"{output / 'scores.csv'} says why for each series, {output / 'skipped.csv'} for each file.", err=True
-        )
-    raise typer.Exit(code)
+    if summary["pending"]:
+        typer.echo("It was stopped; the same command goes on from here.", err=True)
+    elif code is not Exit.ALL:
+        typer.echo(f"The table scores in {output} says why for each series, skipped for each file.", err=True)
+    return code
+
+
+def _plan(path: Path, output: Path, report: Path | None, asked: dict[str, Any]) -> Exit:
+    """Tell what would become of every series, and what it would cost."""
+    from seriatim.errors import printable
+    from seriatim.io.tables.outputs import write_json
+    from seriatim.scoring.plan import describe_plan, make_plan
+
+    plan = make_plan(path, output=output, **asked)
+    for line in describe_plan(plan):
+        typer.echo(printable(line))
+    if report is not None:
+        write_json(report, plan.as_dict())
+    return exit_for(used=sum(not one.reason for one in plan.series), asked=len(plan.series))

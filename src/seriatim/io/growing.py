@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from seriatim.errors import InputError
-from seriatim.io.walk import natural_key
+from seriatim.io.archive.archive import file_on_disk
+from seriatim.io.walk import find_files, natural_key
 
 Order = Literal["name", "time"]
 Key: TypeAlias = tuple[object, ...]
@@ -80,3 +82,46 @@ class GrowingFolder:
     def _key(self, path: Path, changed_ns: int) -> Key:
         name: Key = (natural_key(path.stem.casefold()), natural_key(path.name))  # as the pictures of a folder
         return (changed_ns, *name) if self.order == "time" else name
+
+
+@dataclass(slots=True, kw_only=True)
+class RestingFiles:
+    """All files below ``folder``, and which of them did not change for ``settle_s`` seconds.
+
+    Times are those of this machine's clock since a change was seen: a copy that keeps the times of its source, or a
+    server whose clock is wrong, changes nothing. A file with the name of an unfinished one never rests; what lies in
+    ``ignored`` is not looked at.
+    """
+
+    folder: Path
+    settle_s: float
+    ignored: Path
+    _seen: dict[Path, tuple[int, int, float]] = field(default_factory=dict)
+    _resting: set[Path] = field(default_factory=set)
+
+    def look(self) -> bool:
+        """Look at all files; whether one came to rest, changed or went since the last look.
+
+        Raises:
+            InputError: the folder is gone.
+        """
+        now, seen = time.monotonic(), {}
+        for path in find_files(self.folder)[0]:
+            if path.is_relative_to(self.ignored):
+                continue
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # taken away, or renamed, between the two
+            size, changed, since = self._seen.get(path, (-1, -1, now))
+            same = (size, changed) == (stat.st_size, stat.st_mtime_ns)
+            seen[path] = (stat.st_size, stat.st_mtime_ns, since if same else now)
+        resting = {path for path, (_, _, since) in seen.items() if now - since >= self.settle_s}
+        resting = {path for path in resting if path.suffix.lower() not in UNFINISHED}
+        news, self._seen, self._resting = resting != self._resting, seen, resting
+        return news
+
+    def rest(self, files: Iterable[Path]) -> bool:
+        """Whether all of these are at rest; a member of an archive is where its archive is, and a folder always."""
+        on_disk = {file_on_disk(file) for file in files}
+        return all(file in self._resting for file in on_disk if not file.is_dir())

@@ -41,7 +41,7 @@ def stamp_series(series: Series, *, check: Check = "times") -> Stamp:
     bytes: a second change within one tick of the clock of their file system would leave their times as they are.
     """
     try:
-        files = _files_of(series)
+        files = files_of(series)
         states = [file.stat() for file in dict.fromkeys(map(file_on_disk, files))]
         newest = max((max(one.st_mtime_ns, one.st_ctime_ns) for one in states), default=0)
         if check == "content" or newest > time.time_ns() - YOUNG_NS:
@@ -73,8 +73,12 @@ def digest_facts(series: Series) -> str:
     return digest.hexdigest()
 
 
-def _files_of(series: Series) -> list[Path]:
-    """The files that hold what is read of a series, each once; none where it must not be read."""
+def files_of(series: Series) -> list[Path]:
+    """The files that hold what is read of a series, each once; none where it must not be read.
+
+    Raises:
+        InputError, OSError: a header that names another file cannot be read.
+    """
     if not series.usable:
         return []
     files = dict.fromkeys(instance.path for instance in series.instances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -44,24 +44,31 @@ class BatchRun:
         self.costs = Costs()
         state.start_run(self._settings)
 
-    def look(self, inventory: Inventory, *, only: Collection[str] | None = None, began_ns: int | None = None) -> None:
+    def look(
+        self, inventory: Inventory, *, only: Collection[str] | None = None, began_ns: int | None = None,
+        retry: bool = True,
+    ) -> None:
         """Take over what was discovered by a search that began at ``began_ns`` (``time.time_ns``), where known.
 
-        Results hold of series that are as they were, scored with the same settings; what failed is tried again.
+        Results hold of series that are as they were, scored with the same settings. What failed is tried again, unless
+        ``retry`` is False: then only where the series changed.
         """
         self._root, self._series = inventory.root, inventory.series
         self._stamps = [self._stamp(series, began_ns) for series in self._series]
         skipped = [one for one in inventory.skipped if not self._is_own(one.path)]
-        self._state.look(list(self._rows(only)), skipped, relative=self._relative)
+        self._state.look(list(self._rows(only, retry=retry)), skipped, relative=self._relative)
         self._state.forget_moved(lambda file: os.path.lexists(self._root / file))
 
-    def score(self, report: Report | None = None, stop: Stop | None = None) -> None:
-        """Score what is left, one committed result after the other, until it is done or to be stopped."""
-        places, counts = self._state.pending(), self._state.count()
+    def score(
+        self, report: Report | None = None, stop: Stop | None = None, *, ready: Callable[[Series], bool] | None = None
+    ) -> None:
+        """Score what is left and ``ready``, one committed result after the other, until it is done or to be stopped."""
+        left, counts = self._state.pending(), self._state.count()
+        places = [place for place in left if ready is None or ready(self._series[place])]
         asked = sum(counts.values()) - counts["gone"]
-        done, stop = asked - len(places), stop or _never
-        self._whole = not places
-        if self._whole or stop():
+        done, stop = asked - len(left), stop or _never
+        self._whole = not left
+        if not places or stop():
             return
         cluster, resources = self._options.cluster, self._options.resources
         predict = cluster.predict if cluster else partial(predict_all, resources=resources, costs=self.costs)
@@ -76,17 +83,22 @@ class BatchRun:
                     return
 
     def finish(self, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Write the tables and ``run.json``, which also holds what is ``told``; what ``run.json`` holds."""
-        self.write_tables()
-        summary = self.describe() | dict(told or {})
-        write_json(self._state.path.with_name("run.json"), summary)
+        """Write what is done, and the end of the run into the state; what ``run.json`` holds."""
+        summary = self.write(told)
         self._state.end_run("finished" if self._whole else "stopped")
         return summary
 
-    def file(self, keep: Keep) -> None:
-        """Hand every scored series with its result to ``keep``, also those of earlier calls."""
+    def write(self, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the tables, and ``run.json`` with what is ``told`` beside the rest; what ``run.json`` holds."""
+        self._write_tables()
+        summary = self.describe() | dict(told or {})
+        write_json(self._state.path.with_name("run.json"), summary)
+        return summary
+
+    def file(self, keep: Keep, *, since: float = 0.0) -> None:
+        """Hand every scored series with its result to ``keep``, also those of earlier calls, back to ``since``."""
         found = {_identify(series.path, series): series for series in self._series}
-        for prediction in self._state.predictions(self._root):
+        for prediction in self._state.predictions(self._root, since=since):
             if prediction.status == "scored":
                 keep(found[_identify(prediction.path, prediction)], prediction)
 
@@ -97,7 +109,7 @@ class BatchRun:
         return {**summary, "ended": "finished" if self._whole else "stopped", **beside, "scored_now": self._fresh,
                 "reasons": self._state.count_codes(), "stages": self.costs.describe()}
 
-    def write_tables(self) -> None:
+    def _write_tables(self) -> None:
         """Make the tables of what is done anew, and put them in place."""
         options = self._options
         keep = options.gone == "keep"
@@ -126,14 +138,14 @@ class BatchRun:
         changed = began_ns is not None and stamp.newest_ns >= began_ns  # header and pixels may be of two versions
         return NO_STAMP if changed else stamp
 
-    def _rows(self, only: Collection[str] | None) -> Iterator[tuple[Row, bool]]:
+    def _rows(self, only: Collection[str] | None, *, retry: bool) -> Iterator[tuple[Row, bool]]:
         alike: Counter[tuple[object, ...]] = Counter()
         for series, stamp in zip(self._series, self._stamps, strict=True):
             row = self._row(series, asked=only is None or series.series_uid in only, stamp=stamp)
             number = alike[row.key]
             alike[row.key] += 1
             row = replace(row, number=number)
-            yield row, self._holds(row, series)
+            yield row, self._holds(row, series, retry=retry)
 
     def _row(self, series: Series, *, asked: bool, stamp: Stamp) -> Row:
         first = series.instances[0].path if series.instances else series.path
@@ -143,10 +155,10 @@ class BatchRun:
             facts=digest_facts(series), stamp=stamp.text,
         )
 
-    def _holds(self, row: Row, series: Series) -> bool:
+    def _holds(self, row: Row, series: Series, *, retry: bool) -> bool:
         """Whether the result in the state is still that of this series and these settings."""
         known = self._state.find(row)
-        if known is None or known.status not in ("scored", "refused"):
+        if known is None or known.status == "pending" or (retry and known.status == "failed"):
             return False
         same = known.facts == row.facts and known.settings == self._settings
         return same and (known.stamp == row.stamp != "" or is_unchanged(series, known.stamp))

@@ -178,10 +178,14 @@ class State:
                   "WHERE place = ?",
                   (prediction.status, reason_code(prediction.reason), blob, settings, time.time(), place))
 
-    def predictions(self, root: Path, *, with_gone: bool = False) -> Iterator[Prediction]:
-        """The results of what is asked for, one by one in the order of discovery; what is gone comes last."""
+    def predictions(self, root: Path, *, with_gone: bool = False, since: float = 0.0) -> Iterator[Prediction]:
+        """The results of what is asked for, one by one in the order of discovery; what is gone comes last.
+
+        Only those that were put ``since`` a time (seconds since 1970).
+        """
         rows = self._read("SELECT path, prediction FROM series WHERE prediction IS NOT NULL AND asked "
-                          "AND (place IS NOT NULL OR ?) ORDER BY place IS NULL, place, id", (with_gone,))
+                          "AND finished >= ? AND (place IS NOT NULL OR ?) ORDER BY place IS NULL, place, id",
+                          (since, with_gone))
         for path, blob in rows:
             try:
                 yield replace(unpack_prediction(blob), path=root / unpack_text(path))

@@ -1,0 +1,177 @@
+"""What would become of every series, and what it would cost: nothing is written, few series are scored to measure."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from seriatim.experiment.envelope import Outside
+from seriatim.scoring.engine import score_one
+from seriatim.scoring.search import prepare_search
+from seriatim.scoring.state_rows import pack_prediction
+from seriatim.series import Code, Prediction, Series
+from seriatim.series.findings import Action
+from seriatim.trained import Models, Scorer
+
+MEGAPIXEL, MEGABYTE = 1 << 20, 1 << 20
+QUANTILES = (0.25, 0.5, 1.0)
+"""Of the series by size: those that are scored to measure, the largest among them for its memory."""
+ROW_BYTES, SLICE_BYTES = 400, 260
+"""Of scores.csv and slices.csv, where UIDs have their usual length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One series: ``reason`` says why it would be refused, "" where it would be scored."""
+
+    path: str
+    series_uid: str
+    volume: str
+    modality: str
+    slices: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What scoring all would take on this machine, one series after the other.
+
+    ``measured_on`` series were scored to tell. ``look_seconds``: finding the series took so long, and will again.
+    ``memory_mb``: this process at its highest, with the largest series. ``free_mb``: what is free where the output is
+    to lie.
+    """
+
+    measured_on: int
+    look_seconds: float
+    seconds: float
+    memory_mb: float
+    disk_mb: float
+    free_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every series that is asked for, in the order of discovery, how many files are in none, and the cost."""
+
+    series: tuple[Planned, ...]
+    files_skipped: int
+    cost: Cost
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def make_plan(
+    path: Path | str, *, model: Models, output: Path | str, device: str = "auto",
+    only: Collection[str] | None = None, actions: Mapping[Code, Action] | None = None, outside: Outside | None = None,
+) -> Plan:
+    """What ``score`` would do with these arguments in a fresh folder.
+
+    Refusals that need the pixels (``INTENSITY``, ``OUT_OF_DISTRIBUTION``, damaged images) are not foreseen.
+
+    Raises:
+        InputError: ``path`` does not exist.
+        ModelError: a model is incomplete, changed or does not fit.
+    """
+    search = prepare_search(path, model, device=device, actions=actions, outside=outside)
+    started = perf_counter()
+    inventory, _ = search.find()
+    look_seconds = perf_counter() - started
+    asked = [one for one in inventory.series if only is None or one.series_uid in only]
+    planned = tuple(_plan_series(one, search.model) for one in asked)
+    accepted = [one for one, plan in zip(asked, planned, strict=True) if not plan.reason]
+    cost = _measure(accepted, search.model, rows=len(asked), look_seconds=look_seconds, output=Path(output))
+    return Plan(series=planned, files_skipped=len(inventory.skipped), cost=cost)
+
+
+def describe_plan(plan: Plan) -> Iterator[str]:
+    """The plan in lines: one for each series, then the sum and the cost."""
+    for one in plan.series:
+        name = f"{one.path} {one.volume}".rstrip()
+        yield f"refuse  {name}: {one.reason}" if one.reason else f"score   {name}: {one.modality}, {one.slices} slices"
+    accepted = sum(not one.reason for one in plan.series)
+    yield (f"{accepted} of {len(plan.series)} series would be scored, {len(plan.series) - accepted} refused; "
+           f"{plan.files_skipped} files are in no series.")
+    cost = plan.cost
+    if not cost.measured_on:
+        return
+    whole = timedelta(seconds=round(cost.look_seconds + cost.seconds))
+    yield (f"time: about {whole}, {cost.look_seconds:.0f} s of it to find the series (measured on {cost.measured_on} "
+           "series, one after the other)")
+    yield f"memory: about {cost.memory_mb:.0f} MB, with the largest series"
+    yield f"disk: about {cost.disk_mb:.1f} MB for the state and the tables, of {cost.free_mb:.0f} MB free"
+
+
+def _plan_series(series: Series, model: Scorer) -> Planned:
+    return Planned(
+        path=str(series.path), series_uid=series.series_uid, volume=series.volume, modality=series.modality,
+        slices=len(series.instances), reason=model.refuse(series),
+    )
+
+
+def _measure(
+    accepted: Sequence[Series], model: Scorer, *, rows: int, look_seconds: float, output: Path
+) -> Cost:
+    """The cost of all, from that of a few.
+
+    Reading costs by the pixel and the network by the slice. Both are told apart only as far as the few differ, so a
+    series costs by the mean of its shares of their pixels and of their slices.
+    """
+    chosen = _choose(accepted)
+    found: list[Prediction] = []
+    if chosen:
+        score_one(chosen[0], model)  # what libraries do once is not counted
+        found = [score_one(one, model) for one in chosen]
+    spent = sum(one.seconds for one in found)
+    share = (_share(accepted, chosen, _count_pixels) + _share(accepted, chosen, _count_slices)) / 2
+    packed = sum(len(pack_prediction(one)) for one in found)
+    slices = _count_slices_of(accepted)
+    tables = ROW_BYTES * rows + SLICE_BYTES * slices
+    disk = packed * _share(accepted, chosen, _count_slices) + ROW_BYTES * rows + tables
+    return Cost(
+        measured_on=len(chosen), look_seconds=round(look_seconds, 3), seconds=round(spent * share, 3),
+        memory_mb=round(_peak_bytes() / MEGABYTE, 1), disk_mb=round(disk / MEGABYTE, 3),
+        free_mb=round(_free_bytes(output) / MEGABYTE, 1),
+    )
+
+
+def _choose(accepted: Sequence[Series]) -> list[Series]:
+    by_size = sorted(accepted, key=_count_pixels)
+    places = dict.fromkeys(min(int(share * len(by_size)), len(by_size) - 1) for share in QUANTILES)
+    return [by_size[place] for place in places] if by_size else []
+
+
+def _share(accepted: Sequence[Series], chosen: Sequence[Series], count: Any) -> float:
+    """How many times as much all are as the chosen."""
+    return sum(map(count, accepted)) / sum(map(count, chosen)) if chosen else 0.0
+
+
+def _count_pixels(series: Series) -> int:
+    return series.rows * series.columns * len(series.instances)
+
+
+def _count_slices(series: Series) -> int:
+    return len(series.instances)
+
+
+def _count_slices_of(accepted: Sequence[Series]) -> int:
+    return sum(map(_count_slices, accepted))
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _free_bytes(output: Path) -> int:
+    """What is free in the nearest folder above that is there."""
+    folder = next(one for one in (output.absolute(), *output.absolute().parents) if one.is_dir())
+    return shutil.disk_usage(folder).free
