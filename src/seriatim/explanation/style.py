@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,24 @@ SCORE = "#7cc4ff"
 AGAINST = "#6f8fbf"
 TRUTH = "#2f6b52"
 EVENT = "#e4574f"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Palette:
+    """The colours of a light figure; those above are the dark ones of the same parts."""
+
+    background: str = "#ffffff"
+    grid: str = "#d8dee5"
+    ink: str = "#1c2733"
+    muted: str = "#56636f"
+    accent: str = "#955700"
+    score: str = "#0b62a8"
+
+
+PAPER = Palette()
+CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Told apart by those who see few colours too (Okabe and Ito 2008), but for its yellow, which is faint on white."""
+HEAT_COLOURS, SIGNED_COLOURS = "inferno", "RdBu_r"
 TITLE, HEADING, BODY, SMALL = 21.0, 13.0, 10.5, 9.0
 """Type sizes in points on a figure of FIGURE_WIDTH."""
 FIGURE_WIDTH = 16.0
