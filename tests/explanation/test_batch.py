@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seriatim.errors import InputError, ModelError, OutputError
-from seriatim.explanation import explain
+from seriatim.errors import ConfigError, InputError, ModelError, OutputError
+from seriatim.explanation import ExplainOptions, explain
 from seriatim.explanation.batch import explain_volume
 from seriatim.io import find_series, read_volume
 from seriatim.trained import load_model
@@ -38,9 +38,17 @@ def test_every_series_gets_a_picture_and_its_numbers(
     )  # fmt: skip
     assert told == [(1, 2, ""), (2, 2, "")]
     assert read_rows(out / "explanations.csv") == rows
-    assert read_header(out / "explanations.csv") == ["series_uid", "volume", "path", "status", "reason", "picture"]
-    assert {path.name for path in out.iterdir()} == {"explanations.csv"} | {
-        f"{row['series_uid']}{ending}" for row in rows for ending in (".png", ".csv")
+    assert read_header(out / "explanations.csv") == [
+        "series_uid", "volume", "path", "status", "reason", "picture", "page", "thumbnail", "label", "score",
+        "prediction"]  # fmt: skip
+    scores = {row["series_uid"]: row for row in read_rows(tiny_scores / "scores.csv")}
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(float(scores[row["series_uid"]]["probability_bleed"]))
+        assert (row["prediction"] == "bleed") == (scores[row["series_uid"]]["prediction"] == "1")
+        assert (out / "thumbnails" / row["thumbnail"]).stat().st_size < 5000
+    assert all(row["page"] in (out / "index.html").read_text() for row in rows)
+    assert {path.name for path in out.iterdir()} == {"explanations.csv", "index.html", "thumbnails"} | {
+        f"{row['series_uid']}{ending}" for row in rows for ending in (".png", ".csv", ".html")
     }
     scored: dict[str, list[dict[str, str]]] = {}
     for row in read_rows(tiny_scores / "slices.csv"):
@@ -75,6 +83,18 @@ def test_an_explanation_is_of_the_score_that_scoring_gives(two: Path, tiny_run: 
         assert explanation.heat.shape == explanation.images.shape
         assert explanation.letters == ("R", "L", "A", "P")
         assert explanation.unit == "mm"
+
+
+def test_pages_can_be_left_out_and_figures_added(tmp_path: Path, two: Path, tiny_run: Path) -> None:
+    out = tmp_path / "out"
+    options = ExplainOptions(page=False, figures=("svg",))
+    (row,) = explain(two / "bleeding", model=tiny_run, output=out, device="cpu", top=2, options=options)
+    uid = row["series_uid"]
+    assert {path.name for path in out.iterdir()} == {"explanations.csv", f"{uid}.png", f"{uid}.csv", "figures"}
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        f"{uid}_{name}.svg" for name in ("strip", "montage", "curves")} | {"cohort.svg"}
+    with pytest.raises(ConfigError, match="png or svg"):
+        ExplainOptions(figures=("gif",))
 
 
 def test_only_and_limit(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:

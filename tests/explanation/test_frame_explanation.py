@@ -259,4 +259,4 @@ def test_the_command_explains_by_the_same_words(
     done = seriatim_command("explain", clips, "--model", run, "--output", tmp_path, "--split", "test", "--limit", "1")
     assert done.code == 0, done.err
     assert "1 of 1 series explained" in done.out
-    assert len(list(tmp_path.glob("*.html"))) == 1
+    assert len(list(tmp_path.glob("*.html"))) == 2  # the page and the index

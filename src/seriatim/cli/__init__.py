@@ -20,6 +20,7 @@ from seriatim.cli import (
     export,
     faithfulness,
     get,
+    index,
     inspect,
     learning_curve,
     pretrain,
@@ -55,6 +56,7 @@ app.command("export")(export.run)
 app.command("status")(status.run)
 app.command("watch")(watch.run)
 app.command("explain")(explain.run)
+app.command("index")(index.run)
 app.command("faithfulness")(faithfulness.run)
 app.command("evaluate")(evaluate.run)
 app.command("compare")(compare.run)

@@ -35,6 +35,12 @@ def run(
     slice_labels: Annotated[
         Path | None, typer.Option(help="A CSV of true slice labels, to mark slices and to measure against.")
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="An HTML page to go through each series, and index.html over all.")
+    ] = True,
+    figures: Annotated[
+        list[str] | None, typer.Option(metavar="png|svg", help="Figures for papers too; repeatable.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, max=8, help="How many slices to show.")] = 6,
     limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
     on: Annotated[
@@ -46,10 +52,10 @@ def run(
         typer.Option(help="Series unlike those of training: refuse or explain; else as the model was trained."),
     ] = None,
 ) -> None:
-    """Show which slices drove each score: a PNG and a CSV per series. Several models are explained as one, their mean.
+    """Show which slices drove each score: picture, table and page per series, and an index page over all.
 
-    Of an anomaly model: the scores of all frames with their events and where in a frame it is, and an HTML page to go
-    through the frames.
+    Several models are explained as one, their mean. Of an anomaly model: the scores of all frames with their events,
+    and where in a frame it is.
 
     A 4D series is read as volumes or as frames over time, as the model was trained (`data.sequence`).
 
@@ -64,7 +70,8 @@ def run(
 
     loaded = load_scorer(model, device=device).with_outside(outside)
     only = loaded.find_split(split) if split else None
-    options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness)
+    options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness, page=page,
+                             figures=tuple(figures or ()))
     actions = parse_actions(on or ())
     results = open_results(dicom_results, model=loaded, searched=path, top=top)
     with SeriesBar("explaining") as bar:
@@ -86,7 +93,8 @@ def run(
             slice_labels=slice_labels,
             report=report,
         )
+    opened = output / "index.html" if page and rows else output
     made = sum(row["status"] == "explained" for row in rows)
-    typer.echo(f"{made} of {len(rows)} series explained: {output}")
+    typer.echo(f"{made} of {len(rows)} series explained: {opened}")
     tell_results(dicom_results, results)
     raise typer.Exit(exit_for(used=made, asked=len(rows)))

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from seriatim.errors import OutputError, RefusedError, reason_of
 from seriatim.experiment.envelope import Outside
-from seriatim.explanation.anomaly_files import write_frame_explanation
+from seriatim.explanation.anomaly import explain_frames
 from seriatim.explanation.build import ExplainOptions, explain_volume, mark_truth
 from seriatim.explanation.explanation import Explanation
-from seriatim.explanation.figure import draw_explanation
-from seriatim.explanation.table import write_explanation_csv
+from seriatim.explanation.figures import draw_cohort, read_cohort
+from seriatim.explanation.index_page import write_index
+from seriatim.explanation.series_files import COLUMNS as OF_FILES
+from seriatim.explanation.series_files import FIGURES, draw_figures, write_series
 from seriatim.io import find_series, read_volume
 from seriatim.io.isolation.limits import Limits
 from seriatim.io.tables.manifest import Case
@@ -31,7 +33,7 @@ from seriatim.tasks import DiagnosisTask
 from seriatim.trained import AnomalyModel, Models, Scorer, load_scorer
 
 logger = logging.getLogger(__name__)
-COLUMNS = ("series_uid", "volume", "path", "status", "reason", "picture")
+COLUMNS = ("series_uid", "volume", "path", "status", "reason", *OF_FILES)
 MEASURED = ("series_uid", "volume", "class", "method", "measure", "value", "chance", "chance_low", "chance_high")
 Report = Callable[[int, int, Series, str], None]
 """(series done, series in all, the series, "" or why there is no picture)."""
@@ -55,8 +57,9 @@ def explain(
 ) -> list[dict[str, str]]:
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
 
-    Where faithfulness is measured there is ``faithfulness.csv`` too, a row for each figure of each series. Of an
-    anomaly model there is ``<series_uid>.html`` too, a page to go through the frames.
+    With ``options.page`` there is ``<series_uid>.html`` too, a page to go through the slices, and ``index.html`` over
+    all series; with ``options.figures`` a folder of figures for papers. Where faithfulness is measured there is
+    ``faithfulness.csv``, a row for each figure of each series.
 
     Args:
         path: a folder (searched through), a file, or a ZIP archive or a folder in one.
@@ -71,12 +74,14 @@ def explain(
             model says; as in ``score``.
         limit: explain at most this many series.
         limits: time and memory for reading a series in its worker process, where not ``data.reading`` of the model.
-        options: by which methods, and whether their faithfulness is measured; not of an anomaly model.
+        options: by which methods, and whether their faithfulness is measured, not of an anomaly model; and what is
+            written.
         slice_labels: a CSV of true slice labels, as in training, to measure explanations against and to mark.
         report: told after every series.
 
     Returns:
-        The rows of ``explanations.csv``: series_uid, volume, path, status, reason, picture.
+        The rows of ``explanations.csv``: series_uid, volume, path, status, reason, and the names of the files and the
+        answer.
 
     Raises:
         InputError: ``path`` does not exist.
@@ -93,20 +98,24 @@ def explain(
     policy = {**data.findings, **(actions or {})}
     found = find_series(path, policy, sequence=data.sequence, limits=loaded.limits).series
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
-    names, rows, measured = unique_names(asked), [], []
+    names, rows = unique_names(asked), []
+    measured: list[dict[str, str]] = []
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
         refusal = loaded.refuse(series)
-        status, reason, found_of = ("refused", refusal, []) if refusal else _explain_into(
+        made = _Made(status="refused", reason=refusal) if refusal else _explain_into(
             folder / name, series, loaded, options=options, true=true
         )  # fmt: skip
-        measured += found_of
-        cells = [series.series_uid, series.volume, str(series.path), status, reason, "" if reason else f"{name}.png"]
-        rows.append(dict(zip(COLUMNS, map(cell_text, cells), strict=True)))
+        reason = made.reason
+        measured += made.measured
+        cells = {"series_uid": series.series_uid, "volume": series.volume, "path": str(series.path),
+                 "status": made.status, "reason": reason, **made.cells}
+        rows.append({key: cell_text(cells.get(key, "")) for key in COLUMNS})
         if report is not None:
             report(done, len(asked), series, reason)
     write_csv(folder / "explanations.csv", COLUMNS, rows)
     if options.measured and not isinstance(loaded, AnomalyModel):
         write_csv(folder / "faithfulness.csv", MEASURED, measured)
+    _write_overview(folder, rows, options=options, anomaly=isinstance(loaded, AnomalyModel))
     return rows
 
 
@@ -152,31 +161,46 @@ class _SliceTruth:
         return mark_truth(self.task, labels)
 
 
-def _explain_into(
-    stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth
-) -> tuple[str, str, list[dict[str, str]]]:
-    """Write the picture and the table of one series; what became of it, why where there is none, and the rows of what
-    was measured.
-    """
-    rows: list[dict[str, str]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What became of one series, why where nothing was made, its further cells, and the rows of what was measured."""
+
+    status: str = "explained"
+    reason: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
+    measured: Sequence[dict[str, str]] = ()
+
+
+def _explain_into(stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth) -> _Made:
+    """Write the files of one series."""
     try:
         volume = read_volume(series, limits=model.limits)
         options = replace(options, top=min(options.top, len(series.instances)))
         if isinstance(model, AnomalyModel):
-            write_frame_explanation(volume, model, stem, top=options.top)
-        else:
-            explanation = explain_volume(volume, model, options=options, truth=true.of(series))
-            draw_explanation(explanation, Path(f"{stem}.png"))
-            write_explanation_csv(explanation, Path(f"{stem}.csv"))
-            rows += list(_tell_measured(explanation, volume=series.volume))
+            frames = explain_frames(volume, model, top=options.top)
+            return _Made(cells=write_series(volume, frames, stem, model=model, page=options.page))
+        explanation = explain_volume(volume, model, options=options, truth=true.of(series))
+        draw_figures(explanation, stem, kinds=options.figures)
+        return _Made(cells=write_series(volume, explanation, stem, model=model, page=options.page),
+                     measured=tuple(_tell_measured(explanation, volume=series.volume)))
     except OutputError:
         raise  # the folder is at fault, and every series would fail alike
     except RefusedError as error:
-        return "refused", reason_of(error, files=series.files), []
+        return _Made(status="refused", reason=reason_of(error, files=series.files))
     except Exception as error:  # noqa: BLE001 - the boundary: one bad series must never stop the others
         logger.warning("series %s failed: %s", series.series_uid, type(error).__name__)
-        return "failed", reason_of(error, files=series.files), []
-    return "explained", "", rows
+        return _Made(status="failed", reason=reason_of(error, files=series.files))
+
+
+def _write_overview(folder: Path, rows: Sequence[Mapping[str, str]], *, options: ExplainOptions, anomaly: bool) -> None:
+    """What is about all series: the index, and the cohort's figure."""
+    if options.page and rows:
+        write_index(folder)
+    if options.figures and any(row["status"] == "explained" for row in rows):
+        column = "score" if anomaly else "attention"
+        cohort = read_cohort(folder, column=column)
+        for kind in options.figures:
+            draw_cohort(cohort, make_folder(folder / FIGURES) / f"cohort.{kind}", name=column)
 
 
 def _tell_measured(explanation: Explanation, *, volume: str) -> Iterator[dict[str, str]]:

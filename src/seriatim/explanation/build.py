@@ -36,23 +36,28 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
-    """What to explain by, and whether to measure it.
+    """What to explain by, whether to measure it, and what to write of it.
 
     ``top`` slices are shown, 1 to 8, those that ``show`` ranks first: a name of ``SLICE_METHODS``, or None for the one
     that measured best (``faithfulness.json`` of the run, else on head CT). ``pixels`` are names of ``PIXEL_METHODS``,
-    the first one drawn; ``measured`` measures the faithfulness on each series.
+    the first one drawn; ``measured`` measures the faithfulness on each series. ``page`` writes the page of each series
+    and an index, ``figures`` those for papers as each kind named: png, svg.
     """
 
     top: int = 6
     show: str | None = None
     pixels: tuple[str, ...] = ("grad_cam",)
     measured: bool = False
+    page: bool = True
+    figures: tuple[str, ...] = ()
     attribution: AttributionOptions = field(default_factory=AttributionOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
 
     def __post_init__(self) -> None:
         if not 1 <= self.top <= 8:
             raise ValueError(f"top must be 1 to 8, not {self.top}")
+        if not set(self.figures) <= {"png", "svg"}:
+            raise ConfigError(f"Figures are png or svg, not {', '.join(self.figures)}.")
         for name, legal in ((self.show, SLICE_METHODS), *((one, PIXEL_METHODS) for one in self.pixels)):
             if name is not None and name not in legal:
                 raise ConfigError(f"There is no explanation {name!r}. Legal are {', '.join(legal)}.")

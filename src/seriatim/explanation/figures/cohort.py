@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from seriatim.errors import InputError
@@ -17,7 +18,7 @@ from seriatim.io.tables.manifest import read_table
 
 BINS = 100
 """Steps of relative position, from the first slice to the last."""
-LEFT, TOP, BOTTOM, MAP, GAP, SCORES = 0.3, 0.3, 0.62, 2.1, 0.08, 0.55
+LEFT, TOP, BOTTOM, MAP, GAP, SCORES = 0.3, 0.3, 0.62, 2.45, 0.08, 0.55
 LOWEST, HIGHEST, ROW = 1.2, 6.5, 0.028
 """Inches of the map: so much per series, within bounds."""
 FULL_COLOUR = 99.0
@@ -53,7 +54,7 @@ def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention
     colours, low = (style.SIGNED_COLOURS, -reach) if signed else (style.HEAT_COLOURS, 0.0)
     image = axes.imshow(grid, aspect="auto", cmap=colours, vmin=low, vmax=reach, interpolation="nearest",
                         extent=(0, 1, len(rows), 0))
-    axes.set(xticks=[0, 0.5, 1], yticks=[])
+    axes.set(xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"], yticks=[])
     axes.set_xlabel("relative position, first slice to last", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
     axes.set_ylabel("series, by score", fontsize=SMALL, color=style.PAPER.muted, labelpad=3)
     _draw_scores(add_axes(figure, LEFT + MAP + GAP, TOP, SCORES, tall), [row.score for row in ordered])
@@ -106,4 +107,4 @@ def _draw_scores(axes: Any, scores: Sequence[float]) -> None:
     axes.set(ylim=(len(scores), 0), yticks=[])
     axes.set_xlim(min(0.0, *scores), max(1.0, *scores) if len(scores) > 1 else max(1.0, scores[0]))
     axes.set_xlabel("score", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
-    axes.locator_params(axis="x", nbins=2)
+    axes.xaxis.set_major_locator(MaxNLocator(2, prune="lower"))

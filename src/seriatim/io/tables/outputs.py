@@ -70,3 +70,13 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise _refuse(path, error) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file and put it in place whole. Raises OutputError."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise _refuse(path, error) from error
