@@ -18,6 +18,7 @@ from seriatim.trained.backends.session import Session
 pytest.importorskip("onnxruntime", reason="needs seriatim[onnx]")
 pytest.importorskip("onnxscript", reason="needs seriatim[onnx]")
 
+IN_DEFAULT = 3
 LENGTHS = (1, 2, 3, 17, 200)
 SIZE = 32
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -26,13 +27,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "temporal": {"kind": "gru", "hidden": 6, "project": 7}, "pooling": {"kind": "attention", "per_class": True},
         "deltas": True,
     },
-    "causal lstm, last state, standardised": {
-        "temporal": {"kind": "lstm", "hidden": 6, "bidirectional": False, "skip": False},
-        "pooling": {"kind": "last"}, "standardise": True,
-    },
     "transformer, the largest slice scores": {
         "temporal": {"kind": "transformer", "size": 8, "heads": 2, "feedforward": 16},
         "pooling": {"kind": "slice_scores", "how": "top_k"},
+    },
+    "causal lstm, last state, standardised": {
+        "temporal": {"kind": "lstm", "hidden": 6, "bidirectional": False, "skip": False},
+        "pooling": {"kind": "last"}, "standardise": True,
     },
     "no sequence model, maximum": {"temporal": {"kind": "none"}, "pooling": {"kind": "max"}},
     "both ends of a bilstm": {"temporal": {"kind": "lstm", "hidden": 6}, "pooling": {"kind": "last"}},
@@ -60,7 +61,9 @@ def open_graph(path: Path, backend: str, *, shape: tuple[int, ...]) -> Session:
     return OpenVinoSession(path.with_suffix(".xml"), shape=shape)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [
+    name if place < IN_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for place, name in enumerate(NETWORKS)
+])
 def test_an_exported_sequence_model_answers_as_the_network_does(name: str, tmp_path: Path) -> None:
     from seriatim.deploy.graphs import write_sequence
 
@@ -78,27 +81,35 @@ def test_an_exported_sequence_model_answers_as_the_network_does(name: str, tmp_p
             assert (theirs.class_attention is None) == (mine.class_attention is None)
 
 
-def test_an_exported_sequence_model_refuses_padding_and_a_batch(tmp_path: Path) -> None:
-    from seriatim.deploy.graphs import write_sequence
+def test_an_exported_sequence_model_refuses_padding_and_a_batch() -> None:
+    class Never:
+        def run(self, values: np.ndarray) -> list[np.ndarray]:
+            raise AssertionError("the graph was asked")
 
     network = build(NETWORKS["both ends of a bilstm"])
-    write_sequence(network, tmp_path / "sequence.onnx")
-    backed = BackedNetwork(network, encoder=network.encoder,
-                           sequence=open_graph(tmp_path / "sequence.onnx", "onnx", shape=(1, -1, 9)))
+    backed = BackedNetwork(network, encoder=network.encoder, sequence=Never())
     padded = torch.tensor([[True, True, False]])
     for embeddings, mask in ((torch.randn(1, 3, 9), padded), (torch.randn(2, 3, 9), torch.ones(2, 3).bool())):
         with pytest.raises(ValueError, match="one series at a time"):
             backed.read(embeddings, mask)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_an_exported_embedding_does_not_depend_on_the_other_slices(backend: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder of every network here."""
     from seriatim.deploy.graphs import write_encoder
+
+    path = tmp_path_factory.mktemp("graphs") / "encoder.onnx"
+    write_encoder(build(NETWORKS["both ends of a bilstm"]), path, gives="embeddings", shape=(2, SIZE, SIZE))
+    return path
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_an_exported_embedding_does_not_depend_on_the_other_slices(backend: str, encoder_file: Path) -> None:
     from seriatim.models import encode_in_chunks
 
     network = build(NETWORKS["both ends of a bilstm"])
-    write_encoder(network, tmp_path / "encoder.onnx", gives="embeddings", shape=(2, SIZE, SIZE))
-    session = open_graph(tmp_path / "encoder.onnx", backend, shape=(8, 2, SIZE, SIZE))
+    session = open_graph(encoder_file, backend, shape=(8, 2, SIZE, SIZE))
     encoder = ExportedEncoder(session, inner=network.encoder, shift=torch.zeros(9), gives="embeddings")
     slices = torch.rand(21, 2, SIZE, SIZE)
     whole = encode_in_chunks(encoder, slices)
@@ -107,18 +118,6 @@ def test_an_exported_embedding_does_not_depend_on_the_other_slices(backend: str,
     assert torch.equal(encode_in_chunks(encoder, slices[order]), whole[order])
     for count in (1, 5, 9):
         assert torch.equal(encode_in_chunks(encoder, slices[:count]), whole[:count])
-
-
-def test_a_graph_holds_no_path_of_the_machine_it_was_made_on(tmp_path: Path) -> None:
-    from seriatim.deploy.graphs import write_encoder, write_sequence
-
-    network = build(NETWORKS["both ends of a bilstm"])
-    write_encoder(network, tmp_path / "encoder.onnx", gives="maps", shape=(2, SIZE, SIZE))
-    write_sequence(network, tmp_path / "sequence.onnx")
-    for path in tmp_path.iterdir():
-        content = path.read_bytes()
-        assert b"site-packages" not in content
-        assert str(Path(__file__).parents[2]).encode() not in content
 
 
 def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18"])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_norms_join_their_convolutions_without_changing_the_answer(name: str) -> None:
     torch.manual_seed(0)
     encoder = NetworkSettings.model_validate({"encoder": {"kind": "torchvision", "name": name}}).encoder.build(3).eval()
