@@ -77,7 +77,7 @@ def test_an_explanation_is_of_the_score_that_scoring_gives(two: Path, tiny_run: 
         assert explanation.threshold == model.thresholds["bleed"]
         shown = explanation.attribution()
         assert sorted(shown[list(explanation.top)]) == sorted(shown)[-4:]
-        assert explanation.shown_attribution == "leave_out"
+        assert explanation.shown_attribution == "integrated_gradients"
         assert "nothing was measured" in explanation.shown_because
         assert explanation.heat is not None
         assert explanation.heat.shape == explanation.images.shape

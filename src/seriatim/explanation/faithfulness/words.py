@@ -8,7 +8,7 @@ from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.trained.faithfulness import Measured
 
 Figures = Mapping[str, Mapping[str, Measured]]
-DEFAULT = "leave_out"
+DEFAULT = "integrated_gradients"
 """Shown first where nothing was measured: what measured best on head CT (docs/results.md)."""
 BLIND = 0.5
 """An explanation that keeps this rank correlation when the weights are shuffled does not tell what was learnt."""
