@@ -114,19 +114,13 @@ def test_truth_slices_hold_the_blood_and_others_do_not(index: int) -> None:
     assert MIN_SLICES <= len(shown) <= MAX_SLICES
     assert np.array_equal(shown, np.arange(shown[0], shown[-1] + 1))
     assert np.array_equal(series.bleeding, np.any(list(series.bleeds.values()), axis=0))
-    healthy = make_without_bleed(index)
+    healthy = make_head_ct(3, index, size=SIZE, healthy=True).values_hu.astype(int)
     added_hu = series.values_hu - healthy
     assert np.array_equal((added_hu > 8).any(axis=(1, 2)), series.bleeding)
     assert added_hu.min() > -5
     filled = (added_hu > 20) & (healthy > -10) & (healthy < 50)
     assert np.array_equal(filled.any(axis=(1, 2)), series.bleeding)
     assert 50 < np.median(series.values_hu[filled]) < 78
-
-
-def make_without_bleed(index: int) -> np.ndarray:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seriatim.synth.head_ct.draw_subtypes", lambda seed, patient: [])
-        return make_head_ct(3, index, size=SIZE).values_hu.astype(int)
 
 
 def test_brightness_of_one_voxel_does_not_give_the_class_away() -> None:

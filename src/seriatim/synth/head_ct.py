@@ -38,15 +38,18 @@ class HeadCt:
         return np.asarray(np.any([none, *self.bleeds.values()], axis=0))
 
 
-def make_head_ct(seed: int, index: int, *, size: int = 128) -> HeadCt:
-    """Make series ``index`` of a seed: ``size`` x ``size`` pixels, slices from the base to the vertex."""
+def make_head_ct(seed: int, index: int, *, size: int = 128, healthy: bool = False) -> HeadCt:
+    """Make series ``index`` of a seed: ``size`` x ``size`` pixels, slices from the base to the vertex.
+
+    ``healthy``: the same head in the same scan before it bled; what differs is the bleed.
+    """
     patient = patient_of(index)
     shape = draw_head_shape(make_generator(seed, KIND, "head", patient))
     grid = _draw_grid(make_generator(seed, KIND, "pose", index), size)
     head = paint_head(grid, shape, make_generator(seed, KIND, "folds", patient))
     rng = make_generator(seed, KIND, "bleed", index)
     bleeds: dict[str, NDArray[np.bool_]] = {}
-    for subtype in draw_subtypes(seed, patient):
+    for subtype in () if healthy else draw_subtypes(seed, patient):
         allowed = next(iter(bleeds.values()), np.ones(grid.shape[0] // SAMPLES_PER_SLICE, dtype=bool))
         truth = _add_bleed(subtype, grid, head, rng, allowed=allowed)
         if truth.any():

@@ -59,14 +59,14 @@ def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
 
 def why_shown(name: str, *, measured: bool, chosen: bool, count: int = 0) -> str:
     """Why a method is the one shown first."""
+    shown = f"{_title(name)[0].upper()}{_title(name)[1:]} is shown"
     if chosen:
-        return f"{_title(name)} is shown because it was asked for."
+        return f"{shown} because it was asked for."
     if measured:
-        return f"{_title(name)} is shown: of all methods it measured best on {count} series the model never saw."
+        return f"{shown}: of all methods it measured best on {count} series that the model was not trained on."
     if name == DEFAULT:
-        return (f"{_title(name)} is shown: it measured best on head CT; of this model nothing was measured yet "
-                "(seriatim faithfulness).")
-    return f"{_title(name)} is shown: this model has no other."
+        return f"{shown}: it measured best on head CT; of this model nothing was measured yet (seriatim faithfulness)."
+    return f"{shown}: this model has no other."
 
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:
