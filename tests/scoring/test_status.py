@@ -1,0 +1,146 @@
+"""seriatim status and score --dry-run: how far it is, and what would become of every series."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from stub_batch import Stub, in_child
+
+from seriatim.scoring import run as batch_run
+from seriatim.scoring import score
+from seriatim.scoring.options import Options
+from seriatim.scoring.standing import read_standing
+from seriatim.scoring.state import STATE
+from seriatim.trained import Scorer, load_scorer
+from tiny_runs import CommandLine, read_rows
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_run: Path) -> Scorer:
+    return load_scorer(tiny_run)
+
+
+def test_status_beside_a_running_one(
+    tmp_path: Path, head_ct: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(done: int, of: int, _: object) -> None:
+        def tell() -> None:  # as another process sees it
+            (tmp_path / f"{done}.json").write_text(json.dumps(vars_of(tmp_path / "out")))
+
+        if done in (1, 7, of):
+            assert in_child(tell) == 0
+            seen.append(json.loads((tmp_path / f"{done}.json").read_text()))
+
+    monkeypatch.setattr(batch_run, "predict_all", Stub(delay_s=0.01))
+    score(head_ct, model=scorer, output=tmp_path / "out", report=look)
+    assert [one["run"] for one in seen] == ["running"] * 3
+    assert [one["counts"]["pending"] for one in seen] == [11, 5, 0]
+    assert all(one["per_minute"] > 0 for one in seen)
+    assert seen[0]["seconds_left"] > seen[1]["seconds_left"] > seen[2]["seconds_left"] == 0
+    ended = read_standing(tmp_path / "out")
+    assert (ended.run, ended.per_minute, ended.looking) == ("finished", None, False)
+
+
+def vars_of(folder: Path) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(read_standing(folder))
+
+
+def test_status_tells_reasons_and_the_last_error(
+    tmp_path: Path, head_ct: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, seriatim_command: CommandLine
+) -> None:
+    monkeypatch.setattr(batch_run, "predict_all", Stub())
+    summary = score(head_ct, model=scorer, output=tmp_path)
+    told = seriatim_command("status", tmp_path)
+    assert told.code == 0
+    assert "run: finished" in told.out
+    assert "done: 12 of 12 series, 0 left" in told.out
+    for code, number in summary["reasons"].items():
+        assert f"{number} x {code}" in told.out
+    found = json.loads(seriatim_command("status", tmp_path, "--json").out)
+    assert found["reasons"] == summary["reasons"]
+    assert found["last_error"] == ("TRUNCATED: it is damaged." if found["counts"]["failed"] else "")
+
+
+def test_status_of_a_killed_run_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, head_ct: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "predict_all", Stub(delay_s=0.05))
+    assert in_child(lambda: score(head_ct, model=scorer, output=tmp_path / "out"), kill_after_s=0.8) == -9
+    standing = read_standing(tmp_path / "out")
+    assert standing.run == "ended without a word"
+    assert sum(standing.counts.values()) in (0, 12)
+
+
+def test_status_of_nothing(tmp_path: Path, seriatim_command: CommandLine) -> None:
+    told = seriatim_command("status", tmp_path)
+    assert told.code == 2
+    assert "nothing was scored into it" in told.err
+    database = sqlite3.connect(tmp_path / STATE)
+    database.execute("PRAGMA user_version = 9")
+    database.close()
+    told = seriatim_command("status", tmp_path)
+    assert told.code == 2
+    assert "another version" in told.err
+
+
+def test_a_dry_run_lists_every_series_and_writes_nothing(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine
+) -> None:
+    data = tmp_path / "data"
+    for row in read_rows(head_ct / "labels.csv")[:3]:
+        shutil.copytree(head_ct / row["path"], data / row["path"])
+    gappy = next(iter((data / "series").iterdir()))
+    sorted(gappy.iterdir())[7].unlink()
+    options = ("--model", tiny_run, "--device", "cpu", "--output", tmp_path / "out")
+    told = seriatim_command("score", data, *options, "--dry-run", "--report", tmp_path / "plan.json")
+    assert told.code == 8
+    assert not (tmp_path / "out").exists()
+    lines = told.out.splitlines()
+    assert sum(line.startswith("score   ") for line in lines) == 2
+    (refused,) = (line for line in lines if line.startswith("refuse  "))
+    assert str(gappy) in refused
+    assert "GAP" in refused
+    assert "2 of 3 series would be scored, 1 refused" in told.out
+    assert "time: about" in told.out
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert len(plan["series"]) == 3
+    assert plan["cost"]["seconds"] > 0
+    assert plan["cost"]["memory_mb"] > 50
+    done = seriatim_command("score", data, *options)
+    assert done.code == told.code
+    rows = read_rows(tmp_path / "out" / "scores.csv")
+    assert [row["reason"] for row in rows] == [one["reason"] for one in plan["series"]]
+    written = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    assert 0.2 < plan["cost"]["disk_mb"] * (1 << 20) / written < 3
+
+
+def test_a_report_and_formats_by_the_command(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "predict_all", Stub())
+    command = ("score", head_ct, "--model", tiny_run, "--device", "cpu", "--output", tmp_path / "out")
+    done = seriatim_command(*command, "--format", "jsonl", "--report", tmp_path / "report.json")
+    assert done.code == 8
+    assert (tmp_path / "report.json").read_bytes() == (tmp_path / "out" / "run.json").read_bytes()
+    assert not (tmp_path / "out" / "scores.csv").exists()
+    again = seriatim_command(*command)
+    assert "were done before" in again.out
+    assert seriatim_command(*command, "--format", "xls").code == 2
+
+
+def test_options_of_another_kind_change_nothing(tmp_path: Path, head_ct: Path, scorer: Scorer,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = Stub()
+    monkeypatch.setattr(batch_run, "predict_all", stub)
+    score(head_ct, model=scorer, output=tmp_path)
+    done = len(stub.asked)
+    score(head_ct, model=scorer, output=tmp_path, options=Options(formats=("jsonl",), seconds=False))
+    assert len(stub.asked) - done == json.loads((tmp_path / "run.json").read_text())["counts"]["failed"]
