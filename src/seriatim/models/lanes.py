@@ -6,7 +6,6 @@ What is computed in a lane is the same to the bit on any number of them, and cor
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,7 +27,6 @@ class Lanes(ThreadPoolExecutor):
         super().__init__(count, thread_name_prefix=name)
         threads = torch.get_num_threads()
         self.count = count
-        self._idents: list[int] = []
         self._started = threading.Barrier(count + 1)
         for _ in range(count):
             self.submit(self._begin)
@@ -38,18 +36,11 @@ class Lanes(ThreadPoolExecutor):
     def _begin(self) -> None:
         torch.get_num_threads()  # a thread takes over the common setting when it first looks, which must be before
         torch.set_num_threads(1)
-        self._idents.append(threading.get_ident())
         self._started.wait()
 
     def use(self) -> None:
         """Let what this thread does ``on_lanes`` be done by these."""
         _of_thread.lanes = self
-
-    def cpu_seconds(self) -> float:
-        """What the processors have done for these threads, which must not have been shut down."""
-        if not hasattr(time, "pthread_getcpuclockid"):
-            return 0.0
-        return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in self._idents)
 
 
 def on_lanes(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

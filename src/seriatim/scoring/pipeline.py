@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from time import perf_counter, thread_time
+from time import perf_counter, process_time, thread_time
 from typing import TypeAlias
 
 import torch
@@ -88,7 +88,7 @@ class _Pipeline:
 
     def run(self) -> Iterator[Found]:
         """Start all stages, and give the predictions as they come."""
-        started = perf_counter()
+        started, worked, counted = perf_counter(), process_time(), sum(self._costs.cpu_s.values())
         for lanes, work in ((self._readers, self._read), (self._scorers, self._score)):
             for _ in range(lanes.count):
                 lanes.submit(self._guard, work)
@@ -101,7 +101,9 @@ class _Pipeline:
                 yield found
                 self._costs.add("write", thread_time() - before)
         finally:
-            self._settle(perf_counter() - started)
+            self._costs.wall_s += perf_counter() - started
+            others = sum(self._costs.cpu_s.values()) - counted
+            self._settle(process_time() - worked - others)
 
     def close(self) -> None:
         """End all that works: processes at once, threads as soon as the chunk is done that they are at."""
@@ -157,12 +159,13 @@ class _Pipeline:
             clock.mark("score")
             self._done.put((index, found))
 
-    def _settle(self, seconds: float) -> None:
-        """Count what is known when all is done."""
+    def _settle(self, network_s: float) -> None:
+        """Count what is known when all is done. A backend may compute in threads of its own, so the network's part is
+        all that this process did and is in no other stage.
+        """
         costs = self._costs
-        costs.wall_s += seconds
         costs.add("decode", self._workers.cpu_seconds)
-        costs.add("network", self._lanes.cpu_seconds())
+        costs.add("network", network_s)
         costs.waits_s |= {"scorers for series": self._ready.waited_s, "readers for memory": self._room.waited_s,
                           "caller for predictions": self._done.waited_s}
         costs.peak_bytes = max(costs.peak_bytes, self._room.peak_bytes)
