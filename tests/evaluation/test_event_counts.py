@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from seriatim.evaluation.events import EventCounts, count_events, measure_overlap
@@ -26,6 +27,14 @@ def test_the_largest_overlap_is_matched_first_and_too_little_is_none() -> None:
     counts = count_events([(0, 8), (8, 30)], [(6, 30)], times_s=TIMES)
     assert counts.delays_s == pytest.approx([0.2])
     assert count_events([(0, 100)], [(0, 29)], times_s=TIMES).found == 0
+
+
+def test_an_alarm_is_raised_by_the_frame_that_reaches_the_threshold() -> None:
+    raised = np.zeros(100, dtype=bool)
+    raised[[9, 11, 40]] = True
+    counts = count_events([(3, 12), (40, 50)], [(5, 12), (42, 50)], times_s=TIMES, raised=raised)
+    assert counts.delays == (4, 0)
+    assert counts.delays_s == pytest.approx([0.4, 0.0])
 
 
 def test_an_early_alarm_has_no_delay_and_sequences_add_up() -> None:

@@ -46,6 +46,18 @@ def test_false_alarms_per_minute_bound_the_events_of_validation() -> None:
         AnomalySettings(false_alarms_per_minute=1.0).build().learn_norms(normal(), [0.0] * 20)
 
 
+def test_false_alarms_that_grow_together_to_one_long_event_are_not_taken_for_few() -> None:
+    rng = np.random.default_rng(0)
+    clips = [[evidence(rng.chisquare(3, size=1200))] for _ in range(3)]
+    task = AnomalySettings(false_alarms_per_minute=1.0).build().learn_norms(clips, [60.0] * 3)
+    assert task.norms is not None
+    assert task.norms.threshold > -np.log(0.01)
+    assert sum(one.stop - one.start for clip in clips for one in task.judge(clip).events) < 36
+    foolish = AnomalySettings(false_alarms_per_minute=1e4).build().learn_norms(clips, [60.0] * 3)
+    assert foolish.norms is not None
+    assert foolish.norms.threshold == pytest.approx(np.log(2), rel=0.01)
+
+
 @pytest.mark.parametrize("least", [1, 3])
 def test_a_sequence_reaches_one_half_exactly_where_it_has_an_event(least: int) -> None:
     task = learn(false_alarm_rate=0.02, least_frames=least, release=0.4, most_gap=0)

@@ -64,3 +64,12 @@ def test_equal_normal_scores_and_too_few_of_them() -> None:
     assert normality.surprise(np.array([1.1]))[0] > 100
     with pytest.raises(ValueError, match="at least 20"):
         learn_normality(np.ones(19))
+
+
+def test_a_score_that_most_normal_frames_share_is_no_surprise() -> None:
+    law = learn_normality(np.concatenate([np.zeros(90), np.arange(1.0, 11.0)]))
+    p_values = np.exp(-law.surprise(np.array([-1.0, 0.0, 5.0, 50.0])))
+    assert p_values[:2].tolist() == [1.0, 1.0]
+    assert p_values[3] < p_values[2] < 0.1
+    same = learn_normality(np.zeros(30))
+    assert np.exp(-same.surprise(np.array([0.0, 1.0]))).tolist() == [1.0, pytest.approx(0.0, abs=1e-9)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 Span = tuple[int, int]
 """(start, stop) in frames, stop exclusive."""
@@ -17,7 +18,7 @@ class EventCounts:
     """The counts of one sequence, or of several added up.
 
     ``found`` true events that a found one meets, of ``true``; ``alarms`` found events, of which ``false`` meet none;
-    ``delays`` in frames from each met true event's start to the first found frame in it, ``delays_s`` the same in
+    ``delays`` in frames from each met true event's start to the frame that raised the alarm, ``delays_s`` the same in
     seconds where times are known; ``seconds`` of all sequences whose times are known.
     """
 
@@ -63,12 +64,15 @@ class EventCounts:
 
 
 def count_events(
-    found: Sequence[Span], true: Sequence[Span], *, times_s: Sequence[float] | None = None, overlap: float = OVERLAP
-) -> EventCounts:
+    found: Sequence[Span], true: Sequence[Span], *, times_s: Sequence[float] | None = None, overlap: float = OVERLAP,
+    raised: NDArray[np.bool_] | None = None,
+) -> EventCounts:  # fmt: skip
     """Match the events of one sequence, each with one other at most, the largest overlaps first.
 
     Overlap is intersection over union in frames, and a match needs at least ``overlap``. ``times_s`` are the positions
     of the S frames, None where no times are known; a sequence lasts from the first to the last and one frame more.
+    ``raised`` (S,) are the frames that reach the threshold: a found event is known of from its first such frame on,
+    since hysteresis adds the frames before it only then. None: from its first frame.
     """
     pairs = sorted(
         ((measure_overlap(one, other), i, j) for i, one in enumerate(found) for j, other in enumerate(true)),
@@ -78,7 +82,7 @@ def count_events(
     for share, i, j in pairs:
         if share >= overlap and i not in met and j not in met.values():
             met[i] = j
-    starts = [(true[j][0], max(found[i][0], true[j][0])) for i, j in sorted(met.items())]
+    starts = [(true[j][0], max(_find_alarm(found[i], raised), true[j][0])) for i, j in sorted(met.items())]
     times = times_s if times_s is not None else ()
     frame_s = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
     return EventCounts(
@@ -87,6 +91,11 @@ def count_events(
         delays_s=tuple(float(times[seen] - times[began]) for began, seen in starts if len(times)),
         seconds=float(frame_s * len(times)),
     )
+
+
+def _find_alarm(span: Span, raised: NDArray[np.bool_] | None) -> int:
+    """The first raised frame of an event."""
+    return span[0] + (0 if raised is None else int(raised[span[0] : span[1]].argmax()))
 
 
 def measure_overlap(one: Span, other: Span) -> float:

@@ -115,7 +115,8 @@ def _read_sequence(
     times = None
     if pair.score.get("duration_s"):
         times = [read_number(row, "position", where=where) for row in rows]
-    counts = None if np.isnan(labels).any() else count_events(found, true, times_s=times)
+    told = not np.isnan(labels).any()
+    counts = count_events(found, true, times_s=times, raised=values >= THRESHOLD) if told else None
     parts = {name.removeprefix(PART): np.array([read_number(row, name, where=where) if row[name] else 0.0
                                                 for row in rows])
              for name in rows[0] if name.startswith(PART)}

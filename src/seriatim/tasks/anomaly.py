@@ -24,6 +24,8 @@ from seriatim.tasks.norms import Norms, drop_unknown, learn_law
 
 Array = NDArray[Any]
 UNNAMED = "anomaly"
+LEAST_THRESHOLD = float(np.log(2))
+"""Half of normal frames lie above it; a lower threshold would tell nothing."""
 
 
 class AnomalySettings(Settings):
@@ -181,15 +183,20 @@ class AnomalyTask:
         return replace(self, norms=learnt)
 
     def _threshold(self, surprises: Sequence[Array], wanted: float, seconds: float) -> float:
-        """The lowest threshold at which normal sequences have at most ``wanted`` events per minute."""
+        """The lowest threshold at and above which normal sequences have at most ``wanted`` events per minute.
+
+        Far below it events grow together, until all of a clip is one: fewer again, and no threshold at all.
+        """
         if seconds <= 0:
             raise ValueError("false_alarms_per_minute needs frames with times; set false_alarm_rate instead")
         allowed = wanted * seconds / 60
         levels = np.unique(np.concatenate(surprises))
-        for level in levels[levels > 0]:
-            if sum(len(self._events(one, float(level))) for one in surprises) <= allowed:
-                return float(level)
-        return float(levels[-1]) * (1 + 1e-9) + 1e-9
+        found = float(levels[-1]) * (1 + 1e-9) + 1e-9
+        for level in levels[levels >= LEAST_THRESHOLD][::-1]:
+            if sum(len(self._events(one, float(level))) for one in surprises) > allowed:
+                break
+            found = float(level)
+        return max(found, LEAST_THRESHOLD)
 
     def _events(self, surprise: Array, threshold: float) -> list[Event]:
         settings = self.settings

@@ -48,7 +48,8 @@ class Normality:
             raw = self.profile.level(raw, places)
         quantiles = np.asarray(self.quantiles)
         shares = np.linspace(0, 1 - TAIL_SHARE, len(quantiles))
-        body = -np.log(1 - np.interp(raw, quantiles, shares))
+        # turned round, interp gives the lower share where quantiles are equal: ties with the normal are no surprise
+        body = -np.log(1 - np.interp(-raw, -quantiles[::-1], shares[::-1]))
         tail = -np.log(TAIL_SHARE) + (raw - self.tail_start) / self.tail_mean
         return np.minimum(np.where(raw > self.tail_start, tail, body), MOST_SURPRISE)
 
