@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from dicom_files import AXIAL, CORONAL, make_enhanced, make_slice, make_stack, random_stack, save, save_stack
 from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 from results_of import LABEL, find_items, find_one, make_result
 from test_dicom_frames import make_cine
 
@@ -128,6 +130,28 @@ def test_another_reader_finds_the_geometry_of_the_source(tmp_path: Path) -> None
     theirs = {tuple(np.round((volume.affine @ np.array([place, row, column, 1]))[:3], 4) + 0.0)
               for place in (0, 4) for row, column in ((0, 0), (5, 4))}
     assert mine == theirs
+
+
+def test_a_viewer_finds_the_geometry_of_the_source(tmp_path: Path) -> None:
+    """SimpleITK reads no Parametric Map, so it gets the same frames as an enhanced CT of integers."""
+    series = find_one(save_stack(make_stack(random_stack(5), orientation=OBLIQUE), tmp_path / "in"))
+    values = np.random.default_rng(0).integers(0, 9, (5, 6, 5)).astype(np.float32)
+    result = make_result(series, maps=(SliceMaps(kind="gradcam", indices=tuple(range(5)), values=values, label=LABEL),))
+    dataset = maps_of(result, 0)
+    pixels = dataset.pixel_array.astype("<u2")
+    del dataset.FloatPixelData
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.add_new(0x7FE00010, "OW", pixels.tobytes())
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    dataset.save_as(tmp_path / "map.dcm")
+    image = SimpleITK.ReadImage(tmp_path / "map.dcm")
+    array = SimpleITK.GetArrayFromImage(image)
+    for uid, index in zip(result.prediction.sop_instance_uids, range(5), strict=True):
+        source = pydicom.dcmread(next(one.path for one in series.instances if one.sop_instance_uid == uid))
+        place = image.TransformPhysicalPointToIndex([float(value) for value in source.ImagePositionPatient])
+        assert place[:2] == (0, 0)
+        np.testing.assert_array_equal(array[place[2]], values[index])
 
 
 def test_frames_of_an_enhanced_object_are_named(tmp_path: Path) -> None:

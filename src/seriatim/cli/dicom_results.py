@@ -18,13 +18,15 @@ Option = Annotated[
 ]
 
 
-def open_results(folder: Path | None, *, model: Scorer, searched: Path, top: int = 6) -> DicomResults | None:
+def open_results(
+    folder: Path | None, *, model: Scorer, searched: Path, top: int = 6, show: str | None = None
+) -> DicomResults | None:
     """Where DICOM results go; None where none are asked for."""
     if folder is None:
         return None
     from seriatim.explanation.dicom_results import DicomResults
 
-    return DicomResults(folder, model=model, searched=searched, top=top)
+    return DicomResults(folder, model=model, searched=searched, top=top, show=show)
 
 
 def tell_results(folder: Path | None, results: DicomResults | None) -> None:

@@ -73,7 +73,7 @@ def run(
     options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness, page=page,
                              figures=tuple(figures or ()))
     actions = parse_actions(on or ())
-    results = open_results(dicom_results, model=loaded, searched=path, top=top)
+    results = open_results(dicom_results, model=loaded, searched=path, top=top, show=show)
     with SeriesBar("explaining") as bar:
 
         def report(done: int, of: int, series: Series, reason: str) -> None:

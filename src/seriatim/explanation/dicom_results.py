@@ -39,6 +39,7 @@ class DicomResults:
         folder: made where it does not exist.
         model: as for scoring.
         top: how many slices are key images, and are shown, at most 8.
+        show: the attribution that ranks slices, as of ``ExplainOptions``.
         searched: where the series come from; the folder must not lie in it.
 
     Raises:
@@ -46,12 +47,14 @@ class DicomResults:
         OutputError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, model: Scorer, top: int = 6, searched: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, model: Scorer, top: int = 6, show: str | None = None, searched: Path | None = None
+    ) -> None:
         require_highdicom()
         if searched is not None and searched.is_dir() and folder.resolve().is_relative_to(searched.resolve()):
             raise ConfigError(f"{folder} lies in {searched}: its pictures would be scored the next time. Choose a "
                               "folder beside it for DICOM results.")
-        self._folder, self._model, self._top = make_folder(folder), model, top
+        self._folder, self._model, self._top, self._show = make_folder(folder), model, top, show
         self.counts: Counter[str] = Counter(written=0, partly=0, none=0, kept=0, replaced=0)
         self._there = self._read_table()
 
@@ -89,7 +92,7 @@ class DicomResults:
         if series.format == "dicom":
             try:
                 volume = read_volume(series, limits=self._model.limits)
-                result = add_explanation(result, volume, self._model, top=self._top)
+                result = add_explanation(result, volume, self._model, top=self._top, show=self._show)
             except Exception as error:  # noqa: BLE001 - the numbers are there all the same
                 left_out["summary"] = reason_of(error, files=series.files)
         filed = write_results(result, folder)
@@ -101,7 +104,7 @@ class DicomResults:
 
     def _tell(self, series: Series, prediction: Prediction) -> tuple[str, ...]:
         """The first cells of a row: which series, which model, and a digest of what it said."""
-        numbers = hashlib.sha256(f"{__version__} {self._top}".encode())
+        numbers = hashlib.sha256(f"{__version__} {self._top} {self._show} {self._model.compute.key}".encode())
         for name, value in asdict(prediction).items():
             if name not in ("path", "seconds"):
                 numbers.update(f"{name} {_plain(value)!r}".encode("utf-8", "backslashreplace"))

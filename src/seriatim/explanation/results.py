@@ -43,16 +43,18 @@ def gather_numbers(series: Series, prediction: Prediction, model: Scorer, *, top
     )
 
 
-def add_explanation(result: SeriesResult, volume: Volume, model: Scorer, *, top: int) -> SeriesResult:
+def add_explanation(
+    result: SeriesResult, volume: Volume, model: Scorer, *, top: int, show: str | None = None
+) -> SeriesResult:
     """The result with the picture of its explanation, the attribution that it ranks slices by, and where in the slices.
 
-    ``volume`` is read again, and the model is asked again.
+    ``volume`` is read again, and the model is asked again; ``show`` as of ``ExplainOptions``.
     """
     top = min(top, len(result.series.instances))
     if isinstance(model, AnomalyModel):
         frames = explain_frames(volume, model, top=top)
         return replace(result, maps=_map_places(frames, volume), picture=compose_frames(frames).render(PICTURE_DPI))
-    explanation = explain_volume(volume, model, options=ExplainOptions(top=top, pixels=("grad_cam",)))
+    explanation = explain_volume(volume, model, options=ExplainOptions(top=top, show=show))
     maps, picture = (*result.maps, *_map_heat(explanation, volume)), compose(explanation).render(PICTURE_DPI)
     return replace(result, maps=maps, picture=picture, **_rank(explanation))
 
@@ -78,7 +80,7 @@ def name_algorithm(model: Scorer) -> Algorithm:
     members = [f"member {one.experiment.name} sha256 {one.digest}" for one in loaded] if len(loaded) > 1 else []
     return Algorithm(
         name=" + ".join(dict.fromkeys(one.experiment.name for one in loaded)), version=__version__, digest=model.digest,
-        parameters=(f"task {model.experiment.task.kind}", *members),
+        parameters=(f"task {model.experiment.task.kind}", f"computed by {model.compute.key.strip()}", *members),
     )
 
 

@@ -70,7 +70,7 @@ def score(
         run.score(report, stop)
         summary = run.finish({**search.describe(), "only": None if only is None else len(only)})
         if keep is not None:
-            run.file(keep)
+            run.file(keep, stop=stop)
         return summary
 
 

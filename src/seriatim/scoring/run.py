@@ -95,10 +95,14 @@ class BatchRun:
         write_json(self._state.path.with_name("run.json"), summary)
         return summary
 
-    def file(self, keep: Keep, *, since: float = 0.0) -> None:
-        """Hand every scored series with its result to ``keep``, also those of earlier calls, back to ``since``."""
+    def file(self, keep: Keep, *, since: float = 0.0, stop: Stop | None = None) -> None:
+        """Hand every scored series with its result to ``keep``, also those of earlier calls, back to ``since``, until
+        it is to be stopped: the next call goes on.
+        """
         found = {_identify(series.path, series): series for series in self._series}
         for prediction in self._state.predictions(self._root, since=since):
+            if stop is not None and stop():
+                return
             if prediction.status == "scored":
                 keep(found[_identify(prediction.path, prediction)], prediction)
 

@@ -34,7 +34,8 @@ def make_summary(result: SeriesResult, source: Source) -> Dataset:
     dataset.PatientOrientation = dataset.Laterality = None  # a page has no directions
     if source.burned_in is not None:
         dataset.BurnedInAnnotation = "YES" if source.burned_in else "NO"
-    dataset.LossyImageCompression = "01" if source.lossy else "00"
+    for keyword, value in source.loss.items():
+        setattr(dataset, keyword, value)
     dataset.DerivationDescription = codes.shorten("Explanation of a score, drawn by seriatim. Research use only.", 1024)
     dataset.ImageComments = "Research use only, not a medical device."
     if result.top:

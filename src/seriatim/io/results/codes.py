@@ -58,8 +58,8 @@ def finding(label: str) -> CodedConcept:
 
 
 def attribution(code: str, title: str) -> CodedConcept:
-    """What a method says an image did for the class, by the method's name."""
-    return private(code, shorten(f"Attribution of the image by {title}"))
+    """What a method says an image did for the class, by the method's name, as far as a code may be long."""
+    return private(code[:16], shorten(f"Attribution of the image by {title}"))
 
 
 def modality(name: str) -> CodedConcept:

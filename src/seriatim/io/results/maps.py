@@ -101,7 +101,8 @@ def _make_stand_in(source: Source, one: SourceSlice, thickness_mm: float | None)
     head.ImageOrientationPatient = [f"{value:.10g}" for value in one.plane.orientation or ()]
     head.PixelSpacing = [f"{value:.10g}" for value in one.plane.spacing_mm or ()]
     head.SliceThickness = thickness_mm
-    head.LossyImageCompression = "01" if source.lossy else "00"
+    for keyword, value in source.loss.items():
+        setattr(head, keyword, value)
     return head
 
 

@@ -83,7 +83,8 @@ def comment(result: SeriesResult) -> list[str]:
         lines.append(f"Probabilities of the series {bent}. Those of single images are never calibrated.")
     if result.thresholds and result.thresholds_from:
         lines.append(f"Threshold chosen on: {result.thresholds_from}.")
-    lines.append("Attention says which images the model weighed, not why.")
+    if result.answer != "anomaly":
+        lines.append("Attention says which images the model weighed, not why.")
     if result.attribution is not None:
         lines.append(f"Attribution by {result.attribution.title}: positive speaks for {result.attribution.label}.")
     if told.prediction_set:
@@ -162,7 +163,8 @@ def _tell_slices(result: SeriesResult, source: Source) -> Iterator[Group]:
 def _tell_slice(
     result: SeriesResult, source: Source, index: int, label: str | None, numbers: list[Measurement]
 ) -> Group:
-    one, name = source.slices[index], f"image {index + 1} of {len(source.slices)}"
+    noun = "frame" if result.series.axis == "time" else "image"
+    one, name = source.slices[index], f"{noun} {index + 1} of {len(source.slices)}"
     image = SourceImageForMeasurementGroup(
         one.sop_class_uid, one.sop_instance_uid, None if one.frame_number is None else [one.frame_number]
     )

@@ -23,9 +23,12 @@ from seriatim.io.source import open_file
 from seriatim.series import Code, Series
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+RATIOS = re.compile(r"\d{1,6}(\.\d{1,8})?(\\\d{1,6}(\.\d{1,8})?)*")
+METHODS = re.compile(r"[A-Z0-9_]{1,16}(\\[A-Z0-9_]{1,16})*")
 UID_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+LOSS = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 KEYWORDS = (*RULES, *UID_KEYWORDS, "SpecificCharacterSet", "NumberOfFrames", "FrameOfReferenceUID", "SliceThickness",
-            "BurnedInAnnotation", "DeidentificationMethodCodeSequence")
+            "BurnedInAnnotation", "DeidentificationMethodCodeSequence", *LOSS)
 TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 
 
@@ -43,6 +46,7 @@ class SourceSlice:
 class Source:
     """The series that a result is about. ``identity`` is whose it is, by keyword; its repr does not tell.
 
+    ``loss`` are the attributes of an image made of pixels that were compressed with loss, or not.
     ``burned_in`` is True where pixels may show text, False where they do not, None where that is not known.
     """
 
@@ -54,7 +58,7 @@ class Source:
     slices: tuple[SourceSlice, ...]
     frame_of_reference_uid: str
     thickness_mm: float | None
-    lossy: bool
+    loss: Mapping[str, str]
     burned_in: bool | None
     identity: _Hidden
 
@@ -108,7 +112,7 @@ def _describe(series: Series, heads: Mapping[Path, Any], slices: tuple[SourceSli
         study_uid=get_text(first, "StudyInstanceUID"), series_uid=get_text(first, "SeriesInstanceUID"),
         modality=series.modality, rows=series.rows, columns=series.columns, slices=slices,
         frame_of_reference_uid=own if _is_uid(own) else "",
-        thickness_mm=_thickness(first), lossy=any(finding.code is Code.LOSSY for finding in series.findings),
+        thickness_mm=_thickness(first), loss=_tell_loss(series, first),
         burned_in=_tell_burned_in(series, heads), identity=_Hidden(_identity(first)),
     )
 
@@ -155,6 +159,15 @@ def _thickness(head: Any) -> float | None:
     except BadValueError:
         return None
     return value if value is not None and value > 0 else None
+
+
+def _tell_loss(series: Series, head: Any) -> dict[str, str]:
+    """PS3.3 C.7.6.1.1.5: once lossy, always lossy; by how much and by which method where the source says so."""
+    if all(finding.code is not Code.LOSSY for finding in series.findings):
+        return {"LossyImageCompression": "00"}
+    stated = {keyword: get_text(head, keyword) for keyword in LOSS}
+    whole = RATIOS.fullmatch(stated[LOSS[0]]) and METHODS.fullmatch(stated[LOSS[1]])
+    return {"LossyImageCompression": "01", **(stated if whole else {})}
 
 
 def _tell_burned_in(series: Series, heads: Mapping[Path, Any]) -> bool | None:

@@ -1,4 +1,4 @@
-"""UIDs of results: functions of what is written, so that the same result is the same object (docs/decisions/0010)."""
+"""UIDs of results: functions of what is written, so that the same result is the same object (docs/decisions/0013)."""
 
 from __future__ import annotations
 
