@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 
 import pytest
 import torch
@@ -67,6 +68,24 @@ def test_an_error_is_the_callers(threads: None) -> None:
     torch.set_num_threads(2)
     with pytest.raises(ZeroDivisionError):
         on_lanes(lambda item: 1 // item, range(3))
+
+
+def test_a_thread_uses_lanes_of_its_own_until_they_are_shut_down() -> None:
+    lanes, found = Lanes(2, name="own"), []
+
+    def work() -> None:
+        lanes.use()
+        found.extend(on_lanes(lambda _: threading.current_thread().name, range(5)))
+        lanes.shutdown()
+        with pytest.raises(CancelledError):
+            on_lanes(abs, range(5))
+        found.append("ended")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert {name.partition("_")[0] for name in found[:-1]} == {"own"}
+    assert found[-1] == "ended"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

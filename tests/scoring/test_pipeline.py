@@ -18,8 +18,9 @@ import pytest
 
 from seriatim.io import Limits, find_series
 from seriatim.io.isolation import isolated
-from seriatim.scoring import pipeline
+from seriatim.scoring import pipeline, score
 from seriatim.scoring.engine import score_one
+from seriatim.scoring.options import Options
 from seriatim.scoring.pipeline import Resources, predict_all
 from seriatim.scoring.pipeline_costs import STAGES, Costs
 from seriatim.series import Prediction, Series
@@ -218,3 +219,11 @@ def test_a_run_tells_where_its_time_went(tiny_scores: Path) -> None:
     assert all(stages["cpu_seconds"][name] > 0 for name in ("discover", "decode", "prepare", "network", "write"))
     assert stages["wall_seconds"] > 0
     assert 0 < stages["cpu_efficiency"] < 1.2
+
+
+def test_tables_are_the_same_bytes_with_any_resources(head_ct: Path, tiny_run: Path, tmp_path: Path) -> None:
+    for name, resources in {"one": Resources(workers=1, threads=1), "many": Resources(workers=3, threads=2)}.items():
+        score(head_ct, model=tiny_run, output=tmp_path / name, device="cpu",
+              options=Options(seconds=False, resources=resources))
+    for table in ("scores.csv", "slices.csv", "skipped.csv"):
+        assert (tmp_path / "one" / table).read_bytes() == (tmp_path / "many" / table).read_bytes()

@@ -7,7 +7,7 @@ What is computed in a lane is the same to the bit on any number of them, and cor
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -57,7 +57,11 @@ def on_lanes(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
             return [work(item) for item in items]
         lanes = _shared.take(count)
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-    return list(lanes.map(partial(_work_in, modes, work), items))
+    try:
+        results = lanes.map(partial(_work_in, modes, work), items)
+    except RuntimeError as error:  # nothing can be given to them any more
+        raise CancelledError from error
+    return list(results)
 
 
 def _work_in(modes: tuple[bool, bool], work: Callable[[Item], Result], item: Item) -> Result:

@@ -84,7 +84,8 @@ class _Pipeline:
         self._workers = WorkerGroup(threads=max(1, default_threads() // readers))
         self._lanes = Lanes(threads)
         self._readers = Lanes(readers, name="seriatim-read")
-        self._scorers = Lanes(threads + 1, name="seriatim-score")
+        scorers = threads + 1 if model.compute.device == "cpu" else 2  # of which one waits for the other device
+        self._scorers = Lanes(scorers, name="seriatim-score")
 
     def run(self) -> Iterator[Found]:
         """Start all stages, and give the predictions as they come."""
