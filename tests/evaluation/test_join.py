@@ -186,3 +186,13 @@ def test_series_are_clustered_by_patient_then_by_study(tmp_path):
 def test_a_table_that_is_not_a_scores_csv_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no column 'series_uid'"):
         read_scores(write(tmp_path / "scores.csv", [{"path": "a"}]))
+
+
+def test_whose_a_series_is_may_stand_in_a_column_of_another_name(tmp_path):
+    scores = [score("1", "a", study="9"), score("2", "b", study="8")]
+    tables = [read_scores(write(tmp_path / "scores.csv", scores))]
+    labels = write(tmp_path / "labels.csv", [{"series_uid": uid, "subject": "p"} for uid in "12"])
+    clusters, by = cluster(join(tables, labels, patient="subject").pairs)
+    assert (clusters.number.tolist(), by) == ([0, 0], "patient")
+    with pytest.raises(ConfigError, match="no column 'person' of patients"):
+        join(tables, labels, patient="person")

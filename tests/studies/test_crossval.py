@@ -17,6 +17,7 @@ from seriatim.experiment import Experiment
 from seriatim.scoring import score
 from seriatim.studies import cross_validate
 from seriatim.studies.crossval import average_thresholds
+from seriatim.studies.runs import evaluation_settings
 from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.metrics import sensitivity_specificity, youden_threshold
 from seriatim.trained import load_ensemble, load_model
@@ -216,6 +217,30 @@ def test_a_crossval_is_compared_and_evaluated_by_its_folder_alone(
     unknown = seriatim_command("compare", output, scores, "--output", tmp_path / "no")
     assert unknown.code == 2
     assert "Give --labels" in unknown.err
+
+
+def test_patients_are_counted_by_the_column_that_the_folds_were_made_by(
+    done: Done, tmp_path: Path, head_ct: Path, seriatim_command: CommandLine
+) -> None:
+    output, experiment = done
+    rows = read_rows(head_ct / "labels.csv")
+    for index, row in enumerate(rows):
+        row |= {"path": str(head_ct / row["path"]), "subject": f"s{index // 2}"}
+        del row["patient"]
+    write_rows(tmp_path / "labels.csv", rows)
+    data = experiment.data.model_copy(update={"manifest": tmp_path / "labels.csv", "patient": "subject"})
+    assert evaluation_settings(experiment.model_copy(update={"data": data})).patient == "subject"
+    other = tmp_path / "other"
+    shutil.copytree(output, other)
+    told = json.loads((other / "crossval.json").read_text())
+    told["experiment"]["data"] |= {"manifest": str(data.manifest), "patient": "subject"}
+    (other / "crossval.json").write_text(json.dumps(told))
+    for command in (("evaluate", other), ("compare", other, output, "--labels", data.manifest, "--patient", "subject")):
+        outcome = seriatim_command(*command, "--output", tmp_path / command[0])
+        assert outcome.code == 0, outcome.err
+    for name in ("evaluate/evaluation.json", "compare/comparison.json"):
+        intervals = json.loads((tmp_path / name).read_text())["intervals"]
+        assert (intervals["clusters"], intervals["clustered_by"]) == (6, "patient")
 
 
 def test_a_fold_without_usable_series_stops_with_the_reason(tmp_path: Path, head_ct: Path) -> None:

@@ -109,7 +109,7 @@ def differences(pooled: dict[str, list[Path]], reference: str, experiment: Exper
                 ) -> dict[str, dict[str, Any]]:
     """Every model's paired differences to one of them: its figure minus the reference's."""
     names = [reference, *(name for name in pooled if name != reference)]
-    settings = EvaluationSettings(labels=experiment.data.manifest)
+    settings = EvaluationSettings(labels=experiment.data.manifest, patient=experiment.data.patient)
     output = out / f"against_{reference.split()[0].strip(',')}"
     found = compare([pooled[name][0].parent for name in names], settings=settings, output=make_folder(output))
     told = {name: {key: one.as_dict() for key, one in model.differences.items()}

@@ -23,6 +23,9 @@ def run(
     label: Annotated[
         list[str] | None, typer.Option(help="Label column, repeatable; without it the model's own, from run.json.")
     ] = None,
+    patient: Annotated[
+        str | None, typer.Option(help="Column of the labels that says whose a series is; without it patient.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Decide by this instead of each model's threshold from validation.")
     ] = None,
@@ -47,8 +50,8 @@ def run(
     from seriatim.evaluation.find import find_labels
     from seriatim.settings import build_settings
 
-    given = {"labels": labels or find_labels(models), "names": tuple(label or ()), "threshold": threshold}
-    given["include_training"] = include_training
+    given = {**find_labels(models, labels, patient=patient), "names": tuple(label or ()), "threshold": threshold,
+             "include_training": include_training}
     settings = build_settings(EvaluationSettings, given, where="compare")
     comparison = compare(models, settings=settings, output=output)
     console = Console()

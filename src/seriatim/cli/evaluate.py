@@ -27,6 +27,9 @@ def run(
     label: Annotated[
         list[str] | None, typer.Option(help="Label column, repeatable; without it the model's own, from run.json.")
     ] = None,
+    patient: Annotated[
+        str | None, typer.Option(help="Column of the labels that says whose a series is; without it patient.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Decide by this instead of the threshold chosen on validation.")
     ] = None,
@@ -50,8 +53,9 @@ def run(
 ) -> None:
     """Hold scores against labels: AUC, accuracy and more, each with a 95 % interval, figures, and a page.
 
-    Labels are joined by `series_uid`, or else by `path` relative to the folder of the labels. A `patient` column makes
-    the intervals count patients instead of series. A labelled series without a score is counted with its reason.
+    Labels are joined by `series_uid`, or else by `path` relative to the folder of the labels. A `patient` column (or
+    that of `--patient`) makes the intervals count patients instead of series. A labelled series without a score is
+    counted with its reason.
     Series that the model was trained or tuned on (column `split` of scores.csv) are left out and counted.
 
     Example: `seriatim evaluate out/scores.csv --labels labels.csv --output eval`
@@ -63,7 +67,7 @@ def run(
     from seriatim.settings import build_settings
 
     given = {
-        "labels": labels or find_labels(scores),
+        **find_labels(scores, labels, patient=patient),
         "names": tuple(label or ()),
         "threshold": threshold,
         "slices": slices,

@@ -59,7 +59,8 @@ def compare(models: Sequence[Path], *, settings: EvaluationSettings, output: Pat
         raise ConfigError("A comparison needs two models. Give two folders with scores.csv, or two scores.csv.")
     tables = [[read_scores(path) for path in find_scores(model)] for model in models]
     question = ask([one for own in tables for one in own], settings.names)
-    joined = [join(own, settings.labels, include_training=settings.include_training) for own in tables]
+    joined = [join(own, settings.labels, include_training=settings.include_training, patient=settings.patient)
+              for own in tables]
     shared = _share(joined)
     samples = [
         collect(question, pairs, scores=own, labels_path=settings.labels, threshold=settings.threshold)

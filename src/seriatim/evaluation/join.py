@@ -17,6 +17,7 @@ from seriatim.evaluation.scores import Row, Scores
 from seriatim.io.tables.manifest import read_table
 
 LEFT_OUT = "left out"
+PATIENT = "patient"
 TRAINED_ON = "the model was trained or tuned on them"
 
 
@@ -25,7 +26,8 @@ class Pair:
     """A label row and the score row of its series.
 
     ``row`` is the index of the label row, ``file`` that of the scores.csv it stands in; ``found_by`` is
-    ``series_uid``, ``path`` or ``end of path``, ``place`` where the label's own path leads (else the score's).
+    ``series_uid``, ``path`` or ``end of path``, ``place`` where the label's own path leads (else the score's);
+    ``patient`` is "" where the labels do not tell whose it is.
     """
 
     row: int
@@ -34,6 +36,7 @@ class Pair:
     file: int
     found_by: str
     place: Path
+    patient: str = ""
 
     @property
     def trained_on(self) -> bool:
@@ -77,20 +80,25 @@ class Joined:
         return sum(pair.trained_on for pair in self.pairs)
 
 
-def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool = False) -> Joined:
+def join(
+    scores: Sequence[Scores], labels_path: Path, *, include_training: bool = False, patient: str = PATIENT
+) -> Joined:
     """Find the score of every label row.
 
     A row with ``series_uid`` (with ``study_uid`` and ``volume``, where several series share it) is found by it. Another
     is found by ``path``, relative to the folder of labels.csv: as the same file or folder or the nearest one above the
     series, else by the end of the path below one common folder. Scores of series that the model was trained or tuned on
-    (column ``split``) are left out unless ``include_training``.
+    (column ``split``) are left out unless ``include_training``. ``patient`` is the column that says whose a series is.
 
     Raises:
-        ConfigError: a series has two labels, a label fits several scored series, or no label fits any.
+        ConfigError: a series has two labels, a label fits several scored series, no label fits any, or there is no such
+            column, and it is not the usual one.
     """
     rows = read_table(labels_path)
     if "series_uid" not in rows[0] and "path" not in rows[0]:
         raise ConfigError(f"{labels_path} has neither a column series_uid nor path; it has {', '.join(rows[0])}.")
+    if patient not in rows[0] and patient != PATIENT:
+        raise ConfigError(f"{labels_path} has no column {patient!r} of patients; it has {', '.join(rows[0])}.")
     by_uid, by_path = _Uids(rows, labels_path=labels_path), Paths(rows, labels_path=labels_path)
     matches: dict[int, list[Pair]] = defaultdict(list)
     unlabelled = 0
@@ -98,8 +106,8 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
     def add(index: int, row: Row, *, file: int, found_by: str) -> None:
         given = rows[index].get("path")
         place = (labels_path.parent / given if given else Path(row["path"])).resolve()
-        pair = Pair(row=index, label=rows[index], score=row, file=file, found_by=found_by, place=place)
-        matches[index].append(pair)
+        matches[index].append(Pair(row=index, label=rows[index], score=row, file=file, found_by=found_by, place=place,
+                                   patient=rows[index].get(patient, "")))
 
     for file, one in enumerate(scores):
         rest = []
@@ -134,10 +142,10 @@ def join(scores: Sequence[Scores], labels_path: Path, *, include_training: bool 
 
 
 def cluster(pairs: Sequence[Pair]) -> tuple[Clusters, str]:
-    """Whose each series is, and how that is known: the ``patient`` column, else the study, else each its own."""
+    """Whose each series is, and how that is known: the column of patients, else the study, else each its own."""
     keys = [
-        ("patient", pair.label["patient"])
-        if pair.label.get("patient")
+        (PATIENT, pair.patient)
+        if pair.patient
         else ("study", pair.score["study_uid"])
         if pair.score.get("study_uid")
         else ("series", str(index))

@@ -20,7 +20,7 @@ from seriatim.evaluation.figures import draw_figures
 from seriatim.evaluation.find import find_scores
 from seriatim.evaluation.frames import FrameMeasures, measure_frames, write_sequences
 from seriatim.evaluation.intervals import RESAMPLES, SEED
-from seriatim.evaluation.join import TRAINED_ON, Joined, join
+from seriatim.evaluation.join import PATIENT, TRAINED_ON, Joined, join
 from seriatim.evaluation.measures import NO_PROBABILITY, OF_PROBABILITIES, Measures, mean_of_files, measure
 from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
@@ -40,6 +40,8 @@ class EvaluationSettings(Settings):
 
     labels: Path
     """CSV: series_uid or path, label columns, and patient."""
+    patient: str = PATIENT
+    """The column of the labels that says whose a series is: intervals count patients."""
     names: tuple[str, ...] = ()
     """The label columns; without them those of the model's run.json."""
     threshold: float | None = Field(default=None, allow_inf_nan=False)
@@ -95,7 +97,7 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
     """
     tables = [read_scores(path) for given in scores for path in find_scores(given)]
     question = _choose_normal(ask(tables, settings.names), settings)
-    joined = join(tables, settings.labels, include_training=settings.include_training)
+    joined = join(tables, settings.labels, include_training=settings.include_training, patient=settings.patient)
     samples = collect(
         question, joined.pairs, scores=tables, labels_path=settings.labels, threshold=settings.threshold
     )

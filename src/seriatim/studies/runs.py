@@ -64,7 +64,7 @@ def _use_threads(count: int) -> None:
 def evaluation_settings(experiment: Experiment) -> EvaluationSettings:
     """How held-out scores are evaluated: against the manifest, and the slice labels where they name their series."""
     data = experiment.data
-    given: dict[str, Any] = {"labels": data.manifest}
+    given: dict[str, Any] = {"labels": data.manifest, "patient": data.patient}
     if data.slice_labels is not None and "series_uid" in read_table(data.slice_labels)[0]:
         given |= {"slices": data.slice_labels, "slice_names": experiment.task.slice_labels}
     return build_settings(EvaluationSettings, given, where="crossval")

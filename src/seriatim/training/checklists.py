@@ -2,7 +2,8 @@
 
 Sources: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update, Radiology:
 Artificial Intelligence 2024;6(4):e240300, the table of 44 items; Collins et al., TRIPOD+AI statement, BMJ
-2024;385:e078378, table 2 with 27 items. The numbers are theirs, each compared with these tables as they are published.
+2024;385:e078378, table 2 with 27 items. The numbers are theirs, each compared with transcriptions of these tables in
+public repositories, not with the published pages themselves.
 """
 
 from __future__ import annotations
