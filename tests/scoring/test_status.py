@@ -109,10 +109,11 @@ def test_a_dry_run_lists_every_series_and_writes_nothing(
     assert str(gappy) in refused
     assert "GAP" in refused
     assert "2 of 3 series would be scored, 1 refused" in told.out
-    assert "time: about" in told.out
+    assert "cores are busy" in told.out
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert len(plan["series"]) == 3
-    assert plan["cost"]["seconds"] > 0
+    assert 0 < plan["cost"]["seconds_busy"] <= plan["cost"]["seconds_waiting"]
+    assert plan["cost"]["cpu_seconds"]["network"] > 0
     assert plan["cost"]["memory_mb"] > 50
     done = seriatim_command("score", data, *options)
     assert done.code == told.code
@@ -144,3 +145,33 @@ def test_options_of_another_kind_change_nothing(tmp_path: Path, head_ct: Path, s
     done = len(stub.asked)
     score(head_ct, model=scorer, output=tmp_path, options=Options(formats=("jsonl",), seconds=False))
     assert len(stub.asked) - done == json.loads((tmp_path / "run.json").read_text())["counts"]["failed"]
+
+
+def test_the_live_lines_tell_stages_and_counts(head_ct: Path) -> None:
+    from stub_batch import stub_prediction
+
+    from seriatim.cli.score_bar import ScoreBar
+    from seriatim.io import find_series
+    from seriatim.scoring.pipeline_costs import Costs
+
+    costs = Costs()
+    bar = ScoreBar(costs)
+    assert list(bar.lines()) == ["looking for series, or reading the first"]
+    series = [one for one in find_series(head_ct).series if stub_prediction(one).status == "scored"][:2]
+    for done, one in enumerate(series, start=9):
+        costs.count("read")
+        costs.count("score")
+        bar.report(done, 12, stub_prediction(one))
+    read, network, done_line = bar.lines()
+    assert read.startswith("read and prepared: 2 series, ")
+    assert network.startswith("through the network: 2 series, ")
+    assert done_line.startswith("done: 10 of 12 series (2 scored, 0 refused, 0 failed), ")
+    assert done_line.endswith(" left")
+
+
+def test_the_pipeline_counts_what_is_through_each_stage(tmp_path: Path, head_ct: Path, scorer: Scorer) -> None:
+    from seriatim.scoring.pipeline_costs import Costs
+
+    costs = Costs()
+    score(head_ct, model=scorer, output=tmp_path, options=Options(costs=costs))
+    assert dict(costs.passed) == {"read": 12, "score": 12}

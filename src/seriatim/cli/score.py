@@ -90,6 +90,7 @@ def run(
     from seriatim.scoring.cluster import Cluster
     from seriatim.scoring.options import Options
     from seriatim.scoring.pipeline import Resources
+    from seriatim.scoring.pipeline_costs import Costs
     from seriatim.scoring.sinks import parse_formats
     from seriatim.series.findings import parse_actions
     from seriatim.trained import load_scorer
@@ -97,7 +98,7 @@ def run(
     options = Options(formats=parse_formats(formats), seconds=seconds, check=check,
                       gone=gone or ("keep" if watch else "drop"),
                       cluster=None if cluster is None else Cluster(address=cluster),
-                      resources=Resources(workers=workers))
+                      resources=Resources(workers=workers), costs=(costs := Costs()))
     actions = parse_actions(on or ())
     scorer = load_scorer(model, device=device, backend=backend, precision=precision)
     asked: dict[str, Any] = {"model": scorer, "actions": actions, "outside": outside,
@@ -106,7 +107,7 @@ def run(
     if dry_run:
         raise typer.Exit(_plan(path, output, report, asked))
     results = open_results(dicom_results, model=scorer.with_outside(outside), searched=path)
-    with Signals() as signals, ScoreBar() as bar:
+    with Signals() as signals, ScoreBar(costs) as bar:
         asked |= {"output": output, "report": bar.report, "options": options, "stop": signals.asked,
                   "keep": None if results is None else results.add}
         summary = watch_folder(path, settle_s=settle, **asked) if watch else score(path, **asked)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from seriatim.io.stamps import Check
 from seriatim.scoring.cluster import Cluster
 from seriatim.scoring.pipeline import Resources
+from seriatim.scoring.pipeline_costs import Costs
 from seriatim.scoring.sinks import Format
 from seriatim.series import Prediction, Series
 
@@ -28,7 +29,7 @@ class Options:
     ``formats`` of the tables. ``seconds`` False leaves that column empty, so that the files of two runs can be compared
     byte by byte. ``check``: how a changed input is noticed. ``gone``: whether results of series whose files are no
     longer there are dropped from the tables or kept, below the others. ``resources``: what scoring in this process may
-    use; it changes no bit of a score.
+    use; it changes no bit of a score. ``costs`` is where that is counted while it runs.
     """
 
     formats: tuple[Format, ...] = ("csv",)
@@ -36,5 +37,6 @@ class Options:
     check: Check = "times"
     gone: Literal["drop", "keep"] = "drop"
     resources: Resources = field(default_factory=Resources)
+    costs: Costs | None = None
     cluster: Cluster | None = None
     """Score on the nodes of this cluster instead of in this process."""

@@ -132,11 +132,13 @@ class _Pipeline:
             series = self._series[index]
             refused = refuse_one(series, self._model)
             if refused is not None:
+                self._costs.count("read")
                 self._done.put((index, refused))
                 continue
             volume, prepared = _expect_bytes(series, self._model)
             self._room.take(volume + prepared)
             found = prepare_one(series, self._model, clock.mark)
+            self._costs.count("read")
             if isinstance(found, Prediction):
                 self._room.give_back(volume + prepared)
                 self._done.put((index, found))
@@ -158,6 +160,7 @@ class _Pipeline:
             del ready
             self._room.give_back(held)
             clock.mark("score")
+            self._costs.count("score")
             self._done.put((index, found))
 
     def _settle(self, network_s: float) -> None:

@@ -22,7 +22,11 @@ STAGES = {
 
 
 class Costs:
-    """Sums of all threads. ``cores`` are those this process may use; ``wall_s`` is the time by the clock."""
+    """Sums of all threads. ``cores`` are those this process may use; ``wall_s`` is the time by the clock.
+
+    ``passed`` is how many series are through reading and preparing (``read``) and through the network (``score``), at
+    any moment.
+    """
 
     def __init__(self) -> None:
         self.cores = count_cores()
@@ -30,6 +34,7 @@ class Costs:
         self.cpu_s: defaultdict[str, float] = defaultdict(float)
         self.waits_s: dict[str, float] = {}
         self.peak_bytes = 0
+        self.passed: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
 
     def add(self, stage: str, seconds: float) -> None:
@@ -46,6 +51,11 @@ class Costs:
         finally:
             self.add(stage, thread_time() - worked)
             self.wall_s += perf_counter() - started
+
+    def count(self, stage: str) -> None:
+        """Count a series that is through a stage."""
+        with self._lock:
+            self.passed[stage] += 1
 
     @property
     def efficiency(self) -> float:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import collections
 import resource
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from seriatim.experiment.envelope import Outside
-from seriatim.scoring.engine import score_one
+from seriatim.io.isolation.limits import count_pixels
+from seriatim.scoring.pipeline import predict_all
+from seriatim.scoring.pipeline_costs import STAGES, Costs
 from seriatim.scoring.search import prepare_search
 from seriatim.scoring.state_rows import pack_prediction
-from seriatim.series import Code, Prediction, Series
+from seriatim.series import Code, Series
 from seriatim.series.findings import Action
 from seriatim.trained import Models, Scorer
 
-MEGAPIXEL, MEGABYTE = 1 << 20, 1 << 20
+MEGABYTE = 1 << 20
+BY_PIXEL = ("decode", "read", "prepare")
 QUANTILES = (0.25, 0.5, 1.0)
 """Of the series by size: those that are scored to measure, the largest among them for its memory."""
 ROW_BYTES, SLICE_BYTES = 400, 260
@@ -41,16 +47,21 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What scoring all would take on this machine, one series after the other.
+    """What scoring all would take on this machine.
 
     ``measured_on`` series were scored to tell. ``look_seconds``: finding the series took so long, and will again.
+    ``cpu_seconds`` are those of the processors by stage, see ``STAGES``; ``seconds_busy`` is the time by the clock
+    where all cores share them without a wait, ``seconds_waiting`` where they wait as they did for these few.
     ``memory_mb``: this process at its highest, with the largest series. ``free_mb``: what is free where the output is
     to lie.
     """
 
     measured_on: int
     look_seconds: float
-    seconds: float
+    cpu_seconds: Mapping[str, float]
+    cores: int
+    seconds_busy: float
+    seconds_waiting: float
     memory_mb: float
     disk_mb: float
     free_mb: float
@@ -103,9 +114,12 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     cost = plan.cost
     if not cost.measured_on:
         return
-    whole = timedelta(seconds=round(cost.look_seconds + cost.seconds))
-    yield (f"time: about {whole}, {cost.look_seconds:.0f} s of it to find the series (measured on {cost.measured_on} "
-           "series, one after the other)")
+    least, most = (timedelta(seconds=round(cost.look_seconds + one)) for one in (cost.seconds_busy,
+                                                                                cost.seconds_waiting))
+    yield (f"time: {least} where {cost.cores} cores are busy all the time, {most} where they wait as for the "
+           f"{cost.measured_on} series that were scored to measure; {cost.look_seconds:.0f} s of it to find the series")
+    stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in cost.cpu_seconds.items() if seconds >= 0.5)
+    yield f"seconds of the processors by stage: {stages}"
     yield f"memory: about {cost.memory_mb:.0f} MB, with the largest series"
     yield f"disk: about {cost.disk_mb:.1f} MB for the state and the tables, of {cost.free_mb:.0f} MB free"
 
@@ -120,50 +134,37 @@ def _plan_series(series: Series, model: Scorer) -> Planned:
 def _measure(
     accepted: Sequence[Series], model: Scorer, *, rows: int, look_seconds: float, output: Path
 ) -> Cost:
-    """The cost of all, from that of a few.
-
-    Reading costs by the pixel and the network by the slice. Both are told apart only as far as the few differ, so a
-    series costs by the mean of its shares of their pixels and of their slices.
-    """
-    chosen = _choose(accepted)
-    found: list[Prediction] = []
+    """The cost of all, from that of a few: the stages before the network cost by the pixel, the others by the slice."""
+    chosen, costs = _choose(accepted), Costs()
     if chosen:
-        score_one(chosen[0], model)  # what libraries do once is not counted
-        found = [score_one(one, model) for one in chosen]
-    spent = sum(one.seconds for one in found)
-    share = (_share(accepted, chosen, _count_pixels) + _share(accepted, chosen, _count_slices)) / 2
-    packed = sum(len(pack_prediction(one)) for one in found)
-    slices = _count_slices_of(accepted)
-    tables = ROW_BYTES * rows + SLICE_BYTES * slices
-    disk = packed * _share(accepted, chosen, _count_slices) + ROW_BYTES * rows + tables
+        collections.deque(predict_all(chosen[:1], model), maxlen=0)  # what libraries do once is not counted
+    found = [prediction for _, prediction in predict_all(chosen, model, costs=costs)]
+    by_pixel = _share(accepted, chosen, count_pixels)
+    by_slice = _share(accepted, chosen, lambda series: len(series.instances))
+    shares = {name: by_pixel if name in BY_PIXEL else by_slice for name in STAGES}
+    cpu_seconds = {name: round(costs.cpu_s[name] * share, 3) for name, share in shares.items()}
+    lanes = min(torch.get_num_threads(), costs.cores)
+    busy = max(sum(cpu_seconds.values()) / costs.cores, cpu_seconds["network"] / lanes)
+    waiting = costs.wall_s * max(by_pixel, by_slice)
+    slices = sum(len(series.instances) for series in accepted)
+    disk = sum(len(pack_prediction(one)) for one in found) * by_slice + 2 * ROW_BYTES * rows + SLICE_BYTES * slices
     return Cost(
-        measured_on=len(chosen), look_seconds=round(look_seconds, 3), seconds=round(spent * share, 3),
-        memory_mb=round(_peak_bytes() / MEGABYTE, 1), disk_mb=round(disk / MEGABYTE, 3),
-        free_mb=round(_free_bytes(output) / MEGABYTE, 1),
+        measured_on=len(chosen), look_seconds=round(look_seconds, 3), cpu_seconds=cpu_seconds, cores=costs.cores,
+        seconds_busy=round(busy if model.compute.home == "cpu" else max(busy, waiting), 3),
+        seconds_waiting=round(max(busy, waiting), 3), memory_mb=round(_peak_bytes() / MEGABYTE, 1),
+        disk_mb=round(disk / MEGABYTE, 3), free_mb=round(_free_bytes(output) / MEGABYTE, 1),
     )
 
 
 def _choose(accepted: Sequence[Series]) -> list[Series]:
-    by_size = sorted(accepted, key=_count_pixels)
+    by_size = sorted(accepted, key=count_pixels)
     places = dict.fromkeys(min(int(share * len(by_size)), len(by_size) - 1) for share in QUANTILES)
     return [by_size[place] for place in places] if by_size else []
 
 
-def _share(accepted: Sequence[Series], chosen: Sequence[Series], count: Any) -> float:
+def _share(accepted: Sequence[Series], chosen: Sequence[Series], count: Callable[[Series], int]) -> float:
     """How many times as much all are as the chosen."""
     return sum(map(count, accepted)) / sum(map(count, chosen)) if chosen else 0.0
-
-
-def _count_pixels(series: Series) -> int:
-    return series.rows * series.columns * len(series.instances)
-
-
-def _count_slices(series: Series) -> int:
-    return len(series.instances)
-
-
-def _count_slices_of(accepted: Sequence[Series]) -> int:
-    return sum(map(_count_slices, accepted))
 
 
 def _peak_bytes() -> int:

@@ -41,7 +41,7 @@ class BatchRun:
         self._stamps: list[Stamp] = []
         self._root = Path()
         self._started, self._whole, self._fresh = perf_counter(), False, 0
-        self.costs = Costs()
+        self.costs = options.costs or Costs()
         state.start_run(self._settings)
 
     def look(
