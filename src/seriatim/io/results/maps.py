@@ -29,6 +29,8 @@ from seriatim.io.write import make_uid
 PATIENT = CoordinateSystemNames.PATIENT
 QUANTITIES = {"attention": codes.ATTENTION, "gradcam": codes.GRADCAM, "anomaly": codes.ANOMALY_SCORE}
 SAME_ORIENTATION = 1e-4
+PLACE_DIGITS = 4
+"""Of mm: slices that are nearer to each other are at one place."""
 
 
 def make_map(result: SeriesResult, source: Source, maps: SliceMaps) -> Dataset:
@@ -78,7 +80,7 @@ def _check_geometry(source: Source, chosen: Sequence[SourceSlice]) -> list[float
     if turned > SAME_ORIENTATION or len(spacings) > 1:
         raise InputError("MIXED_ORIENTATION: slices of several orientations or pixel sizes do not fit one map.")
     places = np.array([one.plane.position for one in chosen]) @ np.cross(first[:3], first[3:])
-    if len(np.unique(places)) < len(places):
+    if len(np.unique(np.round(places, PLACE_DIGITS))) < len(places):
         raise InputError("DUPLICATE_POSITION: frames over time lie at one place, and a map tells them apart by place.")
     return [float(value) for value in first]
 
@@ -173,7 +175,7 @@ def _reference(one: SourceSlice) -> Dataset:
 
 def _key(place: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
     """A place as it is known after it was written with 16 characters, and no nearer."""
-    return tuple(round(float(value), 4) + 0.0 for value in place)
+    return tuple(round(float(value), PLACE_DIGITS) + 0.0 for value in place)
 
 
 def _fix_dimension(dataset: Dataset, uid: str) -> None:
