@@ -19,7 +19,7 @@ FOOTER_HEIGHT = 0.75
 GAUGE = (3.4, 0.1)
 """Width and height in inches of the bar that shows the probability beside its threshold."""
 FOOTNOTE = (
-    "Attention says which {noun}s the model weighed, not why. Grad-CAM is relative to the {noun}s shown. "
+    "Attention says which {noun}s the model weighed, not why. Maps are relative to the {noun}s shown. "
     "Research use, not a medical device."
 )
 

@@ -1,4 +1,4 @@
-"""The most attended slices, each with and without its Grad-CAM, numbered as in the curve."""
+"""The slices that matter most, each with and without its map of pixels, numbered as in the curve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seriatim.explanation import style
 from seriatim.explanation.curve import draw_badge
 from seriatim.explanation.explanation import Explanation, Letters
-from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.style import Page, format_position
 
 HEADING_HEIGHT = 0.5
@@ -128,21 +128,27 @@ def _draw_heading(page: Page, explanation: Explanation, *, top: float) -> None:
     page.note(style.MARGIN + wide + 0.2, top + 0.045, remark, width=4.4)
     right = style.FIGURE_WIDTH - style.MARGIN
     if explanation.heat is None:
-        text = "no Grad-CAM for this model"
+        text = "no map of pixels for this model"
         page.note(right, top + 0.045, text, width=6.0, ha="right")
         return
     if not explanation.heat.any():
-        text = f"Grad-CAM is zero: nothing on these {explanation.noun}s speaks for {explanation.label}"
+        text = f"{name_map(explanation)} is zero: nothing on these {explanation.noun}s speaks for {explanation.label}"
         page.note(right, top + 0.045, text, width=6.0, ha="right")
         return
-    _draw_colour_bar(page, right=right, top=top, noun=explanation.noun)
+    _draw_colour_bar(page, explanation, right=right, top=top)
 
 
-def _draw_colour_bar(page: Page, *, right: float, top: float, noun: str) -> None:
+def name_map(explanation: Explanation) -> str:
+    """What the heat is, in words."""
+    title = PIXEL_METHODS[explanation.shown_map].title
+    return f"{title[0].upper()}{title[1:]}"
+
+
+def _draw_colour_bar(page: Page, explanation: Explanation, *, right: float, top: float) -> None:
     """The heat's colours as they look over mid-grey tissue, on the one scale of all slices shown."""
-    wide = page.note(right, top + 0.045, f"strongest of these {noun}s", width=3.0, ha="right")
+    wide = page.note(right, top + 0.045, f"strongest of these {explanation.noun}s", width=3.0, ha="right")
     draw_ramp(page, right - wide - 1.9, top + 0.045)
-    page.note(right - wide - 2.0, top + 0.045, "Grad-CAM: none", width=2.0, ha="right")
+    page.note(right - wide - 2.0, top + 0.045, f"{name_map(explanation)}: none", width=2.0, ha="right")
 
 
 def draw_ramp(page: Page, left: float, top: float) -> Any:
