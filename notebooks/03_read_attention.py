@@ -85,7 +85,7 @@ print(f"the most attended slice bleeds in {sum(hits)} of {len(hits)} bleeding se
 # ## The picture
 #
 # `seriatim explain runs/notebooks/held_out --model runs/notebooks/run --output runs/notebooks/pictures --limit 3` does the
-# same from a shell. Below the curve stand the slices that mattered most in the model's first window, each beside the same
+# same from a shell. Below the curve stand the slices that mattered most in the first window, each beside the same
 # slice with Grad-CAM over it. The CSV beside the picture has the numbers, with what leaving out each slice does.
 
 # %%
