@@ -13,6 +13,7 @@ from anomaly_runs import train_run
 from seriatim.errors import ConfigError, ModelError
 from seriatim.trained import Model, load_model, load_scorer
 from seriatim.trained.backends import choose_compute
+from seriatim.trained.device import compute_exactly
 from tiny_runs import CommandLine, read_rows
 
 pytest.importorskip("onnxruntime", reason="needs seriatim[onnx]")
@@ -189,6 +190,16 @@ def test_without_pictures_of_the_run_an_export_in_full_precision_is_held_against
 def test_what_cannot_be_is_refused_and_never_replaced(asked: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         choose_compute(**asked)
+
+
+def test_on_cuda_fp32_is_full_and_kernels_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    for name, value in (("allow_tf32", True), ("deterministic", False), ("benchmark", True)):
+        monkeypatch.setattr(cudnn, name, value)
+    compute_exactly("cpu")
+    assert cudnn.allow_tf32
+    compute_exactly("cuda:1")
+    assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == (False, True, False)
 
 
 def test_auto_says_what_it_chose_and_why() -> None:

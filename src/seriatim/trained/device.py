@@ -23,3 +23,16 @@ def choose_device(name: str) -> str:
         have = ", ".join(device for device, present in there.items() if present)
         raise ConfigError(f"The device {name!r} is not there; this machine has {have}. Choose one, or auto.")
     return name
+
+
+def compute_exactly(device: str) -> None:
+    """On CUDA, for the rest of this process: fp32 in full and the same kernels each time. On other devices it is so.
+
+    By default cuDNN rounds the inputs of fp32 convolutions and LSTMs to TF32, which has 10 bits, and may choose kernels
+    that add up in any order.
+    """
+    import torch
+
+    if device.partition(":")[0] == "cuda":
+        cudnn = torch.backends.cudnn
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False

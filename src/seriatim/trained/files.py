@@ -17,7 +17,7 @@ from seriatim import __version__
 from seriatim.errors import ConfigError, ModelError
 from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, kind_of
 from seriatim.tasks import AnomalyTask, AnyTask
-from seriatim.trained.device import choose_device
+from seriatim.trained.device import choose_device, compute_exactly
 from seriatim.trained.envelope import Envelope
 from seriatim.trained.familiarity import Familiarity, load_familiarity
 
@@ -87,7 +87,9 @@ class ModelFiles:
         broken = [name for name, values in weights.items() if not bool(values.isfinite().all())]
         if broken:
             raise ModelError(f"{self.folder / WEIGHTS} holds what is not a number, first in {broken[0]}. Train anew.")
-        network.to(choose_device(device)).eval().requires_grad_(False)
+        device = choose_device(device)
+        compute_exactly(device)
+        network.to(device).eval().requires_grad_(False)
 
 
 def read_files(folder: Path) -> ModelFiles:
