@@ -73,3 +73,13 @@ def test_a_score_that_most_normal_frames_share_is_no_surprise() -> None:
     assert p_values[3] < p_values[2] < 0.1
     same = learn_normality(np.zeros(30))
     assert np.exp(-same.surprise(np.array([0.0, 1.0]))).tolist() == [1.0, pytest.approx(0.0, abs=1e-9)]
+
+
+@pytest.mark.parametrize(("frames", "low", "high"), [(20, 0.025, 0.04), (60, 0.011, 0.02), (1000, 0.009, 0.012)])
+def test_few_normal_frames_make_small_p_values_too_small(frames: int, low: float, high: float) -> None:
+    """How far p-values of 0.01 can be trusted, which docs/anomaly.md tells."""
+    rng = np.random.default_rng(0)
+    for draw in (rng.standard_normal, rng.exponential, lambda size: rng.chisquare(3, size=size)):
+        laws = [learn_normality(draw(size=frames)) for _ in range(300)]
+        share = np.mean([(law.surprise(draw(size=1000)) >= -np.log(0.01)).mean() for law in laws])
+        assert low < share < high

@@ -165,7 +165,7 @@ def test_what_validation_measured_is_what_scoring_gives(run: Path, scores: Path)
     for row in kept:
         assert row["probability_kind"] == given[row["series_uid"]]
     measured = json.loads((run / "model.json").read_text())["validation"]
-    assert {"auc", "frame_auc", "normal_frames_above"} <= set(measured)
+    assert {"auc", "frame_auc", "normal_frames_above", "new_normal_frames_above"} <= set(measured)
 
 
 def test_its_card_tells_methods_and_threshold_and_asks_the_rest(run: Path, seriatim_command: CommandLine) -> None:

@@ -48,9 +48,9 @@ def train_anomaly(experiment: AnomalyExperiment, run: Path, *, resume: bool = Fa
     """
     open_run(run, resume=resume)
     session = _start_session(experiment, run, resume=resume)
-    task = train_detectors(session)
+    task, figures = train_detectors(session)
     write_tensors(run / WEIGHTS, session.network.state_dict())
-    return {"run": str(run), "validation": _write_end(session, task)}
+    return {"run": str(run), "validation": _write_end(session, task, figures)}
 
 
 def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) -> AnomalySession:
@@ -73,14 +73,14 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
                           examples=examples, traits=traits, embedder=embedder, task=task)
 
 
-def _write_end(session: AnomalySession, task: AnomalyTask) -> dict[str, float]:
+def _write_end(session: AnomalySession, task: AnomalyTask, figures: dict[str, float]) -> dict[str, float]:
     """Judge validation as scoring will, and describe the model."""
     run, experiment, examples = session.run, session.experiment, session.examples
     judged = [
         (one, task.judge(examine(session, one), place_frames(one.series.positions))) for one in examples.of("val")
         if len(one.series.instances) >= session.network.fewest_frames
     ]
-    metrics = _measure(task, judged)
+    metrics = _measure(task, judged) | figures
     labels = [name for name in experiment.task.labels if experiment.task.label is not None]
     score = f"probability_{task.class_names[0]}"
     rows = [

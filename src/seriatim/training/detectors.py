@@ -24,13 +24,15 @@ from seriatim.training.detector_series import choose_labelled, choose_normal, la
 from seriatim.training.detector_stage import AnomalySession, DetectorStage, Sequences
 from seriatim.training.epochs import run_epochs
 from seriatim.training.examples import Example
+from seriatim.training.new_normal import judge_by_others, warn_of_few
 
 Parts = tuple[Sequence[Example], Sequence[Example]]
 """Series to learn from, and held-out ones to be judged by."""
 
 
-def train_detectors(session: AnomalySession) -> AnomalyTask:
-    """Fit the detectors on the series of train, and return the task with the norms of the normal ones of val.
+def train_detectors(session: AnomalySession) -> tuple[AnomalyTask, dict[str, float]]:
+    """Fit the detectors on the series of train, and return the task with the norms of the normal ones of val, and what
+    normal frames of new patients will get by them.
 
     Raises:
         ConfigError: training diverged, or the threshold cannot be chosen as asked.
@@ -52,14 +54,18 @@ def train_detectors(session: AnomalySession) -> AnomalyTask:
     return _learn_norms(session, normal[1])
 
 
-def _learn_norms(session: AnomalySession, held_out: Sequence[Example]) -> AnomalyTask:
+def _learn_norms(session: AnomalySession, held_out: Sequence[Example]) -> tuple[AnomalyTask, dict[str, float]]:
     evidence = [examine(session, example) for example in held_out]
     seconds = [example.series.duration_s for example in held_out]
     try:
         places = place_all(held_out, session.task.settings)
-        return session.task.learn_norms(evidence, seconds, places=places)
+        task = session.task.learn_norms(evidence, seconds, places=places)
     except ValueError as error:
         raise ConfigError(f"The threshold of the anomaly task cannot be chosen: {error}.") from error
+    patients = [example.case.patient for example in held_out]
+    figures = judge_by_others(session.task, evidence, seconds, places=places, patients=patients)
+    warn_of_few(task, figures, patients=len(set(patients)))
+    return task, figures
 
 
 def examine(session: AnomalySession, example: Example) -> list[Evidence]:
