@@ -94,6 +94,19 @@ rows = seriatim.explain(HELD_OUT, model=RUN, output=PICTURES, device="cpu", only
 print(rows)
 Image(PICTURES / rows[0]["picture"], width=900)
 
+# %% [markdown]
+# ## The page
+#
+# The same as a page to go through: wheel, keys and clicks in the curves. `explain` writes it beside the picture; here it is
+# made of a series and its explanation.
+
+# %%
+from seriatim.explanation import explain_volume
+
+model = seriatim.load_model(RUN)
+series = seriatim.find_series(rows[0]["path"]).series[0]
+seriatim.show(series, explain_volume(seriatim.read_volume(series), model), model=model)
+
 # %%
 table = read_table(PICTURES / rows[0]["picture"].replace(".png", ".csv"))
 for row in sorted(table, key=lambda row: int(row["rank"]))[:5]:

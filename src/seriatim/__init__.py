@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from seriatim.errors import SeriatimError
     from seriatim.experiment import Experiment
-    from seriatim.explanation import explain
+    from seriatim.explanation import explain, show
     from seriatim.io import Limits, find_series, frames_over_time, read, read_volume
     from seriatim.scoring import score
     from seriatim.series import Code, Inventory, Series, Volume
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Code", "Experiment", "Inventory", "Limits", "SeriatimError", "Series", "Volume", "explain", "find_series",
-    "frames_over_time", "load_model", "read", "read_volume", "score", "train",
+    "frames_over_time", "load_model", "read", "read_volume", "score", "show", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -38,6 +38,7 @@ _HOMES = {
     "read": "io",
     "read_volume": "io",
     "score": "scoring",
+    "show": "explanation",
     "train": "training",
 }
 

@@ -71,6 +71,14 @@ def test_one_table_is_enough_and_none_is_an_error(folder: Path) -> None:
         collect_rows(folder)
 
 
+def test_a_table_without_rows_is_no_error(folder: Path) -> None:
+    header = (folder / "scores.csv").read_text().partition("\n")[0]
+    (folder / "scores.csv").write_text(header + "\n")
+    assert len(collect_rows(folder)) == 3
+    (folder / "explanations.csv").unlink()
+    assert "0 series" in write_index(folder).read_text()
+
+
 def test_copies_of_a_series_stay_rows_of_their_own(tmp_path: Path) -> None:
     write_rows(tmp_path / "scores.csv", [scored(1, path="a/x"), scored(1, path="b/x"), scored(1, path="b/y")])
     assert len(collect_rows(tmp_path)) == 3

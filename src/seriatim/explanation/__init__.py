@@ -3,5 +3,6 @@
 from seriatim.explanation.batch import explain
 from seriatim.explanation.build import ExplainOptions, explain_volume
 from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.notebook import show
 
-__all__ = ["ExplainOptions", "Explanation", "explain", "explain_volume"]
+__all__ = ["ExplainOptions", "Explanation", "explain", "explain_volume", "show"]

@@ -62,7 +62,7 @@ def collect_rows(folder: Path, *, paths: bool = False) -> list[Row]:
     merged: dict[tuple[str, ...], dict[str, str]] = {}
     for table in tables:
         seen = Counter[tuple[str, ...]]()
-        for row in read_table(table):
+        for row in read_table(table, may_be_empty=True):
             key = (row["series_uid"], row["volume"], Path(row["path"]).name)
             seen[key] += 1  # copies of a series are rows of their own
             own = merged.setdefault((*key, str(seen[key])), {})

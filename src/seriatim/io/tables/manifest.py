@@ -30,11 +30,12 @@ class Case:
     line: int = 0
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path, *, may_be_empty: bool = False) -> list[dict[str, str]]:
     """Read a CSV with a header into rows of text, cells stripped.
 
     Raises:
-        ConfigError: the file cannot be read, has no header, or a row has more or fewer cells than the header.
+        ConfigError: the file cannot be read, has no header, or a row has more or fewer cells than the header; or it has
+            no rows, unless it ``may_be_empty``.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -42,7 +43,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
             rows = [_checked(row, path=path, line=reader.line_num) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"The table {path} cannot be read: {error}. Give the path of a UTF-8 CSV file.") from error
-    if not rows:
+    if not rows and not may_be_empty:
         raise ConfigError(f"The table {path} has no rows. Give a CSV with a header and one row per series.")
     return rows
 
