@@ -22,9 +22,11 @@ from seriatim.explanation.page.content import Track
 from seriatim.explanation.page.curves import draw_track, trace_curve
 from seriatim.explanation.page.diagnosis import describe_diagnosis, runs_of
 from seriatim.explanation.page.pictures import MOST_BYTES, RUNGS, encode_slices, pick_slices
+from seriatim.explanation.page.trust import tell_trust
 from seriatim.explanation.page.windows import CT_WINDOWS, FINE_CT, WIDE_CT, Display, choose_display
 from seriatim.io import find_series, read_volume
 from seriatim.trained import load_model
+from seriatim.trained.faithfulness import Faithfulness, Measured
 from tiny_runs import read_rows
 
 
@@ -246,3 +248,17 @@ def test_a_page_without_heat_scores_or_model() -> None:
     assert data_of(page)["heats"] == []
     assert len(data_of(page)["values"]) == 1
     assert replace(bare).series_uid == UID
+
+
+def test_what_was_measured_is_told_in_words_and_numbers() -> None:
+    figures = {"attention": {"gap": Measured(value=-0.02), "pointing": Measured(value=0.5)},
+               "leave_out": {"gap": Measured(value=0.18)}}
+    record = Faithfulness(about="model", methods=figures, best="leave_out", words=("it measured best.",), count=17)
+    panel = tell_trust(explanation_of(model_faithfulness=record), ["leave_out", "attention"])
+    assert panel.paragraphs == ("It measured best.",)
+    assert panel.table == (
+        ("by slices, 17 held-out series", "insertion less deletion (high is good)", "pointing game (high is good)"),
+        ("attention", "−0.02", "50 %"), ("leave one out", "+0.18", ""))  # fmt: skip
+    page = build_page(volume_of(explanation_of(), ramp_of(12)), explanation_of(model_faithfulness=record))
+    assert '<th scope="row">leave one out</th>' in page
+    assert "It was not measured" in tell_trust(explanation_of(), []).paragraphs[0]

@@ -93,10 +93,11 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """A block of words: paragraphs, then terms with what is said of each."""
+    """A block of words: paragraphs, a table whose first row is its head, then terms with what is said of each."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
     terms: tuple[tuple[str, str], ...] = ()
 
 

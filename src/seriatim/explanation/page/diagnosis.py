@@ -23,6 +23,7 @@ from seriatim.explanation.page.content import (
     Track,
     plain,
 )
+from seriatim.explanation.page.trust import tell_trust
 from seriatim.explanation.style import format_position
 from seriatim.transforms.placement import resize
 
@@ -174,18 +175,5 @@ def _panels(explanation: Explanation, model: ModelFacts | None) -> list[Panel]:
     panels = [Panel(title="Answer", terms=chances)] if len(chances) > 1 else []
     named = (("name", plain(explanation.model_name)), ("digest", plain(explanation.model_digest)))
     terms = model.terms if model else tuple((term, said) for term, said in named if said)
-    return [*panels, _tell_faithfulness(explanation), *([Panel(title="The model", terms=terms)] if terms else [])]
-
-
-def _tell_faithfulness(explanation: Explanation) -> Panel:
-    """What was measured of what is shown, of this series and of the model."""
-    said = [explanation.shown_because] if explanation.shown_because else []
-    for record in (explanation.faithfulness, explanation.model_faithfulness):
-        if record is not None:
-            said += [one for one in record.words if one not in said]
-    if not said:
-        said = ["It was not measured how faithful these curves and overlays are to what the model does.",
-                f"Attention says which {explanation.noun}s the model weighed, not why."]
-    methods = [name for name in tracks_of(explanation) if name in SLICE_METHODS]
-    return Panel(title="How far to trust this explanation", paragraphs=tuple(plain(one) for one in said),
-                 terms=tuple((SLICE_METHODS[name].title, SLICE_METHODS[name].says) for name in methods))
+    panels.append(tell_trust(explanation, [*tracks_of(explanation)]))
+    return [*panels, *([Panel(title="The model", terms=terms)] if terms else [])]
