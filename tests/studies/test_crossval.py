@@ -252,3 +252,28 @@ def test_a_fold_without_usable_series_stops_with_the_reason(tmp_path: Path, head
     (data / "slices.csv").write_text((head_ct / "slices.csv").read_text())
     with pytest.raises(InputError, match="No usable series for train"):
         cross_validate(make_experiment(tmp_path, data), tmp_path / "out")
+
+
+def test_explanations_of_all_folds_are_measured_out_of_fold_and_told_of_the_whole(
+    done: Done, tmp_path: Path, head_ct: Path
+) -> None:
+    from seriatim.explanation import explain_volume
+    from seriatim.explanation.faithfulness.series import MeasureOptions
+    from seriatim.io import find_series, read_volume
+    from seriatim.studies import FaithfulnessOptions, measure_faithfulness
+
+    output = tmp_path / "folds"
+    shutil.copytree(done[0], output)
+    few = MeasureOptions(orders=4, draws=1, shuffles=1)
+    found = measure_faithfulness([output], options=FaithfulnessOptions(device="cpu", limit=1, measure=few))
+    assert found.count == 3
+    rows = read_rows(output / "faithfulness.csv")
+    folds = {row["path"].split("/")[-1]: row["fold"] for row in read_rows(output / "folds.csv")}
+    paths = {row["series_uid"]: row["path"].split("/")[-1] for row in read_rows(head_ct / "labels.csv")}
+    assert {Path(row["run"]).parent.name for row in rows} == {"fold0", "fold1", "fold2"}
+    assert all(Path(row["run"]).parent.name == f"fold{folds[paths[row['series_uid']]]}" for row in rows)
+    assert all((output / f"fold{fold}" / "run" / "faithfulness.json").is_file() for fold in "012")
+    series = find_series(head_ct / read_rows(head_ct / "labels.csv")[0]["path"]).series[0]
+    explanation = explain_volume(read_volume(series), load_ensemble(output), top=1)
+    assert explanation.model_faithfulness == found
+    assert explanation.shown_attribution == found.best
