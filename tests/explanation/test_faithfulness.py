@@ -187,8 +187,8 @@ def test_what_ignores_the_weights_is_never_the_best_and_is_told():
 
 def test_words_say_why_a_method_is_shown():
     assert "asked for" in why_shown("attention", measured=False, chosen=True)
-    assert "best on 7 series" in why_shown("attention", measured=True, chosen=False, count=7)
-    assert "no other" in why_shown("attention", measured=False, chosen=False)
+    assert "best of all methods on 7 series" in why_shown("attention", measured=True, chosen=False, count=7)
+    assert "all that was made" in why_shown("attention", measured=False, chosen=False)
 
 
 def test_figures_on_disk_come_back_and_belong_to_one_model(tmp_path):

@@ -29,8 +29,8 @@ def tell_series(figures: Figures, *, best: str) -> tuple[str, ...]:
     if not best:
         return ("A series of one slice has no order of slices to measure.",)
     gap, share = figures[best]["gap"].value, figures[best]["beats_random"].value
-    first = (f"Of this series, {_title(best)} parts insertion and deletion most ({_signed(gap)} of probability), more "
-             f"than {100 * share:.0f} % of random orders.")
+    first = (f"On this series the order by {_title(best)} parts insertion and deletion most ({_signed(gap)} of the "
+             f"score), more than {100 * share:.0f} % of random orders do.")
     said = [first]
     if share < 0.95:
         said.append("No method is clearly better than random orders here: read its explanation with doubt.")
@@ -59,19 +59,20 @@ def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
 
 def why_shown(name: str, *, measured: bool, chosen: bool, count: int = 0) -> str:
     """Why a method is the one shown first."""
-    shown = f"{_title(name)[0].upper()}{_title(name)[1:]} is shown"
+    shown = f"Shown first: {_title(name)}"
     if chosen:
-        return f"{shown} because it was asked for."
+        return f"{shown}, as was asked for."
     if measured:
-        return f"{shown}: of all methods it measured best on {count} series that the model was not trained on."
+        return f"{shown}, which measured best of all methods on {count} series that the model was not trained on."
     if name == DEFAULT:
-        return f"{shown}: it measured best on head CT; of this model nothing was measured yet (seriatim faithfulness)."
-    return f"{shown}: this model has no other."
+        return f"{shown}, which measured best on head CT; of this model nothing was measured (seriatim faithfulness)."
+    return f"{shown}, which is all that was made."
 
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:
     blind = ", ".join(_title(name) for name, one in figures.items() if _is_blind(one))
-    told = f"Nearly the same with shuffled weights, so it shows the images and not what was learnt: {blind}."
+    told = (f"Kept in large part when the weights are shuffled (rank correlation above {BLIND}), and so of the images as "
+            f"much as of what was learnt: {blind}.")
     return (told,) if blind else ()
 
 
