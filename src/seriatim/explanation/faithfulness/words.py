@@ -71,8 +71,8 @@ def why_shown(name: str, *, measured: bool, chosen: bool, count: int = 0) -> str
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:
     blind = ", ".join(_title(name) for name, one in figures.items() if _is_blind(one))
-    told = (f"Kept in large part when the weights are shuffled (rank correlation above {BLIND}), and so of the images as "
-            f"much as of what was learnt: {blind}.")
+    told = (f"Kept in large part when the weights are shuffled (rank correlation above {BLIND}), and so of the images "
+            f"as much as of what was learnt: {blind}.")
     return (told,) if blind else ()
 
 
