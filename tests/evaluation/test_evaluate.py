@@ -368,3 +368,20 @@ def test_prediction_sets_are_held_against_the_labels(tmp_path):
     assert found["set_coverage"]["value"] == pytest.approx(18 / 20)
     assert found["set_coverage_1"]["value"] == pytest.approx(9 / 10)
     assert found["set_size"]["value"] == pytest.approx((10 * 2 + 8) / 20)
+
+
+def test_series_of_patients_the_model_may_know_are_told(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    split_rows(scores, ["train"] * 4 + [""] * 36)
+    model = tmp_path / "run"
+    told = json.loads((tmp_path / "out" / "run.json").read_text()) | {"model": {"path": str(model)}}
+    (tmp_path / "out" / "run.json").write_text(json.dumps(told))
+    rows = label_rows(labels, patients=np.arange(40) // 2)  # the patients p0 and p1 have series 0 to 3
+    assert run(tmp_path, scores, rows)["counts"]["of_known_patients"] == 0
+    write(model / "manifest.csv", [
+        {"series_uid": f"9.{patient}", "patient": patient, "split": split, "status": "used"}
+        for patient, split in (("p0", "train"), ("p5", "train"), ("p6", "val"), ("p7", "test"))
+    ])  # fmt: skip
+    found = run(tmp_path, scores, rows)
+    assert (found["counts"]["evaluated"], found["counts"]["of_known_patients"]) == (36, 4)
+    assert "4 series are of patients whose ids" in (tmp_path / "eval" / "evaluation.html").read_text()

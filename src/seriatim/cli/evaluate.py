@@ -90,6 +90,7 @@ def run(
 def summarise(evaluation: Evaluation) -> list[str]:
     """What was evaluated and what was not, line by line."""
     from seriatim.evaluation.join import LEFT_OUT, TRAINED_ON
+    from seriatim.evaluation.known_patients import KNOWN_PATIENTS
 
     joined, evaluated = evaluation.joined, len(evaluation.samples.labels)
     found_by = ", ".join(f"{way} ({count})" for way, count in joined.joined_by.items())
@@ -100,6 +101,8 @@ def summarise(evaluation: Evaluation) -> list[str]:
         lines.append(f"  {joined.left_out} left out: {TRAINED_ON}. --include-training counts them all the same.")
     if joined.trained_on:
         lines.append(f"  {joined.trained_on} of them counted although {TRAINED_ON}: too good for new series.")
+    if evaluation.of_known_patients:
+        lines.append(f"  {evaluation.of_known_patients} of them {KNOWN_PATIENTS}.")
     lines += [
         f"  {count} not evaluated, {reason}"
         for reason, count in evaluation.missing_counts.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from seriatim.errors import ConfigError, OutputError
 from seriatim.evaluation.find import find_scores
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import Joined, Pair, join
+from seriatim.evaluation.known_patients import KNOWN_PATIENTS, count_known_patients
 from seriatim.evaluation.measures import Measures, measure
 from seriatim.evaluation.paired import Difference, compare_samples
 from seriatim.evaluation.report import EvaluationSettings
 from seriatim.evaluation.samples import Question, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
 
+logger = logging.getLogger(__name__)
 COLUMNS = ("model", "metric", "value", "low", "high", "difference", "difference_low", "difference_high", "p", "test",
            "n")
 
@@ -68,6 +71,9 @@ def compare(models: Sequence[Path], *, settings: EvaluationSettings, output: Pat
     ]
     samples = [replace(one, clusters=samples[0].clusters, clustered_by=samples[0].clustered_by) for one in samples]
     names = _name(models)
+    for name, pairs, own in zip(names, shared, tables, strict=True):
+        if count := count_known_patients(pairs, own):
+            logger.warning("%s: %d series %s.", name, count, KNOWN_PATIENTS)
     comparison = Comparison(
         question=question,
         models=[

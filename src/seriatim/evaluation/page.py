@@ -14,6 +14,7 @@ from seriatim import __version__
 from seriatim.evaluation.events import OVERLAP
 from seriatim.evaluation.frames import FrameMeasures
 from seriatim.evaluation.intervals import RESAMPLES, Estimate
+from seriatim.evaluation.known_patients import KNOWN_PATIENTS
 from seriatim.evaluation.measures import NO_PROBABILITY, Measures
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def _warn(evaluation: Evaluation) -> list[str]:
     if joined.trained_on:
         notes.append(f"{joined.trained_on} series were counted although the model was trained or tuned on them: "
                      "too good for new series.")
+    if evaluation.of_known_patients:
+        notes.append(f"{evaluation.of_known_patients} series {KNOWN_PATIENTS}.")
     return notes
 
 

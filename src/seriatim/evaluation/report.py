@@ -21,6 +21,7 @@ from seriatim.evaluation.find import find_scores
 from seriatim.evaluation.frames import FrameMeasures, measure_frames, write_sequences
 from seriatim.evaluation.intervals import RESAMPLES, SEED
 from seriatim.evaluation.join import PATIENT, TRAINED_ON, Joined, join
+from seriatim.evaluation.known_patients import count_known_patients
 from seriatim.evaluation.measures import NO_PROBABILITY, OF_PROBABILITIES, Measures, mean_of_files, measure
 from seriatim.evaluation.page import write_page
 from seriatim.evaluation.samples import Question, Samples, ask, collect
@@ -60,7 +61,10 @@ class EvaluationSettings(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found: ``measures`` by name, over all files together; ``by_file`` the same for each file."""
+    """What an evaluation found: ``measures`` by name, over all files together; ``by_file`` the same for each file.
+
+    ``of_known_patients`` counts the series of patients that their model may know: see ``count_known_patients``.
+    """
 
     question: Question
     scores: Sequence[Scores]
@@ -70,6 +74,7 @@ class Evaluation:
     by_file: Sequence[Measures]
     slices: SliceMeasures | FrameMeasures | None
     subgroups: Subgroups
+    of_known_patients: int
 
     @property
     def all_measures(self) -> Measures:
@@ -121,6 +126,7 @@ def evaluate(scores: Sequence[Path], *, settings: EvaluationSettings, output: Pa
         by_file=[measure(question, _of_file(samples, file)) for file in range(len(tables))] if len(tables) > 1 else (),
         slices=slices,
         subgroups=measure_subgroups(question, samples, joined.pairs, columns=settings.by),
+        of_known_patients=count_known_patients([joined.pairs[row] for row in samples.rows], tables),
     )
     _write(evaluation, settings, output)
     return evaluation
@@ -200,6 +206,7 @@ def _counts(evaluation: Evaluation) -> dict[str, Any]:
         "scored_without_label": joined.unlabelled,
         "left_out": joined.left_out,
         "trained_on": joined.trained_on,
+        "of_known_patients": evaluation.of_known_patients,
         "joined_by": joined.joined_by,
     }
     if question.target != "regression":

@@ -26,7 +26,8 @@ class Scores:
 
     ``slice_labels`` are the columns of slice labels in the order of ``labels``, empty where they have the same names;
     ``soft_labels``: the model learnt from shares of yes, so a label may be one. ``anomaly``: the scores are no
-    probabilities, and ``normal`` are the words of the label that mean normal, empty where it holds 0 and 1.
+    probabilities, and ``normal`` are the words of the label that mean normal, empty where it holds 0 and 1. ``models``
+    are the run folders that scored.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Scores:
     soft_labels: bool = False
     anomaly: bool = False
     normal: tuple[str, ...] = ()
+    models: tuple[Path, ...] = ()
 
     @property
     def slices_path(self) -> Path:
@@ -76,6 +78,7 @@ def read_scores(path: Path) -> Scores:
         soft_labels=bool(task.get("soft_labels")),
         anomaly=task.get("kind") == "anomaly",
         normal=tuple(map(str, task.get("normal") or ())),
+        models=_models(run.get("model") or {}),
     )
 
 
@@ -95,6 +98,11 @@ def read_number(row: Row, column: str, *, where: Path) -> float:
             "Score the series again."
         )
     return number
+
+
+def _models(model: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The run folders of a model, or of all its members, as run.json tells them."""
+    return tuple(Path(one["path"]) for one in model.get("members", [model]) if "path" in one)
 
 
 def _read_run(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from seriatim.trained.files import DESCRIPTION, WEIGHTS, is_anomaly_model, write
 from seriatim.trained.intensity import measure_intensity
 from seriatim.trained.model import Model, load_model
 from seriatim.trained.scorer import Models, Scorer, load_scorer
-from seriatim.trained.splits import read_splits, split_of_run
+from seriatim.trained.splits import read_patients, read_splits, split_of_run
 
 __all__ = [
     "DESCRIPTION",
@@ -28,6 +28,7 @@ __all__ = [
     "load_model",
     "load_scorer",
     "measure_intensity",
+    "read_patients",
     "read_splits",
     "refuse_modality",
     "split_of_run",

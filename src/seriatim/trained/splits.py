@@ -7,15 +7,24 @@ from pathlib import Path
 
 from seriatim.errors import ConfigError
 from seriatim.io.tables.manifest import read_table
+from seriatim.trained.lineage import MANIFEST, read_uses, walk_lineage
 
 
 def read_splits(run: Path) -> dict[str, str]:
-    """The split of each series UID in a run's manifest; empty where the run folder was copied without it."""
-    if not (run / "manifest.csv").is_file():
-        return {}
-    rows = read_table(run / "manifest.csv")
+    """The split of each series UID in a run's manifest, as far as the run folder was copied with it.
+
+    A series that stands in none, but that the run learnt from without labels, or that a run used which it started from,
+    is ``unlabelled``.
+    """
+    splits = {uid: "unlabelled" for one in walk_lineage(run) for uid, _, _ in read_uses(one) if uid}
+    rows = read_table(run / MANIFEST) if (run / MANIFEST).is_file() else ()
     seen = [row for row in rows if row["series_uid"] and (row["split"] == "test" or row["status"] == "used")]
-    return {row["series_uid"]: row["split"] for row in seen}
+    return splits | {row["series_uid"]: row["split"] for row in seen}
+
+
+def read_patients(run: Path) -> frozenset[str]:
+    """The ids of all patients that a run, or one that it started from, learnt from or was chosen by."""
+    return frozenset(patient for one in walk_lineage(run) for _, patient, _ in read_uses(one) if patient)
 
 
 def split_of_run(run: Path, split: str) -> set[str]:

@@ -14,13 +14,14 @@ from seriatim.tasks.anomaly import AnomalyTask, FrameScores
 from seriatim.tasks.profile import place_frames
 from seriatim.trained import WEIGHTS, write_description
 from seriatim.trained.anomaly import build_network
+from seriatim.trained.lineage import source_run
 from seriatim.training.card import write_card
 from seriatim.training.checkpoint import write_tensors
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.detector_series import is_normal
 from seriatim.training.detector_stage import AnomalySession
 from seriatim.training.detectors import examine, train_detectors
-from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
+from seriatim.training.encoder_source import encoder_weights, transfer_encoder
 from seriatim.training.envelope import measure_envelope
 from seriatim.training.examples import Example, gather_examples
 from seriatim.training.leaks import hold_apart

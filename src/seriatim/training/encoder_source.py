@@ -11,6 +11,7 @@ from seriatim.experiment import BaseExperiment
 from seriatim.io.weights import load_weights
 from seriatim.tasks.predict import EncodingNetwork
 from seriatim.trained import load_model
+from seriatim.trained.lineage import source_run
 
 
 def encoder_weights(experiment: BaseExperiment) -> dict[str, Tensor] | None:
@@ -19,12 +20,6 @@ def encoder_weights(experiment: BaseExperiment) -> dict[str, Tensor] | None:
     if encoder.weights is None or source_run(experiment) is not None:
         return None
     return load_weights(encoder.weights, name=encoder.name if encoder.kind == "torchvision" else encoder.kind)
-
-
-def source_run(experiment: BaseExperiment) -> Path | None:
-    """The run folder whose encoder the settings ask for; None where they ask for a file or nothing."""
-    weights = experiment.network.encoder.weights
-    return Path(weights) if weights is not None and Path(weights).is_dir() else None
 
 
 def transfer_encoder(network: EncodingNetwork, experiment: BaseExperiment, source: Path) -> None:

@@ -1,37 +1,23 @@
-"""The runs that a run starts from, and whom they learnt from: nobody may be judged who was learnt from before."""
+"""Nobody may judge a run who was learnt from by those that it starts from."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from seriatim.errors import ConfigError
-from seriatim.experiment import BaseExperiment, Experiment, read_experiment
-from seriatim.io.tables.manifest import read_table
-from seriatim.training.encoder_source import source_run
+from seriatim.experiment import BaseExperiment
+from seriatim.trained.lineage import MANIFEST, read_uses, source_of, walk_lineage
 from seriatim.training.examples import Examples
-from seriatim.training.run_folder import CONFIG
 from seriatim.training.split import Split
 
 logger = logging.getLogger(__name__)
-MANIFEST, PRETRAINING = "manifest.csv", "pretraining.csv"
 FORBIDDEN: Mapping[Split, frozenset[str]] = {"val": frozenset({"train"}), "test": frozenset({"train", "val"})}
 """By split, what no series or patient of it may have been used for before."""
 Uses = Mapping[str, frozenset[str]]
-
-
-def network_source(experiment: Experiment) -> Path | None:
-    """The run folder that the whole network starts from, if any."""
-    return None if experiment.network.weights is None else Path(experiment.network.weights)
-
-
-def source_of(experiment: BaseExperiment) -> Path | None:
-    """The run folder that the encoder, or the whole network, starts from, if any."""
-    whole = network_source(experiment) if isinstance(experiment, Experiment) else None
-    return whole or source_run(experiment)
 
 
 def refuse_seen(examples: Examples, experiment: BaseExperiment) -> None:
@@ -43,7 +29,7 @@ def refuse_seen(examples: Examples, experiment: BaseExperiment) -> None:
     Raises:
         ConfigError: a series was used; or a patient's id was, and `data.source_patients` is refuse.
     """
-    for run in _lineage(source_of(experiment)):
+    for run in walk_lineage(source_of(experiment)):
         used = _read_used(run)
         for split in FORBIDDEN:
             _refuse_series(examples, used, split=split, run=run)
@@ -91,21 +77,11 @@ def _judge_patients(examples: Examples, used: _Used, *, split: Split, run: Path,
     logger.warning("%s. Where they are the same people, scores on them are too good.", found)
 
 
-def _lineage(source: Path | None) -> Iterator[Path]:
-    """A run, the one that it started from, and so on, as far as their folders are there."""
-    passed: set[Path] = set()
-    while source is not None and source not in passed:
-        yield source
-        passed.add(source)
-        config = source / CONFIG
-        source = source_of(read_experiment(config)) if config.is_file() else None
-
-
 def _read_used(run: Path) -> _Used:
     series: dict[str, set[str]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     nameless: set[str] = set()
-    for uid, patient, use in _read_uses(run):
+    for uid, patient, use in read_uses(run):
         series[uid].add(use)
         if patient:
             patients[patient].add(use)
@@ -113,17 +89,3 @@ def _read_used(run: Path) -> _Used:
             nameless.add(uid)
     frozen = [{key: frozenset(uses) for key, uses in one.items() if key} for one in (series, patients)]
     return _Used(series=frozen[0], patients=frozen[1], nameless=len(nameless), told=(run / MANIFEST).is_file())
-
-
-def _read_uses(run: Path) -> Iterator[tuple[str, str, str]]:
-    """(series UID, patient, train or val) of every series that a run used, as its tables tell."""
-    owners: dict[str, str] = {}
-    for row in read_table(run / MANIFEST) if (run / MANIFEST).is_file() else ():
-        owners[row["series_uid"]] = row["patient"]
-        if row["status"] == "used" and row["split"] in ("train", "val"):
-            yield row["series_uid"], row["patient"], row["split"]
-    uses = {"train": "train", "validation": "val"}
-    for row in read_table(run / PRETRAINING) if (run / PRETRAINING).is_file() else ():
-        if row["use"] in uses:
-            patient = row.get("patient") or owners.get(row["series_uid"], "")
-            yield row["series_uid"], patient, uses[row["use"]]

@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, read_experiment
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json, write_text
+from seriatim.trained.lineage import CONFIG
 from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
 
-CONFIG = "config.yaml"
 DUPLICATES = "duplicates"
 
 

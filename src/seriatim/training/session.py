@@ -14,12 +14,13 @@ from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.predict import EncodingNetwork, SeriesScores, embed_series, score_embeddings, score_series
+from seriatim.trained.lineage import network_source, source_run
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
-from seriatim.training.encoder_source import encoder_weights, source_run, transfer_encoder
+from seriatim.training.encoder_source import encoder_weights, transfer_encoder
 from seriatim.training.examples import Example, Examples, gather_examples
 from seriatim.training.leaks import hold_apart
-from seriatim.training.lineage import network_source, refuse_seen
+from seriatim.training.lineage import refuse_seen
 from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
 from seriatim.training.series_traits import SeriesTraits

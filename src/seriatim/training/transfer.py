@@ -13,7 +13,7 @@ from seriatim.errors import ConfigError, ModelError
 from seriatim.experiment import Experiment
 from seriatim.models.network import SequenceNetwork
 from seriatim.trained import DESCRIPTION, load_model
-from seriatim.training.run_folder import CONFIG
+from seriatim.trained.lineage import CONFIG
 
 PRETRAINED = "pretraining.safetensors"
 PARTS = ("encoder", "temporal")
