@@ -27,8 +27,9 @@ class Signals:
         return self.code is not None
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in CODES}
+        if threading.current_thread() is threading.main_thread():  # a shell's background job ignores Ctrl-C
+            heard = [number for number in CODES if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(

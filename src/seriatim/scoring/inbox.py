@@ -56,10 +56,10 @@ def watch_folder(
         while not stop():
             if inbox.look():
                 inbox.score(report, stop)
-            inbox.write(told)
+            inbox.write(told, stop)
             _wait(inbox.pause_s, stop)
         summary = run.finish(told)
-        inbox.file()
+        inbox.file(stop)
         return summary
 
 
@@ -101,20 +101,20 @@ class _Inbox:
         except (OSError, SeriatimError):  # a header changed since it was found
             return False
 
-    def write(self, told: Mapping[str, Any]) -> None:
+    def write(self, told: Mapping[str, Any], stop: Stop) -> None:
         """Write the tables, if that is due."""
         started = time.monotonic()
         if self._unwritten and started >= self._write_after:
             self.run.write(told)
-            self.file()
+            self.file(stop)
             self._unwritten = False
             self._write_after = time.monotonic() + (time.monotonic() - started) / TABLES_SHARE
 
-    def file(self) -> None:
-        """Hand on what was scored since the last time."""
+    def file(self, stop: Stop) -> None:
+        """Hand on what was scored since the last time; what is left where it is to stop, the next watch hands on."""
         if self.keep is not None:
             now = time.time()
-            self.run.file(self.keep, since=self._filed)
+            self.run.file(self.keep, since=self._filed, stop=stop)
             self._filed = now
 
 

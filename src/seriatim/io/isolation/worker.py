@@ -53,7 +53,8 @@ def main() -> None:
 
 def serve(functions: Functions) -> None:
     """Answer calls until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    for stop in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, and what a service manager sends to all of a service
+        signal.signal(stop, signal.SIG_IGN)  # are the parent's to answer
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold pixels
     _end_with_parent(int(sys.argv[2]))
