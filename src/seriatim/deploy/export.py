@@ -176,9 +176,10 @@ def _tell_failure(report: Mapping[str, Any], refused: Path) -> str:
     moved = ", ".join(
         f"{name} by {max(parity['largest_difference'].get(name, 0.0), validation.get(name, 0.0)):.2g}" for name in names
     )
+    other = "" if report["precision"] == "fp32" else "Export in fp32, or accept"
     return (
         f"Not exported: with {report['backend']} in {report['precision']} scores move too far ({moved}; allowed is "
-        f"{parity['tolerance']:g}). {refused} has the figures. Export in fp32, or accept it with --tolerance."
+        f"{parity['tolerance']:g}). {refused} has the figures. {other or 'Accept'} it with --tolerance."
     )
 
 

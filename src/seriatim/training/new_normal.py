@@ -30,15 +30,15 @@ def judge_by_others(
     part = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1] % FOLDS
     above = frames = events = 0
     for one in np.unique(part):
-        others = np.flatnonzero(part != one)
+        others = [i for i in range(len(normal)) if part[i] != one]
         try:
             judge = task.learn_norms([normal[i] for i in others], [seconds[i] for i in others],
-                                     places=places and [places[i] for i in others])
+                                     places=[places[i] for i in others] if places else None)
         except (ValueError, IndexError):
             return {}
         assert judge.norms is not None
-        for i in np.flatnonzero(part == one):
-            scores = judge.judge(normal[i], places and places[i])
+        for i in set(range(len(normal))) - set(others):
+            scores = judge.judge(normal[i], places[i] if places else None)
             above += int((scores.surprise >= judge.norms.threshold).sum())
             frames += len(scores.surprise)
             events += len(scores.events) if seconds[i] > 0 else 0
