@@ -11,7 +11,7 @@ from seriatim.explanation.page.about import tell_model, tell_series
 from seriatim.explanation.page.diagnosis import describe_diagnosis
 from seriatim.explanation.page.frames import describe_frames
 from seriatim.explanation.page.layout import render_report
-from seriatim.explanation.page.pictures import encode_slices
+from seriatim.explanation.page.pictures import MOST_BYTES, encode_slices
 from seriatim.explanation.page.windows import choose_display
 from seriatim.io.tables.outputs import write_text
 from seriatim.series import Volume
@@ -41,4 +41,5 @@ def build_page(volume: Volume, explanation: Explained, *, model: Model | Scorer 
     content = replace(content, panels=(*content.panels, tell_series(volume.series, explanation.findings)))
     windows = getattr(model.experiment.preprocessing, "windows_hu", ()) if model is not None else ()
     display = choose_display(volume, windows_hu=windows or ())
-    return render_report(content, encode_slices(volume, display, keep=content.marked), display)
+    room = MOST_BYTES - sum(one.cells.nbytes for one in content.overlays)
+    return render_report(content, encode_slices(volume, display, keep=content.marked, most_bytes=room), display)

@@ -23,7 +23,11 @@
   const cells = {
     thumbnail: (row) => {
       const cell = make("td");
-      if (row.thumbnail) cell.append(make("img", "", { src: "data:image/webp;base64," + row.thumbnail, alt: "", decoding: "async" }));
+      if (!row.thumbnail) return cell;
+      const picture = make("img", "", { src: "data:image/webp;base64," + row.thumbnail, alt: "", decoding: "async" });
+      const way = make("a", "", { href: row.page, tabIndex: -1 }); // for fingers: keys have the link of the series
+      if (row.page) way.append(picture);
+      cell.append(row.page ? way : picture);
       return cell;
     },
     score: (row) => {
@@ -45,7 +49,11 @@
   };
   const draw = (row) => {
     const line = make("tr");
-    for (const [key] of columns) line.append(cells[key] ? cells[key](row) : make("td", row[key] ?? ""));
+    for (const [key] of columns) {
+      const cell = cells[key] ? cells[key](row) : make("td", row[key] ?? "");
+      cell.classList.add("of-" + key);
+      line.append(cell);
+    }
     return line;
   };
   const more = () => {

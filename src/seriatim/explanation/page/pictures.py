@@ -14,12 +14,15 @@ from seriatim.series import Volume
 
 MOST_SLICES = 400
 """A page of more would be slow to open; of longer series every k-th slice is shown, and all that the page marks."""
-MOST_BYTES = 9_500_000
-"""Of all pictures together; as text in a page they take a third more, which keeps it below 15 MB."""
-RUNGS = ((1024, 90), (1024, 82), (768, 82), (640, 80), (640, 70), (512, 70), (512, 60), (384, 60), (256, 50))
+MOST_BYTES = 10_700_000
+"""Of all pictures and heat together; as text in a page they take a third more, which keeps it below 15 MB."""
+RUNGS = (
+    (1024, 90), (1024, 82), (768, 82), (640, 80), (640, 75), (640, 70), (512, 70), (512, 65), (512, 60), (384, 65),
+    (384, 55), (256, 50),
+)  # fmt: skip
 """(pixels along the longer edge, quality of the JPEG), the best first: the first one within MOST_BYTES is taken."""
-TRIED = 6
-"""Slices by which the size of all is estimated."""
+TRIED, DOUBT = 16, 1.05
+"""Slices by which the size of all is estimated, and how far beyond the bound an estimate is still tried out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ def encode_slices(
     for longest, quality in RUNGS:
         last = (longest, quality) == RUNGS[-1]
         estimate = _count(_encode(volume, display, tried, rung=(longest, quality))) * len(indices) / len(tried)
-        if estimate > most_bytes and not last:
+        if estimate > DOUBT * most_bytes and not last:
             continue
         files = list(_encode(volume, display, indices, rung=(longest, quality)))
         if last or _count(files) <= most_bytes:
