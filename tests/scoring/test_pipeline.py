@@ -22,8 +22,9 @@ from seriatim.scoring import pipeline, score
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.options import Options
 from seriatim.scoring.pipeline import Resources, predict_all
-from seriatim.scoring.pipeline_costs import STAGES, Costs
-from seriatim.series import Prediction, Series
+from seriatim.scoring.pipeline_costs import STAGES, Costs, count_cores
+from seriatim.series import Code, Prediction, Series
+from seriatim.series.findings import find
 from seriatim.trained import Ensemble, load_ensemble
 
 PLANTED = ("-P", str(Path(__file__).parents[1] / "io" / "planted_worker.py"))
@@ -104,6 +105,14 @@ def test_what_is_wrong_with_a_series_is_its_row(series: Sequence[Series], model:
     found = predict([series[0], broken, foreign, series[3]], model)
     assert [one.status for one in found] == ["scored", "failed", "refused", "scored"]
     assert "cannot be read" in found[1].reason
+
+
+def test_no_more_workers_start_than_have_something_to_do(series: Sequence[Series]) -> None:
+    assert pipeline._worthwhile(series) == 1
+    large = replace(series[0], rows=4096, columns=4096)
+    assert pipeline._worthwhile([large] * 100) == count_cores()
+    unusable = replace(large, findings=(find(Code.TOO_LARGE, "no"),))
+    assert pipeline._worthwhile([unusable] * 100) == 1
 
 
 def test_an_empty_batch_starts_nothing(model: Ensemble) -> None:

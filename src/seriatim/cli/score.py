@@ -42,7 +42,7 @@ def run(
     ] = None,
     dicom_results: Option = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read and decode; else one for each core.")
+        int | None, typer.Option(min=1, help="Processes that decode; else one for each core, fewer for little.")
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="Of the tables: csv, jsonl, parquet, with commas.")

@@ -29,6 +29,8 @@ from seriatim.trained import AnomalyModel, Scorer
 SHARE_OF_MEMORY = 0.25
 BYTES_PER_PIXEL = 4
 """Of a volume as it is read: most are int16, colour is three bytes, few are float32."""
+BYTES_FOR_A_WORKER = 1 << 27
+"""To start one takes half a second, in which another reads about so much."""
 MOST_DONE = 64
 """Predictions that wait for the caller."""
 Found: TypeAlias = tuple[int, Prediction]
@@ -38,9 +40,9 @@ Found: TypeAlias = tuple[int, Prediction]
 class Resources:
     """What scoring may use; None is as much as there is.
 
-    ``workers``: processes that decode, None: one for each core. ``threads``: how many the network computes in, None: as
-    ``torch.get_num_threads`` (OMP_NUM_THREADS). ``memory_bytes``: about how much the series take that are worked on,
-    None: a quarter of the machine's; a larger series is worked on alone.
+    ``workers``: processes that decode, None: one for each core, fewer for a small batch. ``threads``: how many the
+    network computes in, None: as ``torch.get_num_threads`` (OMP_NUM_THREADS). ``memory_bytes``: about how much the
+    series take that are worked on, None: a quarter of the machine's; a larger series is worked on alone.
     """
 
     workers: int | None = None
@@ -73,9 +75,8 @@ def predict_all(
 class _Pipeline:
     def __init__(self, series: Sequence[Series], model: Scorer, *, resources: Resources, costs: Costs) -> None:
         self._series, self._model, self._costs = series, model, costs
-        cores = count_cores()
         threads = resources.threads or torch.get_num_threads()
-        readers = min(resources.workers or cores, len(series))
+        readers = min(resources.workers or _worthwhile(series), len(series))
         self._jobs = iter(range(len(series)))
         self._jobs_lock = threading.Lock()
         self._room = Room(resources.memory_bytes or int(machine_bytes() * SHARE_OF_MEMORY))
@@ -173,6 +174,12 @@ class _Pipeline:
         costs.waits_s |= {"scorers for series": self._ready.waited_s, "readers for memory": self._room.waited_s,
                           "caller for predictions": self._done.waited_s}
         costs.peak_bytes = max(costs.peak_bytes, self._room.peak_bytes)
+
+
+def _worthwhile(series: Sequence[Series]) -> int:
+    """How many worker processes to start: at most one for each core, and no more than have a second's work or so."""
+    volumes = sum(BYTES_PER_PIXEL * count_pixels(one) for one in series if one.usable)
+    return min(count_cores(), 1 + volumes // BYTES_FOR_A_WORKER)
 
 
 def _expect_bytes(series: Series, model: Scorer) -> tuple[int, int]:
