@@ -17,16 +17,17 @@ import torch
 
 from seriatim.experiment.envelope import Outside
 from seriatim.io.isolation.limits import count_pixels
-from seriatim.scoring.pipeline import predict_all
-from seriatim.scoring.pipeline_costs import STAGES, Costs
+from seriatim.scoring.pipeline import Resources, predict_all
+from seriatim.scoring.pipeline_costs import STAGES, Costs, count_cores
 from seriatim.scoring.search import prepare_search
 from seriatim.scoring.state_rows import pack_prediction
-from seriatim.series import Code, Series
+from seriatim.series import Code, Prediction, Series
 from seriatim.series.findings import Action
 from seriatim.trained import Models, Scorer
 
 MEGABYTE = 1 << 20
 BY_PIXEL = ("decode", "read", "prepare")
+ONE_WORKER = Resources(workers=1)
 QUANTILES = (0.25, 0.5, 1.0)
 """Of the series by size: those that are scored to measure, the largest among them for its memory."""
 ROW_BYTES, SLICE_BYTES = 400, 260
@@ -51,7 +52,7 @@ class Cost:
 
     ``measured_on`` series were scored to tell. ``look_seconds``: finding the series took so long, and will again.
     ``cpu_seconds`` are those of the processors by stage, see ``STAGES``; ``seconds_busy`` is the time by the clock
-    where all cores share them without a wait, ``seconds_waiting`` where they wait as they did for these few.
+    where all cores share them without a wait, ``seconds_waiting`` with one process that reads, as for these few.
     ``memory_mb``: this process at its highest, with the largest series. ``free_mb``: what is free where the output is
     to lie.
     """
@@ -116,8 +117,8 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         return
     least, most = (timedelta(seconds=round(cost.look_seconds + one)) for one in (cost.seconds_busy,
                                                                                 cost.seconds_waiting))
-    yield (f"time: {least} where {cost.cores} cores are busy all the time, {most} where they wait as for the "
-           f"{cost.measured_on} series that were scored to measure; {cost.look_seconds:.0f} s of it to find the series")
+    yield (f"time: {least} where {cost.cores} cores are busy all the time, {most} with one process that reads, as for "
+           f"the {cost.measured_on} series scored to measure; {cost.look_seconds:.0f} s of it to find the series")
     stages = ", ".join(f"{name} {seconds:.0f}" for name, seconds in cost.cpu_seconds.items() if seconds >= 0.5)
     yield f"seconds of the processors by stage: {stages}"
     yield f"memory: about {cost.memory_mb:.0f} MB, with the largest series"
@@ -135,25 +136,40 @@ def _measure(
     accepted: Sequence[Series], model: Scorer, *, rows: int, look_seconds: float, output: Path
 ) -> Cost:
     """The cost of all, from that of a few: the stages before the network cost by the pixel, the others by the slice."""
-    chosen, costs = _choose(accepted), Costs()
-    if chosen:
-        collections.deque(predict_all(chosen[:1], model), maxlen=0)  # what libraries do once is not counted
-    found = [prediction for _, prediction in predict_all(chosen, model, costs=costs)]
-    by_pixel = _share(accepted, chosen, count_pixels)
-    by_slice = _share(accepted, chosen, lambda series: len(series.instances))
-    shares = {name: by_pixel if name in BY_PIXEL else by_slice for name in STAGES}
-    cpu_seconds = {name: round(costs.cpu_s[name] * share, 3) for name, share in shares.items()}
-    lanes = min(torch.get_num_threads(), costs.cores)
-    busy = max(sum(cpu_seconds.values()) / costs.cores, cpu_seconds["network"] / lanes)
-    waiting = costs.wall_s * max(by_pixel, by_slice)
+    chosen = _choose(accepted)
+    spent, wall_s, start_s, found = _spend(chosen, model)
+    told = chosen[1:] or chosen
+    by_pixel = _share(accepted, told, count_pixels)
+    by_slice = _share(accepted, told, lambda series: len(series.instances))
+    cpu_seconds = {name: round(spent[name] * (by_pixel if name in BY_PIXEL else by_slice), 3) for name in STAGES}
+    cores = count_cores()
+    busy = max(sum(cpu_seconds.values()) / cores, cpu_seconds["network"] / min(torch.get_num_threads(), cores))
+    busy, waiting = start_s + busy, start_s + max(busy, wall_s * max(by_pixel, by_slice))
     slices = sum(len(series.instances) for series in accepted)
-    disk = sum(len(pack_prediction(one)) for one in found) * by_slice + 2 * ROW_BYTES * rows + SLICE_BYTES * slices
+    packed = sum(len(pack_prediction(one)) for one in found) * _share(accepted, chosen, lambda one: len(one.instances))
+    disk = packed + 2 * ROW_BYTES * rows + SLICE_BYTES * slices
     return Cost(
-        measured_on=len(chosen), look_seconds=round(look_seconds, 3), cpu_seconds=cpu_seconds, cores=costs.cores,
-        seconds_busy=round(busy if model.compute.home == "cpu" else max(busy, waiting), 3),
-        seconds_waiting=round(max(busy, waiting), 3), memory_mb=round(_peak_bytes() / MEGABYTE, 1),
-        disk_mb=round(disk / MEGABYTE, 3), free_mb=round(_free_bytes(output) / MEGABYTE, 1),
+        measured_on=len(chosen), look_seconds=round(look_seconds, 3), cpu_seconds=cpu_seconds, cores=cores,
+        seconds_busy=round(busy if model.compute.home == "cpu" else waiting, 3), seconds_waiting=round(waiting, 3),
+        memory_mb=round(_peak_bytes() / MEGABYTE, 1), disk_mb=round(disk / MEGABYTE, 3),
+        free_mb=round(_free_bytes(output) / MEGABYTE, 1),
     )
+
+
+def _spend(chosen: Sequence[Series], model: Scorer) -> tuple[Mapping[str, float], float, float, list[Prediction]]:
+    """What all but the first of these cost: seconds of the processors by stage, by the clock; and all predictions.
+
+    The first is scored before and with the others: what starting costs is in both, and drops out of the difference. The
+    time of the first alone, which is mostly that of starting, is the third.
+    """
+    alone, together = Costs(), Costs()
+    for costs in (Costs(), alone):  # what libraries do once is not counted
+        collections.deque(predict_all(chosen[:1], model, resources=ONE_WORKER, costs=costs), maxlen=0)
+    found = [one for _, one in predict_all(chosen, model, resources=ONE_WORKER, costs=together)]
+    if len(chosen) < 2:
+        return alone.cpu_s, alone.wall_s, 0.0, found
+    spent = {name: max(together.cpu_s[name] - alone.cpu_s[name], 0.0) for name in STAGES}
+    return spent, max(together.wall_s - alone.wall_s, 0.0), alone.wall_s, found
 
 
 def _choose(accepted: Sequence[Series]) -> list[Series]:
