@@ -174,6 +174,13 @@ def test_another_network_and_a_damaged_checkpoint_are_refused(tmp_path: Path, ti
         train(read_run_config(tmp_path / "run"), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("override", ["seed=5", "preprocessing.size=40", "encoder_stage={epochs: 1}"])
+def test_what_the_weights_rest_on_is_not_changed_on_the_way(tiny_run: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match=f"begun with another {override.split('=')[0].split('.')[0]}"):
+        read_run_config(tiny_run, [override])
+    assert read_run_config(tiny_run, ["training.epochs=7"]).training.epochs == 7
+
+
 def test_a_run_is_never_overwritten(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
     before = (tiny_run / "model.safetensors").read_bytes()
     with pytest.raises(OutputError, match="not empty"):

@@ -18,13 +18,24 @@ from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
 
 DUPLICATES = "duplicates"
+FIXED = ("seed", "preprocessing", "encoder_stage")
+"""What a resumed run cannot change, and no checkpoint would notice."""
 
 
 def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | AnomalyExperiment:
-    """The experiment of a run folder, for ``--resume``; ``overrides`` are KEY=VALUE, for example more epochs."""
+    """The experiment of a run folder, for ``--resume``; ``overrides`` are KEY=VALUE, for example more epochs.
+
+    Raises:
+        ConfigError: there is no run, a setting is wrong, or one would change that the weights so far rest on.
+    """
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} has no {CONFIG}: it is not a run to resume. Give the folder that train wrote.")
-    return read_experiment(run / CONFIG, overrides)
+    begun, wanted = read_experiment(run / CONFIG), read_experiment(run / CONFIG, overrides)
+    for name in FIXED:
+        if getattr(begun, name, None) != getattr(wanted, name, None):
+            raise ConfigError(f"{run} was begun with another {name}, which its weights so far rest on: its settings "
+                              "would tell of a training that never was. Train anew, into another --output.")
+    return wanted
 
 
 def open_run(run: Path, *, resume: bool) -> None:
