@@ -12,6 +12,7 @@ from seriatim.explanation import style
 from seriatim.explanation.curve import spread
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import compose, draw_explanation
+from seriatim.explanation.faithfulness.words import why_shown
 from seriatim.explanation.montage import arrange, blend_heat
 
 UID = "1.2.840.113619.2.55.3"
@@ -109,10 +110,24 @@ def test_no_identifier_is_in_the_picture_or_its_file(tmp_path):
 def test_what_the_picture_says(tmp_path):
     page = compose(explanation_of(attributions={"leave_out": -1.5 * np.eye(12)[7]}, top=(7, 3, 4, 5)))
     written = [text.get_text() for text in page.figure.findobj(match=lambda part: hasattr(part, "get_text"))]
-    numbers = ("0.87", "−1.50 logits", "+0.00 logits", "5.0 mm · index 7", "12 slices · L 40 W 80 HU")
+    numbers = ("0.87", "−1.5 logits", "+0 logits", "5.0 mm · index 7", "12 slices · L 40 W 80 HU")
     for text in ("bleed", *numbers, "◂ I", "S ▸"):
         assert text in written
     assert any("not a medical device" in text for text in written)
+
+
+def test_small_attributions_keep_their_digits():
+    page = compose(explanation_of(shown=1, attributions={"leave_out": -0.00427 * np.eye(12)[7]}, top=(7,)))
+    assert "−0.00427 logits" in [text.get_text() for text in page.figure.texts]
+
+
+def test_no_word_of_the_footer_is_cut_off():
+    name = "integrated_gradients"
+    why = why_shown(name, measured=False, chosen=False)
+    page = compose(explanation_of(attributions={name: np.eye(12)[7]}, shown_attribution=name, shown_because=why))
+    written = [text.get_text() for text in page.figure.texts]
+    assert why in written
+    assert any(text.endswith("Research use, not a medical device.") for text in written)
 
 
 def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):

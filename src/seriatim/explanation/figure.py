@@ -48,8 +48,8 @@ def compose(explanation: Explanation) -> Page:
     _draw_header(page, explanation)
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
-    footnote = " ".join([explanation.shown_because, FOOTNOTE.format(noun=explanation.noun)]).strip()
-    page.note(style.MARGIN, page.height - 0.42, footnote, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+    for line, text in enumerate((explanation.shown_because, FOOTNOTE.format(noun=explanation.noun))):
+        page.note(style.MARGIN, page.height - 0.62 + 0.22 * line, text, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
     return page
 
 

@@ -205,7 +205,7 @@ def tell_value(explanation: Explanation, index: int) -> str:
     """What the attribution shown first gives a slice, in words."""
     value, method = explanation.attribution()[index], SLICE_METHODS[explanation.shown_attribution]
     if method.signed:
-        return f"{value + 0.0:+.2f} logits".replace("-", "−")
+        return f"{value + 0.0:+.3g} logits".replace("-", "−")
     return f"{100 * value:.1f} % attention" if method.unit == "share" else f"{method.title} {value:.2f}"
 
 
