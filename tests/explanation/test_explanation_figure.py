@@ -11,8 +11,8 @@ from seriatim.errors import OutputError
 from seriatim.explanation import style
 from seriatim.explanation.curve import spread
 from seriatim.explanation.explanation import Explanation
-from seriatim.explanation.figure import compose, draw_explanation
 from seriatim.explanation.faithfulness.words import why_shown
+from seriatim.explanation.figure import compose, draw_explanation
 from seriatim.explanation.montage import arrange, blend_heat
 
 UID = "1.2.840.113619.2.55.3"

@@ -16,7 +16,7 @@ from page_samples import HOSTILE, UID, explanation_of, ramp_of, volume_of
 from PIL import Image
 
 from seriatim.explanation.batch import explain_volume
-from seriatim.explanation.page.about import tell_model
+from seriatim.explanation.page.about import KNOWN_BEFORE, tell_model, tell_split
 from seriatim.explanation.page.build import build_page, write_page
 from seriatim.explanation.page.content import Track
 from seriatim.explanation.page.curves import draw_track, trace_curve
@@ -25,7 +25,7 @@ from seriatim.explanation.page.pictures import MOST_BYTES, RUNGS, encode_slices,
 from seriatim.explanation.page.trust import tell_trust
 from seriatim.explanation.page.windows import CT_WINDOWS, FINE_CT, WIDE_CT, Display, choose_display
 from seriatim.io import find_series, read_volume
-from seriatim.trained import load_model
+from seriatim.trained import load_ensemble, load_model
 from seriatim.trained.faithfulness import Faithfulness, Measured
 from tiny_runs import read_rows
 
@@ -154,6 +154,27 @@ def test_what_the_page_says(tiny_run, head_ct) -> None:
     shown = grey_of(picture_of(data, first), data["plates"][0]["knots"], 40, 80)
     expected = explanation.images[0] / 255
     assert np.abs(shown - expected).mean() < 0.02  # the same slice, turned the same way
+
+
+def test_a_slice_of_a_file_of_several_is_told_by_its_frame() -> None:
+    explanation = explanation_of(12)
+    volume = volume_of(explanation, ramp_of(12))
+    assert data_of(build_page(volume, explanation))["places"][2] == "index 2 in the tables"
+    frames = tuple(reversed(range(12)))
+    data = data_of(build_page(volume, replace(explanation, sop_instance_uids=(UID,) * 12, frames=frames)))
+    assert data["places"][2] == "index 2 in the tables · frame 10 of the file"
+
+
+def test_a_series_that_the_model_knew_before_is_told(tiny_run, head_ct) -> None:
+    model = load_model(tiny_run)
+    for row in read_rows(tiny_run / "manifest.csv"):
+        told = tell_split(model, row["series_uid"])
+        assert told == KNOWN_BEFORE.get(row["split"], "")
+        assert (told == "") == (row["split"] == "test")
+    trained = next(one for one in read_rows(tiny_run / "manifest.csv") if one["split"] == "train")
+    volume = read_volume(find_series(head_ct / trained["path"]).series[0])
+    page = build_page(volume, explain_volume(volume, model), model=load_ensemble([model]))
+    assert KNOWN_BEFORE["train"] in page
 
 
 def test_a_model_tells_how_it_is_calibrated_and_what_it_saw(tiny_run) -> None:

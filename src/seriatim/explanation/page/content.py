@@ -115,7 +115,10 @@ class Headline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesFacts:
-    """What the page says of the series itself, and where on it the page starts."""
+    """What the page says of the series itself, and where on it the page starts.
+
+    ``frames`` are as in ``Instance``: slices of one file share its SOP Instance UID, and only the frame tells them.
+    """
 
     series_uid: str
     noun: str
@@ -124,6 +127,7 @@ class SeriesFacts:
     sop_instance_uids: tuple[str, ...]
     letters: Letters | None
     start: int
+    frames: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

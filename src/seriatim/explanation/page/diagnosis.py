@@ -42,7 +42,7 @@ def describe_diagnosis(explanation: Explanation, *, model: ModelFacts | None = N
         series=SeriesFacts(
             series_uid=plain(explanation.series_uid), noun=explanation.noun, unit=explanation.unit,
             positions=explanation.positions, sop_instance_uids=explanation.sop_instance_uids,
-            letters=explanation.letters, start=explanation.top[0],
+            letters=explanation.letters, start=explanation.top[0], frames=explanation.frames,
         ),
         tracks=tuple(_tracks(explanation)),
         marks=_marks(explanation),

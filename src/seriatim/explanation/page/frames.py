@@ -44,7 +44,7 @@ def describe_frames(explanation: FrameExplanation, *, model: ModelFacts | None =
         series=SeriesFacts(
             series_uid=plain(explanation.series_uid), noun=noun, unit=explanation.unit,
             positions=explanation.positions, sop_instance_uids=explanation.sop_instance_uids,
-            letters=explanation.letters,
+            letters=explanation.letters, frames=explanation.frames,
             start=rank_events(scores.events)[0].peak if scores.events else int(scores.levels.argmax()),
         ),
         tracks=tuple(_tracks(explanation)),

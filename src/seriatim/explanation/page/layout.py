@@ -103,7 +103,7 @@ def _pack(content: PageContent, pictures: SlicePictures, display: Display) -> di
         "told": [_tell_slice(content, index) for index in indices],
         "corner": [f"{index + 1} / {len(series.positions)}\n{format_position(series.positions[index], series.unit)}"
                    for index in indices],
-        "places": [f"index {index} in the tables" for index in indices],
+        "places": [_tell_place(series, index) for index in indices],
         "uids": [plain(series.sop_instance_uids[index]) for index in indices],
         "values": [[track.tell(index) for index in indices] for track in content.tracks],
         "marks": [_place_of(pictures, one.index) for one in content.marks.rows],
@@ -127,6 +127,13 @@ def _pack_heat(overlay: Overlay, pictures: SlicePictures) -> dict[str, Any]:
         "rows": overlay.cells.shape[1], "columns": overlay.cells.shape[2],
         "values": as_base64(overlay.cells[shown].tobytes()), "told": f"{overlay.told} Colour:", "ends": overlay.ends,
     }
+
+
+def _tell_place(series: SeriesFacts, index: int) -> str:
+    """Where a slice stands in the tables, and of a file of several in the file, counted from 1 as DICOM does."""
+    frame = series.frames[index] if series.frames else None
+    told = f"index {index} in the tables"
+    return told if frame is None else f"{told} · frame {frame + 1} of the file"
 
 
 def _tell_slice(content: PageContent, index: int) -> str:
