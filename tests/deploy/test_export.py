@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from anomaly_runs import train_run
+from seriatim.deploy import largest_moves
 from seriatim.errors import ConfigError, ModelError
 from seriatim.trained import Model, load_model, load_scorer
 from seriatim.trained.backends import choose_compute
@@ -66,6 +67,13 @@ def test_an_exported_model_scores_nearly_as_the_run_and_the_same_each_time(
     alone = torch.cat([again.embed(one[None])[0] for one in slices])
     assert torch.equal(alone, model.embed(slices)[0]), "an embedding depends on the slices beside it"
     assert torch.equal(again.read(again.embed(slices)).probabilities, theirs.probabilities)
+
+
+def test_the_largest_move_is_that_of_parity_and_of_validation() -> None:
+    report = {"parity": {"largest_difference": {"probability": 2e-4, "attention": 1e-6}},
+              "validation": {"largest_difference": {"probability": 1e-5, "slice_score": 3e-4}}}
+    assert largest_moves(report) == {"probability": 2e-4, "attention": 1e-6, "slice_score": 3e-4}
+    assert largest_moves({**report, "validation": {"series": 0}}) == report["parity"]["largest_difference"]
 
 
 def test_the_report_tells_what_was_measured(exported: Path) -> None:

@@ -30,7 +30,7 @@ def run(
 
     Example: `seriatim export runs/demo --to onnx`
     """
-    from seriatim.deploy import export_run
+    from seriatim.deploy import export_run, largest_moves
     from seriatim.trained import load_scorer
     from seriatim.trained.anomaly import AnomalyModel
     from seriatim.trained.backends import choose_compute
@@ -39,7 +39,7 @@ def run(
     scorer = load_scorer(run, device="cpu")
     for model in (scorer,) if isinstance(scorer, AnomalyModel) else scorer.members:
         report = export_run(model, compute, tolerance=tolerance)
-        moved = ", ".join(f"{name} {value:.1e}" for name, value in report["parity"]["largest_difference"].items())
+        moved = ", ".join(f"{name} {value:.1e}" for name, value in largest_moves(report).items())
         change = report["validation"].get("change", {}).get("auc")
         told = "" if change is None else f"; validation AUC {change:+.4f} over {report['validation']['series']} series"
         typer.echo(f"Exported: {model.path / 'exported' / to / precision} (scores move by at most {moved}{told})")

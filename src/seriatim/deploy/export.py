@@ -170,16 +170,19 @@ def _check(order: Order, candidate: AnyModel, *, tolerance: float) -> dict[str, 
     }
 
 
+def largest_moves(report: Mapping[str, Any]) -> dict[str, float]:
+    """The largest difference of each output that an export's report tells: of parity and of validation together."""
+    parity, validation = report["parity"]["largest_difference"], report["validation"].get("largest_difference", {})
+    names = dict.fromkeys([*parity, *validation])
+    return {name: max(parity.get(name, 0.0), validation.get(name, 0.0)) for name in names}
+
+
 def _tell_failure(report: Mapping[str, Any], refused: Path) -> str:
-    parity, validation = report["parity"], report["validation"].get("largest_difference", {})
-    names = dict.fromkeys([*parity["largest_difference"], *validation])
-    moved = ", ".join(
-        f"{name} by {max(parity['largest_difference'].get(name, 0.0), validation.get(name, 0.0)):.2g}" for name in names
-    )
-    other = "" if report["precision"] == "fp32" else "Export in fp32, or accept"
+    moved = ", ".join(f"{name} by {value:.2g}" for name, value in largest_moves(report).items())
+    repair = "Accept" if report["precision"] == "fp32" else "Export in fp32, or accept"
     return (
         f"Not exported: with {report['backend']} in {report['precision']} scores move too far ({moved}; allowed is "
-        f"{parity['tolerance']:g}). {refused} has the figures. {other or 'Accept'} it with --tolerance."
+        f"{report['parity']['tolerance']:g}). {refused} has the figures. {repair} it with --tolerance."
     )
 
 
