@@ -72,6 +72,12 @@ def test_tables_of_another_format_do_not_stay_behind(
     }  # fmt: skip
 
 
+def test_events_of_an_anomaly_model_do_not_stay_behind(tmp_path: Path, scorer: Scorer) -> None:
+    (tmp_path / "events.csv").write_text("series_uid\n1.2.3\n")
+    write_tables(tmp_path, Columns.of(scorer), predictions=[], skipped=[])
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.csv", "slices.csv", "skipped.csv"}
+
+
 def test_hostile_texts_are_told_as_they_are_or_made_harmless(tmp_path: Path, scorer: Scorer) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     from pyarrow import parquet

@@ -174,7 +174,7 @@ def test_files_rest_when_they_did_not_change_for_a_while(tmp_path: Path) -> None
     file.parent.mkdir()
     file.write_bytes(b"1")
     (tmp_path / "out").mkdir()
-    files = RestingFiles(folder=tmp_path, settle_s=0.2, ignored=tmp_path / "out")
+    files = RestingFiles(folder=tmp_path, settle_s=0.2, ignored=lambda path: path.parent.name == "out")
     assert not files.look()
     assert not files.rest([file])
     time.sleep(0.25)
@@ -188,6 +188,21 @@ def test_files_rest_when_they_did_not_change_for_a_while(tmp_path: Path) -> None
     file.unlink()
     files.look()
     assert not files.rest([file])
+
+
+@pytest.mark.parametrize("place", ["out", ""])
+def test_tables_in_the_watched_folder_are_no_news(
+    tmp_path: Path, cases: list[Path], scorer: Scorer, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    shutil.copytree(cases[0], tmp_path / "in" / "a")
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "in" / place
+    with Watching(Path("in"), scorer, output):
+        wait_for(lambda: len(rows_of(output)) == 1)
+        time.sleep(2 * SETTLE_S)  # the series came to rest, and the tables told it
+        before = (output / "scores.csv").stat().st_mtime_ns
+        time.sleep(4 * SETTLE_S)
+        assert (output / "scores.csv").stat().st_mtime_ns == before
 
 
 def test_only_a_folder_can_be_watched(tmp_path: Path, scorer: Scorer) -> None:

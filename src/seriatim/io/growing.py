@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -89,13 +89,13 @@ class RestingFiles:
     """All files below ``folder``, and which of them did not change for ``settle_s`` seconds.
 
     Times are those of this machine's clock since a change was seen: a copy that keeps the times of its source, or a
-    server whose clock is wrong, changes nothing. A file with the name of an unfinished one never rests; what lies in
+    server whose clock is wrong, changes nothing. A file with the name of an unfinished one never rests; what is
     ``ignored`` is not looked at.
     """
 
     folder: Path
     settle_s: float
-    ignored: Path
+    ignored: Callable[[Path], bool]
     _seen: dict[Path, tuple[int, int, float]] = field(default_factory=dict)
     _resting: set[Path] = field(default_factory=set)
 
@@ -107,7 +107,7 @@ class RestingFiles:
         """
         now, seen = time.monotonic(), {}
         for path in find_files(self.folder)[0]:
-            if path.is_relative_to(self.ignored):
+            if self.ignored(path):
                 continue
             try:
                 stat = path.stat()

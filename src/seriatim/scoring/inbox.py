@@ -50,7 +50,7 @@ def watch_folder(
     search = prepare_search(path, model, device=device, actions=actions, limits=limits, outside=outside)
     with State(Path(output)) as state:
         run = BatchRun(state, search.model, options=options or Options(gone="keep"))
-        files = RestingFiles(folder=Path(path), settle_s=settle_s, ignored=Path(output))
+        files = RestingFiles(folder=Path(path), settle_s=settle_s, ignored=run.is_own)
         inbox = _Inbox(run=run, search=search, only=only, files=files, keep=keep)
         told = {**search.describe(), "only": None if only is None else len(only)}
         while not stop():

@@ -55,7 +55,7 @@ class BatchRun:
         """
         self._root, self._series = inventory.root, inventory.series
         self._stamps = [self._stamp(series, began_ns) for series in self._series]
-        skipped = [one for one in inventory.skipped if not self._is_own(one.path)]
+        skipped = [one for one in inventory.skipped if not self.is_own(one.path)]
         self._state.look(list(self._rows(only, retry=retry)), skipped, relative=self._relative)
         self._state.forget_moved(lambda file: os.path.lexists(self._root / file))
 
@@ -170,7 +170,7 @@ class BatchRun:
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
 
-    def _is_own(self, path: Path) -> bool:
+    def is_own(self, path: Path) -> bool:
         """Whether a file is one of ours: the output folder may lie in the folder that is searched."""
         return path.name.startswith(OWN) and path.parent.resolve() == self._state.path.parent.resolve()
 

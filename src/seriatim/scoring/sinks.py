@@ -7,7 +7,7 @@ import json
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -165,14 +165,14 @@ SINKS: Mapping[Format, Callable[[Path, Table, Format], Sink]] = {
 }
 
 
-def remove_other_formats(folder: Path, tables: Iterable[str], formats: Iterable[Format]) -> None:
-    """Remove tables of an earlier run in formats that this one does not write: they would tell the past."""
-    kept = set(formats)
-    for name in tables:
-        for ending in FORMATS:
-            if ending not in kept:
-                with suppress(OSError):
-                    (folder / f"{name}.{ending}").unlink(missing_ok=True)
+def remove_others(folder: Path, tables: Iterable[str], written: Collection[Path]) -> None:
+    """Remove what an earlier run left of these tables, in formats or of a task that this one does not write: it would
+    tell the past.
+    """
+    for path in (folder / f"{name}.{ending}" for name in tables for ending in FORMATS):
+        if path not in written:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _parquet_cell(kind: Kind, value: Any) -> Cell:

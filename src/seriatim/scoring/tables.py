@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from seriatim.scoring.columns import EVENTS, SKIPPED, Columns, Table
-from seriatim.scoring.sinks import SINKS, Format, Sink, remove_other_formats
+from seriatim.scoring.sinks import SINKS, Format, Sink, remove_others
 from seriatim.series import Prediction, Skipped
 
 
@@ -35,7 +35,7 @@ def write_tables(
             sink.finish()
         for sink in every:
             sink.place()
-    remove_other_formats(folder, sinks, formats)
+    remove_others(folder, (*sinks, EVENTS.name), {sink.path for sink in every})
 
 
 def _open(folder: Path, table: Table, ending: Format, undo: ExitStack) -> Sink:
