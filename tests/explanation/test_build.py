@@ -144,10 +144,13 @@ def test_the_command_measures_and_marks(
     assert refused.code == 2
 
 
-def test_soft_and_unknown_slice_labels_are_not_measured_against(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
+def test_soft_and_unknown_slice_labels_are_not_measured_against(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     row = read_rows(head_ct / "labels.csv")[0]
     slices = tmp_path / "none.csv"
     slices.write_text("series_uid,index,bleed\n1.2.3,0,1\n")
     rows = explain(head_ct / row["path"], model=tiny_run, output=tmp_path / "out", device="cpu", top=1,
                    slice_labels=slices)
     assert rows[0]["status"] == "explained"
+    assert "labels a slice of these series" in caplog.text

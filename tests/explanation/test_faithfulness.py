@@ -185,6 +185,13 @@ def test_what_ignores_the_weights_is_never_the_best_and_is_told():
     assert tell_model({}, best="", count=0) == ("Nothing was measured.",)
 
 
+@pytest.mark.parametrize(("methods", "share", "doubted"), [(1, 0.96, False), (6, 0.96, True), (6, 1.0, False)])
+def test_the_best_of_several_has_to_beat_more_random_orders(methods, share, doubted):
+    figures = {name: {"gap": Measured(value=0.1), "beats_random": Measured(value=share)}
+               for name in [*SLICE_METHODS][:methods]}
+    assert ("doubt" in " ".join(tell_series(figures, best="attention"))) == doubted
+
+
 def test_words_say_why_a_method_is_shown():
     assert "asked for" in why_shown("attention", measured=False, chosen=True)
     assert "best of all methods on 7 series" in why_shown("attention", measured=True, chosen=False, count=7)

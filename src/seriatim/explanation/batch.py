@@ -112,6 +112,9 @@ def explain(
         rows.append({key: cell_text(cells.get(key, "")) for key in COLUMNS})
         if report is not None:
             report(done, len(asked), series, reason)
+    if asked and len(true.table) and true.table.unused_count == len(true.table):
+        logger.warning("No row of %s labels a slice of these series: nothing is marked, and nothing was measured "
+                       "against it. Its UIDs differ; rows are found by series UID.", slice_labels)
     write_csv(folder / "explanations.csv", COLUMNS, rows)
     if options.measured and not isinstance(loaded, AnomalyModel):
         write_csv(folder / "faithfulness.csv", MEASURED, measured)

@@ -13,6 +13,9 @@ DEFAULT = "integrated_gradients"
 BLIND = 0.5
 """An explanation that keeps this rank correlation when the weights are shuffled does not tell what was learnt."""
 
+DOUBT = 0.05
+"""Over all methods of a series, the share of random orders that may be as good as the best one without a warning."""
+
 
 def choose_best(figures: Figures) -> str:
     """The method with the largest gap between insertion and deletion, of those that depend on the weights.
@@ -30,9 +33,10 @@ def tell_series(figures: Figures, *, best: str) -> tuple[str, ...]:
         return ("A series of one slice has no order of slices to measure.",)
     gap, share = figures[best]["gap"].value, figures[best]["beats_random"].value
     first = (f"On this series the order by {_title(best)} parts insertion and deletion most ({_signed(gap)} of the "
-             f"score), more than {100 * share:.0f} % of random orders do.")
+             f"score), more than {'all' if share == 1 else f'{100 * share:.0f} % of'} random orders do.")
     said = [first]
-    if share < 0.95:
+    compared = sum("gap" in one for one in figures.values())
+    if 1 - share > DOUBT / compared:  # the best of several is better than chance by chance too (Bonferroni)
         said.append("No method is clearly better than random orders here: read its explanation with doubt.")
     return (*said, *_tell_blind(figures))
 
