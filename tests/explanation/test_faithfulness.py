@@ -24,7 +24,7 @@ from seriatim.explanation.faithfulness.checks import (
 )
 from seriatim.explanation.faithfulness.curves import area_under, measure_curves, rank, trace_curves
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
-from seriatim.explanation.faithfulness.words import choose_best, tell_model, tell_series, why_shown
+from seriatim.explanation.faithfulness.words import choose_best, tell_model, tell_series, tell_shown, why_shown
 from seriatim.explanation.methods import MEASURES, SLICE_METHODS
 from seriatim.models import NetworkSettings
 from seriatim.tasks import DiagnosisSettings
@@ -190,6 +190,17 @@ def test_the_best_of_several_has_to_beat_more_random_orders(methods, share, doub
     figures = {name: {"gap": Measured(value=0.1), "beats_random": Measured(value=share)}
                for name in [*SLICE_METHODS][:methods]}
     assert ("doubt" in " ".join(tell_series(figures, best="attention"))) == doubted
+
+
+def test_the_method_that_is_shown_answers_for_itself():
+    figures = {name: {"gap": Measured(value=gap), "beats_random": Measured(value=share)}
+               for name, gap, share in (("leave_out", 0.3, 1.0), ("attention", -0.1, 0.3))}
+    (said,) = tell_shown(figures, shown="attention", best="leave_out")
+    assert "attention, has −0.100" in said
+    assert "30 % of random" in said
+    assert "doubt" in said
+    assert tell_shown(figures, shown="leave_out", best="leave_out") == ()
+    assert tell_shown(figures, shown="slice_scores", best="leave_out") == ()
 
 
 def test_words_say_why_a_method_is_shown():

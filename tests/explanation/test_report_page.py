@@ -282,4 +282,8 @@ def test_what_was_measured_is_told_in_words_and_numbers() -> None:
         ("attention", "−0.02", "50 %"), ("leave one out", "+0.18", ""))  # fmt: skip
     page = build_page(volume_of(explanation_of(), ramp_of(12)), explanation_of(model_faithfulness=record))
     assert '<th scope="row">leave one out</th>' in page
+    own = {"attention": {"gap": Measured(value=-0.1), "beats_random": Measured(value=0.3)}}
+    here = Faithfulness(about="series", methods=own, best="leave_out", words=("leave one out is best here.",))
+    said = tell_trust(explanation_of(model_faithfulness=record, faithfulness=here), ["attention"]).paragraphs
+    assert "The one shown, attention, has −0.100 on this series" in said[-1]
     assert "It was not measured" in tell_trust(explanation_of(), []).paragraphs[0]

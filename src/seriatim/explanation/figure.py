@@ -49,7 +49,7 @@ def compose(explanation: Explanation) -> Page:
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
     for line, text in enumerate((explanation.shown_because, FOOTNOTE.format(noun=explanation.noun))):
-        page.note(style.MARGIN, page.height - 0.62 + 0.22 * line, text, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+        page.note(style.MARGIN, page.height - 0.52 + 0.2 * line, text, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
     return page
 
 

@@ -41,6 +41,17 @@ def tell_series(figures: Figures, *, best: str) -> tuple[str, ...]:
     return (*said, *_tell_blind(figures))
 
 
+def tell_shown(figures: Figures, *, shown: str, best: str) -> tuple[str, ...]:
+    """What was measured on this series of the method that is shown, where another one did best on it."""
+    if shown == best or not {"gap", "beats_random"} <= set(figures.get(shown, {})):
+        return ()
+    gap, share = figures[shown]["gap"].value, figures[shown]["beats_random"].value
+    doubt = ": read it with doubt" if 1 - share > DOUBT else ""
+    beaten = "all" if share == 1 else f"{100 * share:.0f} % of"
+    told = f"The one shown, {_title(shown)}, has {_signed(gap)} on this series, more than {beaten} random orders have"
+    return (f"{told}{doubt}.",)
+
+
 def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
     """What was measured of a model over ``count`` series."""
     if not best:

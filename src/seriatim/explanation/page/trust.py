@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.faithfulness.words import tell_shown
 from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.trained.faithfulness import Faithfulness, Measured
@@ -19,6 +20,8 @@ def tell_trust(explanation: Explanation, methods: Sequence[str]) -> Panel:
     said = [explanation.shown_because] if explanation.shown_because else []
     records = [one for one in (explanation.model_faithfulness, explanation.faithfulness) if one is not None]
     said += [one for record in records for one in record.words]
+    if (own := explanation.faithfulness) is not None:
+        said += tell_shown(own.methods, shown=explanation.shown_attribution, best=own.best)
     if not records:
         said += ["It was not measured how faithful these curves and overlays are to what the model does.",
                  f"Attention says which {explanation.noun}s the model weighed, not why."]
