@@ -99,6 +99,9 @@ def test_other_folds_need_another_folder(tmp_path: Path, head_ct: Path) -> None:
     for _ in range(2):
         with pytest.raises(InterruptedError):
             run(experiment)
+    write_rows(manifest, [{**row, "fold": fold_of[row["patient"]], "bleed": 1 - int(row["bleed"])} for row in rows])
+    with pytest.raises(ConfigError, match=r"Labels of .*folds\.csv or of its slices changed since"):
+        run(experiment)
     write_rows(manifest, [{**row, "fold": 1 - fold_of[row["patient"]]} for row in rows][::-1])
     with pytest.raises(ConfigError, match=r"The rows or folds of .*folds\.csv changed since"):
         run(experiment)

@@ -22,7 +22,7 @@ from seriatim.series.batch import IGNORE
 from seriatim.studies.runs import evaluation_settings, run_all, run_one
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
-from seriatim.training import fold_table
+from seriatim.training import digest_labels, fold_table
 
 FOLDS = "folds.csv"
 Report = Callable[[str, int, int], None]
@@ -124,14 +124,18 @@ def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str
     make_folder(output)
     settings = experiment.model_dump(mode="json")
     settings["data"]["fold"] = None
-    content = {"experiment": settings, "folds": list(folds)}
+    content = {"experiment": settings, "folds": list(folds), "labels": digest_labels(experiment)}
     path, members = output / CROSSVAL, output / FOLDS
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != content:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if any(known.get(name) != content[name] for name in ("experiment", "folds")):
             raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
         if members.is_file() and read_table(members) != list(table):
             raise ConfigError(f"The rows or folds of {experiment.data.manifest} changed since {output} was started. "
                               "Put them back, or choose another --output.")
+        if known.get("labels", content["labels"]) != content["labels"]:
+            raise ConfigError(f"Labels of {experiment.data.manifest} or of its slices changed since {output} was "
+                              "started, and finished folds have learnt the old ones. Choose another --output.")
     else:
         write_json(path, content)
     write_csv(members, list(table[0]), table)

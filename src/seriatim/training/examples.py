@@ -166,6 +166,21 @@ def fold_table(experiment: Experiment) -> list[dict[str, str]]:
     ]
 
 
+def digest_labels(experiment: Experiment) -> str:
+    """SHA-256 of what is told to be true: the labels of every manifest row, and the file of slice labels.
+
+    Raises:
+        ConfigError: the manifest or a label is wrong.
+    """
+    data = experiment.data
+    cases = read_manifest(data.manifest, patient=data.patient)
+    labels = _encode_labels(cases, experiment.task.build(), manifest=data.manifest)
+    told = [(case.row["path"], one) for case, one in zip(cases, labels, strict=True)]
+    digest = hashlib.sha256(repr(told).encode())
+    digest.update(data.slice_labels.read_bytes() if data.slice_labels else b"")
+    return digest.hexdigest()
+
+
 def held_out_series(experiment: Experiment) -> list[Series]:
     """The usable series of the test split, found from headers."""
     examples = gather_examples(experiment, experiment.task.build(), check=lambda _: None)
