@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from seriatim.io.dicom_pixels.decode_pool import default_threads
 from seriatim.io.isolation.channel import Channel, ClosedError
 from seriatim.io.isolation.limits import IsolatedError, Limits, StoppedError
 from seriatim.io.isolation.memory import map_array
+from seriatim.io.isolation.scratch import Scratch
 from seriatim.io.isolation.wire import WireError, from_plain, to_plain
 from seriatim.io.isolation.worker import ERRORS, kinds_of, volume_kinds
 from seriatim.series.findings import Code
@@ -52,7 +51,8 @@ class Worker:
     def __init__(self) -> None:
         """Start the process. Raises OSError where it cannot start."""
         ours, theirs = socket.socketpair()
-        self.folder = tempfile.mkdtemp(prefix="seriatim-")  # what a worker that is killed leaves behind goes with it
+        scratch = Scratch()  # what a worker that is killed leaves behind goes with it
+        self.folder = scratch.folder
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, *WORKER, str(theirs.fileno()), str(os.getpid())], pass_fds=[theirs.fileno()],
@@ -62,7 +62,7 @@ class Worker:
         self._channel = Channel(ours)
         self.cpu_seconds = 0.0
         self.owner = os.getpid()
-        self.stop = weakref.finalize(self, _stop, self._process, self._channel, self.owner, self.folder)
+        self.stop = weakref.finalize(self, _stop, self._process, self._channel, self.owner, scratch)
         try:
             ready, _ = self._channel.receive(monotonic() + START_SECONDS)
         except (TimeoutError, ClosedError, WireError) as error:
@@ -120,12 +120,14 @@ def _working_folder() -> str:
         return ""
 
 
-def _stop(process: subprocess.Popen[bytes], channel: Channel, owner: int, folder: str) -> None:
+def _stop(process: subprocess.Popen[bytes], channel: Channel, owner: int, scratch: Scratch) -> None:
     channel.close()
     if os.getpid() == owner:  # a forked process holds a copy of what is not its own
         process.kill()
         process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
+    else:
+        scratch.close()
 
 
 def _environment() -> dict[str, str]:
