@@ -269,6 +269,22 @@ def test_where_no_worker_can_start_files_are_read_here(
     assert "without limits" in caplog.text
 
 
+def test_a_worker_killed_while_it_starts_does_not_end_the_isolation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    series, mark = make_series(tmp_path / "series"), tmp_path / "mark"
+    die_once = (f"import os, pathlib, runpy\nmark = pathlib.Path({str(mark)!r})\n"
+                "if not mark.exists(): mark.touch(); os.kill(os.getpid(), 9)\n"
+                "runpy.run_module('seriatim.io.isolation.worker', run_name='__main__')")
+    monkeypatch.setattr(isolated, "WORKER", ("-P", "-c", die_once))
+    monkeypatch.setattr(isolated, "_workers", isolated._Workers())
+    monkeypatch.setattr(isolated, "_unavailable", [])
+    np.testing.assert_array_equal(read_volume(series, limits=LIMITS).array, read_volume(series).array)
+    assert mark.exists()
+    assert not isolated._unavailable
+    assert "without limits" not in caplog.text
+
+
 def save_codes(folder: Path, stored: np.ndarray, **values: object) -> Series:
     save_stack(make_stack(stored, **values), folder)
     (series,) = find_series(folder).series

@@ -259,13 +259,24 @@ def _take_worker() -> Worker:
     if worker is None:
         if _workers.group is not None and _workers.group.closed:
             raise StoppedError
-        try:
-            worker = _workers.worker = Worker()
-        except OSError as error:
-            raise _NoWorkerError(f"no worker process can be started ({error})") from error
+        worker = _workers.worker = _start_worker()
         if _workers.group is not None:
             _workers.group.take_in(worker)
     return worker
+
+
+def _start_worker() -> Worker:
+    """A fresh worker: the first that does not start may have been killed by somebody else, as the system does where
+    memory is short, and the whole batch must not lose its protection for that.
+    """
+    try:
+        return Worker()
+    except OSError as first:
+        _log.info("a worker process did not start (%s): once more", type(first).__name__)
+    try:
+        return Worker()
+    except OSError as error:
+        raise _NoWorkerError(f"no worker process can be started ({error})") from error
 
 
 def _read_reply(worker: Worker, function: Callable[..., Any], arguments: tuple[Any, ...], reply: dict[str, Any],
