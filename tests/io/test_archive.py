@@ -9,7 +9,7 @@ import threading
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -182,9 +182,9 @@ def test_a_million_empty_members_are_refused_at_once(tmp_path: Path) -> None:
     member, entry, end = one[:31], one[31:78], bytearray(one[78:])
     end[8:12], end[12:16], end[16:20] = b"\xff\xff\xff\xff", (47 * 10**6).to_bytes(4, "little"), b"\x1f\0\0\0"
     (tmp_path / "a.zip").write_bytes(member + entry * 10**6 + end)
-    started = perf_counter()
+    started = process_time()
     (row,) = find_series(tmp_path).skipped
-    assert perf_counter() - started < 5
+    assert process_time() - started < 5
     assert str(MAX_MEMBERS) in row.reason
 
 

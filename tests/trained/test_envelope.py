@@ -120,7 +120,7 @@ def test_what_is_not_scored_is_not_explained(tmp_path: Path, foreign_run: Path, 
     refused = explain(folder, model=foreign_run, output=tmp_path / "refused", device="cpu", top=1)[0]
     assert (refused["status"], refused["picture"]) == ("refused", "")
     assert refused["reason"].startswith("OUT_OF_DISTRIBUTION: ")
-    assert [path.name for path in (tmp_path / "refused").iterdir()] == ["explanations.csv"]
+    assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == ["explanations.csv", "index.html"]
     noted = explain(folder, model=foreign_run, output=tmp_path / "noted", device="cpu", top=1, outside="note")[0]
     assert noted["status"] == "explained"
 
