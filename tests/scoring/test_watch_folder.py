@@ -185,6 +185,14 @@ def test_files_rest_when_they_did_not_change_for_a_while(tmp_path: Path) -> None
     file.write_bytes(b"12")
     assert files.look()  # is in motion again
     assert not files.rest([file])
+    time.sleep(0.25)
+    assert files.look()
+    told = file.stat()
+    (tmp_path / "new").write_bytes(b"34")
+    os.utime(tmp_path / "new", ns=(told.st_atime_ns, told.st_mtime_ns))
+    (tmp_path / "new").replace(file)  # another file of the same size and time
+    assert files.look()
+    assert not files.rest([file])
     file.unlink()
     files.look()
     assert not files.rest([file])

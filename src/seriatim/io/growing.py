@@ -96,7 +96,7 @@ class RestingFiles:
     folder: Path
     settle_s: float
     ignored: Callable[[Path], bool]
-    _seen: dict[Path, tuple[int, int, float]] = field(default_factory=dict)
+    _seen: dict[Path, tuple[tuple[int, int, int, int], float]] = field(default_factory=dict)
     _resting: set[Path] = field(default_factory=set)
 
     def look(self) -> bool:
@@ -113,10 +113,10 @@ class RestingFiles:
                 stat = path.stat()
             except OSError:
                 continue  # taken away, or renamed, between the two
-            size, changed, since = self._seen.get(path, (-1, -1, now))
-            same = (size, changed) == (stat.st_size, stat.st_mtime_ns)
-            seen[path] = (stat.st_size, stat.st_mtime_ns, since if same else now)
-        resting = {path for path, (_, _, since) in seen.items() if now - since >= self.settle_s}
+            told = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)  # a copy may keep the first two
+            before, since = self._seen.get(path, ((-1, -1, -1, -1), now))
+            seen[path] = (told, since if told == before else now)
+        resting = {path for path, (_, since) in seen.items() if now - since >= self.settle_s}
         resting = {path for path in resting if path.suffix.lower() not in UNFINISHED}
         news, self._seen, self._resting = resting != self._resting, seen, resting
         return news
