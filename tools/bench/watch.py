@@ -3,8 +3,9 @@
     python tools/bench/watch.py --output FOLDER [--frames 300] [--threads 2]
 
 Frames come raw, one every 33 ms, as from a pipe, and as PNG files of a folder. The encoder's weights are random, which
-costs the same as trained ones. Offline, encoding frame by frame is held against chunks of eight. What else could
-compute the encoder in torch is measured beside it: norms joined with their convolutions, and bf16.
+costs the same as trained ones. Offline, encoding frame by frame is held against chunks of eight. Beside it stand the
+encoder as `seriatim export` makes it for ONNX Runtime and OpenVINO, and what else could compute it in torch: norms
+joined with their convolutions, and bf16.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ import torch
 import yaml
 from PIL import Image
 
+from seriatim.deploy import export_run
+from seriatim.errors import SeriatimError
 from seriatim.experiment import AnomalyExperiment, read_experiment
 from seriatim.io.tables.outputs import write_csv
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.models.encoder import Encoder
 from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw
 from seriatim.scoring.watch import watch
+from seriatim.trained import load_scorer
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
+from seriatim.trained.backends import choose_compute
 from seriatim.trained.backends.network import ReducedEncoder, join_norms
 from seriatim.training import train
 
@@ -115,6 +120,19 @@ def other_encoders(encoder: Encoder) -> dict[str, Encoder]:
     }
 
 
+def measure_exported(model: AnomalyModel, clip: np.ndarray, *, backend: str, precision: str) -> str:
+    """The latency with an exported encoder; why there is none, where scores would move too far."""
+    try:
+        export_run(model, choose_compute(backend=backend, precision=precision, device="cpu"))
+        exported = load_scorer(model.path, backend=backend, precision=precision)
+    except SeriatimError as error:
+        return str(error)
+    assert isinstance(exported, AnomalyModel)
+    raw = read_raw(io.BytesIO(clip.tobytes()), columns=COLUMNS, rows=ROWS)
+    alone = time_encoder(exported, 1)
+    return f"encoder alone {alone:.1f} ms per frame; causal, raw frames every 33 ms: {measure(exported, paced(raw))}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -138,6 +156,9 @@ def main() -> None:
     for chunk_size in (1, 8):
         print(f"encoder alone, chunks of {chunk_size}: {time_encoder(model, chunk_size):.1f} ms per frame")
     model = make_model(args.output, [causal])
+    for backend, precision in (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")):
+        told = measure_exported(make_model(args.output, [causal]), clip, backend=backend, precision=precision)
+        print(f"{backend} {precision}: {told}")
     for name, encoder in other_encoders(model.network.encoder).items():
         model.network.encoder = encoder
         raw = read_raw(io.BytesIO(clip.tobytes()), columns=COLUMNS, rows=ROWS)
