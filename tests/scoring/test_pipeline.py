@@ -107,6 +107,22 @@ def test_what_is_wrong_with_a_series_is_its_row(series: Sequence[Series], model:
     assert "cannot be read" in found[1].reason
 
 
+def test_a_check_of_headers_that_breaks_is_a_row(
+    series: Sequence[Series], model: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Ensemble.refuse
+
+    def broken(self: Ensemble, one: Series) -> str:
+        if one is series[1]:
+            raise LookupError
+        return whole(self, one)
+
+    monkeypatch.setattr(Ensemble, "refuse", broken)
+    found = dict(predict_all(series[:3], model))
+    assert [found[place].status for place in range(3)] == ["scored", "failed", "scored"]
+    assert found[1].reason.startswith("LookupError")
+
+
 def test_no_more_workers_start_than_have_something_to_do(series: Sequence[Series]) -> None:
     assert pipeline._worthwhile(series) == 1
     large = replace(series[0], rows=4096, columns=4096)

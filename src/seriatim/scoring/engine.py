@@ -44,7 +44,9 @@ def score_one(series: Series, model: Scorer) -> Prediction:
 
 def refuse_one(series: Series, model: Scorer) -> Prediction | None:
     """The row of a series that the model must not score, by its headers; None where it may."""
-    refusal = model.refuse(series)
+    refusal = _guard(series, lambda: model.refuse(series), started=perf_counter())
+    if isinstance(refusal, Prediction):
+        return refusal
     return leave_unscored(series, "refused", refusal) if refusal else None
 
 
