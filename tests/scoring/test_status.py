@@ -72,7 +72,7 @@ def test_status_tells_reasons_and_the_last_error(
 def test_status_of_a_killed_run_in_a_folder_that_cannot_be_written(
     tmp_path: Path, head_ct: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_run, "predict_all", Stub(delay_s=0.05))
+    monkeypatch.setattr(batch_run, "predict_all", Stub(delay_s=5))
     assert in_child(lambda: score(head_ct, model=scorer, output=tmp_path / "out"), kill_after_s=0.8) == -9
     standing = read_standing(tmp_path / "out")
     assert standing.run == "ended without a word"
