@@ -147,3 +147,29 @@ def test_patients_without_a_label_are_not_counted_as_labelled(tmp_path: Path, he
     plan = importlib.import_module("seriatim.studies.learning_curve")._plan
     (run,) = plan(experiment, tmp_path / "out", counts=[None], repeats=1)
     assert run.labelled == len({row["patient"] for row in used}) - 1
+
+
+def test_what_changed_since_a_part_of_it_ran_is_refused(tmp_path: Path, head_ct: Path) -> None:
+    """Else points of one curve would have learnt, and be tested on, different truths."""
+    opened = importlib.import_module("seriatim.studies.learning_curve")._open
+    rows = [{**row, "path": str(head_ct / row["path"]), "fold": place % 2, "patient": row["series_uid"]}
+            for place, row in enumerate(read_rows(head_ct / "labels.csv"))]  # fmt: skip
+    slices = read_rows(head_ct / "slices.csv")
+    manifest, table = write_rows(tmp_path / "labels.csv", rows), write_rows(tmp_path / "slices.csv", slices)
+    experiment = make_experiment(tmp_path, head_ct, f"data.manifest={manifest}", f"data.slice_labels={table}")
+
+    def flip(row: dict[str, str]) -> dict[str, object]:
+        return {**row, "bleed": 1 - int(row["bleed"])}
+
+    first = opened(experiment, tmp_path / "out")
+    for path, changed, said in (
+        (manifest, [*rows[:-1], flip(rows[-1])], r"Labels of .* changed since"),
+        (table, [flip(slices[0]), *slices[1:]], r"Labels of .* changed since"),
+        (manifest, [*rows[:-1], {**rows[-1], "fold": 1 - rows[-1]["fold"]}], r"folds or splits of .* changed since"),
+        (manifest, rows[:-1], r"The rows, .* changed since"),
+    ):
+        write_rows(path, changed)
+        with pytest.raises(ConfigError, match=said):
+            opened(experiment, tmp_path / "out")
+        write_rows(path, rows if path == manifest else slices)
+        assert opened(experiment, tmp_path / "out") == first

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation import Estimate, evaluate
 from seriatim.experiment import Experiment
-from seriatim.io.tables.manifest import read_table
+from seriatim.io.tables.manifest import read_manifest, read_table
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.studies.curve_figure import draw_curve
 from seriatim.studies.draws import average_draws
 from seriatim.studies.runs import evaluation_settings, run_all, run_one, share_embeddings
-from seriatim.training import fold_table
+from seriatim.training import digest_labels, fold_table
 from seriatim.training.examples import plan_splits
 
 RECORD, TABLE, PICTURE = "learning_curve.json", "learning_curve.csv", "learning_curve.png"
@@ -74,11 +76,11 @@ def learning_curve(
 
     Raises:
         ConfigError: a class has fewer patients than asked for, there is nothing to test on, a setting is wrong, or
-            ``output`` holds a curve of other settings.
+            ``output`` holds a curve of other settings, rows or labels.
         InputError: a run has no usable series.
     """
     runs = _plan(experiment, output, counts=counts, repeats=repeats)
-    _open(experiment, output)
+    record = _open(experiment, output)
     waiting = {run.name: run for run in runs if not (run.folder / "scores" / "run.json").is_file()}
     done = len(runs) - len(waiting)
     for name in run_all({key: partial(run_one, run.experiment, run.folder) for key, run in waiting.items()}, jobs=jobs):
@@ -86,7 +88,7 @@ def learning_curve(
         if report is not None:
             report(name, done, len(runs))
     points = [_measure(experiment, [run for run in runs if run.per_class == count]) for count in counts]
-    _write(experiment, output, points)
+    _write(output, record, points)
     return points
 
 
@@ -118,13 +120,35 @@ def _folds(experiment: Experiment) -> list[str | None]:
     return list(dict.fromkeys(row["fold"] for row in fold_table(experiment)))
 
 
-def _open(experiment: Experiment, output: Path) -> None:
-    """Write down what is run, or check that the folder holds the same."""
-    content, path = experiment.model_dump(mode="json"), make_folder(output) / RECORD
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["experiment"] != content:
-        raise ConfigError(f"{output} holds a learning curve of other settings. Choose another --output.")
+def _open(experiment: Experiment, output: Path) -> dict[str, Any]:
+    """Write down what is run, or check that the folder holds the same; what ``RECORD`` says of it."""
+    content: dict[str, Any] = {
+        "experiment": experiment.model_dump(mode="json"), "rows": _digest_rows(experiment),
+        "labels": digest_labels(experiment),
+    }  # fmt: skip
+    path, manifest = make_folder(output) / RECORD, experiment.data.manifest
     if not path.is_file():
-        write_json(path, {"experiment": content, "points": []})
+        write_json(path, {**content, "points": []})
+        return content
+    known = json.loads(path.read_text(encoding="utf-8"))
+    if known["experiment"] != content["experiment"]:
+        raise ConfigError(f"{output} holds a learning curve of other settings. Choose another --output.")
+    if known.get("rows", content["rows"]) != content["rows"]:
+        raise ConfigError(f"The rows, patients, folds or splits of {manifest} changed since {output} was started. Put "
+                          "them back, or choose another --output.")
+    if known.get("labels", content["labels"]) != content["labels"]:
+        raise ConfigError(f"Labels of {manifest} or of its slices changed since {output} was started, and finished "
+                          "runs have learnt the old ones. Put them back, or choose another --output.")
+    return content
+
+
+def _digest_rows(experiment: Experiment) -> str:
+    """SHA-256 of what the manifest says of its rows but for their labels: what, whose, in which split, fold."""
+    data = experiment.data
+    cases = read_manifest(data.manifest, patient=data.patient, look=False)
+    rows = [(one.row["path"], one.patient, *(one.row.get(key) for key in (data.split, data.fold_column)))
+            for one in cases]  # fmt: skip
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _measure(experiment: Experiment, runs: Sequence[_Run]) -> Point:
@@ -138,7 +162,7 @@ def _measure(experiment: Experiment, runs: Sequence[_Run]) -> Point:
     return Point(per_class=runs[0].per_class, labelled=labelled, estimates=estimates, draws=draws)
 
 
-def _write(experiment: Experiment, output: Path, points: Sequence[Point]) -> None:
+def _write(output: Path, record: Mapping[str, Any], points: Sequence[Point]) -> None:
     rows = [
         {"patients_per_class": "all" if point.per_class is None else point.per_class,
          "labelled_patients": round(point.labelled, 2), "metric": name, "value": estimate.value, "low": estimate.low,
@@ -150,9 +174,10 @@ def _write(experiment: Experiment, output: Path, points: Sequence[Point]) -> Non
     told = [{**row, "values": values} for row, values in zip(
         rows, (point.draws[name] for point in points for name in point.estimates), strict=True
     )]  # fmt: skip
-    write_json(output / RECORD, {"experiment": experiment.model_dump(mode="json"), "points": told})
+    write_json(output / RECORD, {**record, "points": told})
     name = next(iter(points[0].estimates))
     draw_curve(
-        output / PICTURE, title=experiment.name, metric=name, labelled=[point.labelled for point in points],
-        estimates=[point.estimates[name] for point in points], draws=[point.draws[name] for point in points],
+        output / PICTURE, title=record["experiment"]["name"], metric=name,
+        labelled=[point.labelled for point in points], estimates=[point.estimates[name] for point in points],
+        draws=[point.draws[name] for point in points],
     )
