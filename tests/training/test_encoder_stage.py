@@ -46,8 +46,9 @@ def test_the_encoder_learns_from_slices_and_the_model_holds_what_it_learnt(stage
     assert not (staged / "encoder_checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize("averaged", [False, True])
 def test_a_stop_in_the_middle_of_the_stage_changes_nothing(
-    staged: Path, tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
+    staged: Path, tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch, averaged: bool
 ) -> None:
     whole = stage_module.validate_encoder
     calls: list[int] = []
@@ -58,16 +59,50 @@ def test_a_stop_in_the_middle_of_the_stage_changes_nothing(
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    experiment = make_experiment(tmp_path, head_ct, *STAGE)
+    settings = (*STAGE, "encoder_stage.ema_decay=0.9") if averaged else STAGE
+    undisturbed = staged
+    if averaged:
+        undisturbed = tmp_path / "undisturbed"
+        train(make_experiment(tmp_path, head_ct, *settings), undisturbed)
+    experiment = make_experiment(tmp_path, head_ct, *settings)
     monkeypatch.setattr(stage_module, "validate_encoder", stop_in_second)
     with pytest.raises(KeyboardInterrupt):
         train(experiment, tmp_path / "run")
     monkeypatch.setattr(stage_module, "validate_encoder", whole)
     train(experiment, tmp_path / "run", resume=True)
-    first, second = (load_file(one / "encoder.safetensors") for one in (staged, tmp_path / "run"))
+    first, second = (load_file(one / "encoder.safetensors") for one in (undisturbed, tmp_path / "run"))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert read_lines(staged / "encoder_metrics.jsonl") == read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
-    assert read_rows(staged / "validation.csv") == read_rows(tmp_path / "run" / "validation.csv")
+    assert read_lines(undisturbed / "encoder_metrics.jsonl") == read_lines(tmp_path / "run" / "encoder_metrics.jsonl")
+    assert read_rows(undisturbed / "validation.csv") == read_rows(tmp_path / "run" / "validation.csv")
+
+
+def test_with_averaging_the_average_of_the_steps_is_judged_and_kept(
+    tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decay, seen, judged = 0.5, [], []
+    step, validate = stage_module.EncoderStage._step, stage_module.validate_encoder
+
+    def follow(stage: stage_module.EncoderStage, *arguments: object) -> float:
+        if not seen:
+            seen.append(stage.head.weight.detach().clone())
+        loss = step(stage, *arguments)  # type: ignore[arg-type]
+        rate = min(decay, (1 + len(seen)) / (10 + len(seen)))
+        seen.append(seen[-1] * rate + stage.head.weight.detach() * (1 - rate))
+        return loss
+
+    def note(stage: stage_module.EncoderStage) -> dict[str, float]:
+        encoder, head = stage.judging()
+        assert torch.allclose(head.weight, seen[-1], atol=1e-6)
+        assert not torch.allclose(head.weight, stage.head.weight, atol=1e-5)
+        judged.append({name: value.clone() for name, value in encoder.state_dict().items()})
+        return validate(stage)
+
+    monkeypatch.setattr(stage_module.EncoderStage, "_step", follow)
+    monkeypatch.setattr(stage_module, "validate_encoder", note)
+    stage = "encoder_stage={epochs: 1, batch_size: 8, learning_rate: 0.003, ema_decay: 0.5}"
+    train(make_experiment(tmp_path, head_ct, *STAGE, stage), tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "encoder.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in judged[0].items())
 
 
 def test_the_best_epoch_of_validation_is_kept(tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,9 @@ class EncoderStageSettings(Settings):
     """AdamW's learning rate, falling along a cosine to 0."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """AdamW's decay of weights."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Judge and keep an exponential moving average of the weights, for example 0.98 (Polyak and Juditsky 1992): epochs
+    of so few slices differ by chance. Null: the weights themselves."""
     slices_per_epoch: int | None = Field(default=None, ge=2)
     """Slices of an epoch; null: as many as show every positive slice once, of classes as many as are labelled."""
     positive_share: float = Field(default=0.5, gt=0, lt=1)

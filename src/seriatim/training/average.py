@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from seriatim.models.network import SequenceNetwork
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class Average:
+class Average(Generic[Network]):
     """An exponential moving average of a network's weights (Polyak and Juditsky 1992; Tarvainen and Valpola 2017).
 
     After each step every number moves to the network's by 1 - d, where d is ``decay``, and in the first steps
@@ -17,10 +19,10 @@ class Average:
     BatchNorm are averaged like weights; counters are copied.
     """
 
-    def __init__(self, network: SequenceNetwork, *, decay: float) -> None:
+    def __init__(self, network: Network, *, decay: float) -> None:
         self.network, self.decay = deepcopy(network).requires_grad_(False).eval(), decay
 
-    def follow(self, network: SequenceNetwork, *, step: int) -> None:
+    def follow(self, network: Network, *, step: int) -> None:
         """Move after step number ``step``, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():

@@ -24,6 +24,7 @@ from seriatim.models.chunks import encode_in_chunks
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.labels import HALF
+from seriatim.training.average import Average
 from seriatim.training.checkpoint import Progress, write_tensors
 from seriatim.training.epochs import Stage, run_epochs
 from seriatim.training.examples import Example
@@ -89,15 +90,28 @@ class EncoderStage(Stage):
         learning = [one for one in self.encoder.parameters() if one.requires_grad]
         optimizer = AdamW([*learning, *self.head.parameters()], lr=self.settings.learning_rate,
                           weight_decay=self.settings.weight_decay)
-        module = SliceLossModule(self.encoder, self.head, session.task)
+        self.module = SliceLossModule(self.encoder, self.head, session.task)
         self.optimizer: Optimizer
-        self.model, self.optimizer = session.fabric.setup(module, optimizer)
+        self.model, self.optimizer = session.fabric.setup(self.module, optimizer)
+        decay = self.settings.ema_decay
+        self.average = None if decay is None else Average(self.module, decay=decay)
 
     def learning(self) -> Mapping[str, nn.Module]:
-        return {"encoder": self.encoder, "head": self.head}
+        averaged = {} if self.average is None else {
+            "average_encoder": self.average.network.encoder, "average_head": self.average.network.head}
+        return {"encoder": self.encoder, "head": self.head, **averaged}
 
     def kept(self) -> nn.Module:
         return self.encoder
+
+    def judged(self) -> nn.Module:
+        return self.judging()[0]
+
+    def judging(self) -> tuple[nn.Module, nn.Module]:
+        """The encoder and head that are validated: averaged ones, where weights are averaged."""
+        if self.average is None:
+            return self.encoder, self.head
+        return self.average.network.encoder, self.average.network.head
 
     def train_epoch(self, epoch: int, progress: Progress, bar: EpochBar) -> dict[str, float]:
         settings, seed, fabric = self.settings, self.seed, self.session.fabric
@@ -113,6 +127,8 @@ class EncoderStage(Stage):
             seeds = np.random.default_rng((seed, epoch, number)).integers(0, 2**31, size=len(part))
             total += self._step(part, seeds)
             progress.step += 1
+            if self.average is not None:
+                self.average.follow(self.module, step=progress.step)
             bar.advance(done=number + 1, of=len(parts), loss=total / (number + 1))
         loss = float(fabric.all_reduce(torch.tensor(total), reduce_op="sum")) / len(parts)
         if not math.isfinite(loss):
@@ -166,6 +182,7 @@ class SliceLossModule(nn.Module):
         self.encoder, self.head, self._task = encoder, head, task
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self._task.slice_loss(self.head(self.encoder(inputs)).float(), labels)
 
 
@@ -238,11 +255,12 @@ def _draw(generator: np.random.Generator, pool: Array, count: int) -> Array:
 def validate_encoder(stage: EncoderStage) -> dict[str, float]:
     """How well the head tells the slices of validation, each seen alone; each process takes its share of series."""
     session, slices = stage.session, stage.held_out
+    encoder, head = stage.judging()
     stage.model.eval()
     mine: dict[int, Array] = {}
     with torch.inference_mode():
         for rows, inputs in _by_series(stage):
-            logits = stage.head(encode_in_chunks(stage.encoder, inputs.to(session.fabric.device)))
+            logits = head(encode_in_chunks(encoder, inputs.to(session.fabric.device)))
             mine |= dict(zip(rows.tolist(), session.task.slice_probabilities(logits).cpu().numpy(), strict=True))
     labels = slices.labels
     if session.experiment.task.target == "multiclass":

@@ -45,7 +45,7 @@ class SequenceStage(Stage):
     optimizer: Optimizer
     train: Dataset[Item]
     adapting: Sequence[nn.Parameter] = ()
-    average: Average | None = None
+    average: Average[SequenceNetwork] | None = None
     keeps_start: bool = False
     still_encoder: bool = False
 
