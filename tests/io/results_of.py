@@ -69,6 +69,13 @@ def read_results(folder: Path) -> dict[str, Dataset]:
     return {path.stem: pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))}
 
 
+def real_values(dataset: Dataset) -> np.ndarray:
+    """(frames, rows, columns) of a map: what its stored values mean."""
+    (mapping,) = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+    pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+    return np.asarray(mapping.RealWorldValueSlope * pixels + mapping.RealWorldValueIntercept)
+
+
 def find_items(dataset: Dataset, value_type: str, name: str | None = None) -> list[Dataset]:
     """All content items of a type below, in order; of one concept where it is named by its code."""
     found = []
