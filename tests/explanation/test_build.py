@@ -18,7 +18,7 @@ from seriatim.io import find_series, read_volume
 from seriatim.series import Volume
 from seriatim.tasks.views import ViewSettings
 from seriatim.trained import Model, load_ensemble, load_model
-from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, Measured
+from seriatim.trained.faithfulness import FAITHFULNESS, Choice, Faithfulness, Measured
 from tiny_runs import CommandLine, read_header, read_rows
 
 FEW = MeasureOptions(orders=10, draws=1, shuffles=1)
@@ -111,12 +111,16 @@ def test_what_measured_best_on_the_model_is_shown(tmp_path: Path, volume: Volume
     shutil.copytree(tiny_run, tmp_path / "run")
     digest = load_model(tmp_path / "run").digest
     known = Faithfulness(about="model", methods={"attention": {"gap": Measured(value=0.2)}}, best="attention",
-                         words=("Attention.",), count=4)
+                         words=("Attention.",), count=4, split="test", choice=Choice(split="val", count=3, methods={}))
     known.save(tmp_path / "run" / FAITHFULNESS, digest=digest)
     found = explain_volume(volume, load_model(tmp_path / "run"), top=1)
     assert found.shown_attribution == "attention"
-    assert "4 series" in found.shown_because
+    assert "3 validation series" in found.shown_because
     assert found.model_faithfulness == known
+    replace(known, choice=None, best="").save(tmp_path / "run" / FAITHFULNESS, digest=digest)
+    found = explain_volume(volume, load_model(tmp_path / "run"), top=1)
+    assert found.shown_attribution == "integrated_gradients"
+    assert "no validation series could be read" in found.shown_because
     known.save(tmp_path / "run" / FAITHFULNESS, digest="of another model")
     assert explain_volume(volume, load_model(tmp_path / "run"), top=1).model_faithfulness is None
 

@@ -123,7 +123,7 @@ def test_small_attributions_keep_their_digits():
 
 def test_no_word_of_the_footer_is_cut_off():
     name = "integrated_gradients"
-    why = why_shown(name, measured=False, chosen=False)
+    why = why_shown(name)
     page = compose(explanation_of(attributions={name: np.eye(12)[7]}, shown_attribution=name, shown_because=why))
     written = [text.get_text() for text in page.figure.texts]
     assert why in written

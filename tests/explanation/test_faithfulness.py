@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from seriatim.explanation.faithfulness.words import choose_best, tell_model, tel
 from seriatim.explanation.methods import MEASURES, SLICE_METHODS
 from seriatim.models import NetworkSettings
 from seriatim.tasks import DiagnosisSettings
-from seriatim.trained.faithfulness import Faithfulness, Measured, load_faithfulness
+from seriatim.trained.faithfulness import Choice, Faithfulness, Measured, load_faithfulness
 
 TASK = DiagnosisSettings.model_validate({"target": "binary", "labels": ["bleed"]}).build()
 FEW = MeasureOptions(orders=20, draws=2, shuffles=2)
@@ -179,10 +180,10 @@ def test_what_ignores_the_weights_is_never_the_best_and_is_told():
     }
     assert choose_best(figures) == "attention"
     assert choose_best({"attention": {}}) == ""
-    said = " ".join(tell_model(figures, best="attention", count=5))
+    said = " ".join(tell_model(figures, best="attention", count=5, split="test"))
     assert "gradient × input" in said.partition("shuffled")[2]
     assert "doubt" in " ".join(tell_series(figures, best="attention"))
-    assert tell_model({}, best="", count=0) == ("Nothing was measured.",)
+    assert tell_model({}, best="", count=0, split="") == ("Nothing was measured.",)
 
 
 @pytest.mark.parametrize(("methods", "share", "doubted"), [(1, 0.96, False), (6, 0.96, True), (6, 1.0, False)])
@@ -204,25 +205,51 @@ def test_the_method_that_is_shown_answers_for_itself():
 
 
 def test_words_say_why_a_method_is_shown():
-    assert "asked for" in why_shown("attention", measured=False, chosen=True)
-    assert "best of all methods on 7 series" in why_shown("attention", measured=True, chosen=False, count=7)
-    assert "all that was made" in why_shown("attention", measured=False, chosen=False)
+    choice = Choice(split="val", count=7, methods={})
+    assert "asked for" in why_shown("attention", asked=True)
+    assert "best of all methods on 7 validation series" in why_shown("attention", choice=choice)
+    assert "all that was made" in why_shown("attention")
+    assert "nothing was measured" in why_shown("integrated_gradients")
+    assert "no validation series could be read" in why_shown("integrated_gradients", measured=True)
 
 
-def test_figures_on_disk_come_back_and_belong_to_one_model(tmp_path):
+def test_what_chose_is_never_told_as_what_estimates():
+    of_test = {"leave_out": {"gap": Measured(value=0.1, low=0.0, high=0.2)}, "attention": {"gap": Measured(value=0.3)}}
+    of_val = {"leave_out": {"gap": Measured(value=0.4)}, "attention": {"gap": Measured(value=0.2)}}
+    choice = Choice(split="val", count=7, methods=of_val)
+    said = tell_model(of_test, best="leave_out", count=9, split="test", choice=choice)
+    assert said[0].startswith("On 7 validation series of its training leave one out measured best")
+    assert "+0.400" in said[0]
+    assert said[1] == "On 9 test series, which chose nothing, leave one out: +0.100 (+0.000 to +0.200)."
+    folds = tell_model(of_test, best="leave_out", count=9, split="test", choice=replace(choice, overlap=4))
+    assert "On 9 test series, of which 4 chose as validation series of other folds" in folds[1]
+    alone = " ".join(tell_model(of_val, best="leave_out", count=7, split="val", choice=choice))
+    assert "optimistic" in alone
+    assert "chose nothing" not in alone
+    gone = tell_model(of_test, best="", count=9, split="test")
+    assert "No validation series of the training could be read" in gone[0]
+    assert "integrated gradients" in gone[0]
+
+
+def test_figures_on_disk_come_back_and_belong_to_one_model(tmp_path, caplog):
     path = tmp_path / "faithfulness.json"
     found = Faithfulness(
         about="model", methods={"attention": {"gap": Measured(value=0.1, low=0.0, high=0.2, chance=0.0, n=9)}},
-        best="attention", words=("One.",), count=9,
+        best="attention", words=("One.",), count=9, split="test",
+        choice=Choice(split="val", count=4, methods={"attention": {"gap": Measured(value=0.3)}}),
     )  # fmt: skip
+    found = replace(found, pixels=replace(found, best="grad_cam", choice=None))
     assert load_faithfulness(path) is None
-    found.save(path, digest="a", split="test")
+    found.save(path, digest="a")
     assert load_faithfulness(path, digest="a") == found
     assert load_faithfulness(path, digest="b") is None
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "format": 99}))
     with pytest.raises(ModelError, match="not of format"):
         load_faithfulness(path)
+    path.write_text(json.dumps({**content, "format": 1}))
+    assert load_faithfulness(path) is None
+    assert "Measure it again" in caplog.text
     path.write_text("{")
     with pytest.raises(ModelError, match="Measure it again"):
         load_faithfulness(path)

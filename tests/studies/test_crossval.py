@@ -274,7 +274,11 @@ def test_explanations_of_all_folds_are_measured_out_of_fold_and_told_of_the_whol
     folds = {row["path"].split("/")[-1]: row["fold"] for row in read_rows(output / "folds.csv")}
     paths = {row["series_uid"]: row["path"].split("/")[-1] for row in read_rows(head_ct / "labels.csv")}
     assert {Path(row["run"]).parent.name for row in rows} == {"fold0", "fold1", "fold2"}
-    assert all(Path(row["run"]).parent.name == f"fold{folds[paths[row['series_uid']]]}" for row in rows)
+    assert all((Path(row["run"]).parent.name == f"fold{folds[paths[row['series_uid']]]}") == (row["split"] == "test")
+               for row in rows)
+    of = {split: {row["series_uid"] for row in rows if row["split"] == split} for split in ("val", "test")}
+    assert found.choice is not None
+    assert found.choice.overlap == len(of["val"] & of["test"])
     assert all((output / f"fold{fold}" / "run" / "faithfulness.json").is_file() for fold in "012")
     series = find_series(head_ct / read_rows(head_ct / "labels.csv")[0]["path"]).series[0]
     explanation = explain_volume(read_volume(series), load_ensemble(output), top=1)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seriatim.errors import ConfigError
+from seriatim.errors import ConfigError, InputError
 from seriatim.explanation.faithfulness.series import MeasureOptions
+from seriatim.explanation.faithfulness.words import choose_best
 from seriatim.studies import FaithfulnessOptions, measure_faithfulness
 from seriatim.trained import load_model, read_splits
 from seriatim.trained.faithfulness import load_faithfulness
+from seriatim.training import train
 from seriatim.training.card import write_card
-from tiny_runs import CommandLine, read_rows
+from tiny_runs import CommandLine, make_experiment, read_rows
 
 FEW = FaithfulnessOptions(device="cpu", limit=3, measure=MeasureOptions(orders=10, draws=1, shuffles=1))
 
@@ -29,34 +32,59 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
 
 def test_figures_are_of_series_that_the_model_held_out(run: Path) -> None:
     rows, splits = read_rows(run / "faithfulness.csv"), read_splits(run)
-    measured = {row["series_uid"] for row in rows}
-    assert len(measured) == 3
-    assert {splits[uid] for uid in measured} == {"test"}
+    measured = {row["series_uid"]: row["split"] for row in rows}
+    assert sorted(measured.values()) == sorted(["test"] * 3 + ["val"] * (len(measured) - 3))
+    assert {uid: splits[uid] for uid in measured} == measured
     assert {row["class"] for row in rows} == {"bleed"}
     content = json.loads((run / "faithfulness.json").read_text())
     assert content["digest"] == load_model(run).digest
     assert content["split"] == "test"
     assert content["count"] == 3
+    assert content["choice"]["split"] == "val"
+    assert content["choice"]["count"] == len(measured) - 3 > 0
 
 
-def test_a_figure_of_the_model_is_the_mean_over_its_series(run: Path) -> None:
+def test_validation_chooses_and_test_is_told_beside_it(run: Path) -> None:
     found = load_faithfulness(run / "faithfulness.json")
     assert found is not None
+    assert found.choice is not None
     rows = read_rows(run / "faithfulness.csv")
-    assert {"attention", "slice_scores", "leave_out", "integrated_gradients"} < set(found.methods)
-    for method, figures in found.methods.items():
-        for measure, one in figures.items():
-            values = [float(row["value"]) for row in rows if (row["method"], row["measure"]) == (method, measure)]
-            assert one.n == len(values)
-            assert one.value == pytest.approx(sum(values) / len(values), abs=1e-5)
-    assert found.best in found.methods
-    assert "3 series" in found.words[0]
+    for methods, split in ((found.methods, "test"), (found.choice.methods, "val")):
+        assert {"attention", "slice_scores", "leave_out", "integrated_gradients"} < set(methods)
+        for method, figures in methods.items():
+            for measure, one in figures.items():
+                values = [float(row["value"]) for row in rows
+                          if (row["method"], row["measure"], row["split"]) == (method, measure, split)]
+                assert one.n == len(values)
+                assert one.value == pytest.approx(sum(values) / len(values), abs=1e-5)
+    assert found.best == choose_best(found.choice.methods)
+    assert "validation series" in found.words[0]
+    assert "On 3 test series, which chose nothing" in found.words[1]
+
+
+def test_what_is_no_longer_on_disk_chooses_nothing(tmp_path: Path, head_ct: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(head_ct, data)
+    train(make_experiment(tmp_path, data, "training.epochs=1"), tmp_path / "run")
+    of = {row["path"]: row["split"] for row in read_rows(tmp_path / "run" / "manifest.csv")}
+    few = replace(FEW, limit=1)
+    for path in (path for path, split in of.items() if split in ("train", "val")):
+        shutil.rmtree(data / path)
+    found = measure_faithfulness([tmp_path / "run"], options=few)
+    assert found.choice is None
+    assert found.best == ""
+    assert found.split == "test"
+    assert "No validation series of the training could be read" in found.words[0]
+    for path in (path for path, split in of.items() if split == "test"):
+        shutil.rmtree(data / path)
+    with pytest.raises(InputError, match="No validation or test series"):
+        measure_faithfulness([tmp_path / "run"], options=few)
 
 
 def test_the_card_tells_them(run: Path) -> None:
     card = write_card(run).read_text()
     assert "## Explanations" in card
-    assert "3 series that the model was not trained on" in card
+    assert "On 3 test series, which chose nothing" in card
     assert "| integrated gradients |" in card
 
 

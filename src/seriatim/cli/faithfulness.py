@@ -23,13 +23,13 @@ def run(
     slice_labels: Annotated[
         Path | None, typer.Option(help="True slice labels, where not those of the run (data.slice_labels).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Measure at most this many series of each run.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Measure at most this many series of each split.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Measure how faithful explanations are: every method, on series that the model was not trained on.
+    """Measure how faithful explanations are: every method, on the validation and the test series of a run.
 
-    Writes faithfulness.json and faithfulness.csv into each run: `explain` then shows the method that measured best,
-    and `card` tells the figures.
+    Writes faithfulness.json and faithfulness.csv into each run: `explain` then shows the method that measured best on
+    validation, and `card` tells the figures of test.
 
     Example: `seriatim faithfulness runs/demo`
     """

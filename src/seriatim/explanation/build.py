@@ -165,11 +165,11 @@ def choose_shown(attributions: Attributions, show: str | None, *, known: Faithfu
     if show is not None:
         if show not in have:
             raise ConfigError(f"This model has no attribution {show}; it has {', '.join(have)}.")
-        return show, why_shown(show, measured=False, chosen=True)
-    if known is not None and known.best in have:
-        return known.best, why_shown(known.best, measured=True, chosen=False, count=known.count)
+        return show, why_shown(show, asked=True)
+    if known is not None and known.choice is not None and known.best in have:
+        return known.best, why_shown(known.best, choice=known.choice)
     name = DEFAULT if DEFAULT in have else have[0]
-    return name, why_shown(name, measured=False, chosen=False)
+    return name, why_shown(name, measured=known is not None)
 
 
 def first_slices(values: Array, *, top: int) -> tuple[int, ...]:

@@ -24,17 +24,17 @@ from seriatim.explanation.faithfulness.series import MeasureOptions, measure_ser
 from seriatim.explanation.faithfulness.words import choose_best, tell_model
 from seriatim.explanation.methods import MEASURES
 from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
-from seriatim.trained import Model, is_anomaly_model, load_ensemble, load_model, read_splits
-from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, Measured
+from seriatim.studies.held_out import find_held_out
+from seriatim.trained import Model, is_anomaly_model, load_ensemble, load_model
+from seriatim.trained.faithfulness import FAITHFULNESS, Choice, Faithfulness, Measured
 from seriatim.trained.files import ENSEMBLE
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
-from seriatim.training.examples import Example, gather_examples
-from seriatim.training.split import Split
+from seriatim.training.examples import Example
 
 logger = logging.getLogger(__name__)
 TABLE = "faithfulness.csv"
-COLUMNS = ("run", "series_uid", "volume", "class", "method", "measure", "value", "chance")
+COLUMNS = ("run", "split", "series_uid", "volume", "class", "method", "measure", "value", "chance")
 Array = NDArray[np.float64]
 Known: TypeAlias = list[tuple[Measured, str]]
 """Figures, each with its patient."""
@@ -44,8 +44,8 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessOptions:
-    """What to measure on: ``slice_labels`` in place of the run's own, at most ``limit`` series of each run, with the
-    encoder on ``device``; and how.
+    """What to measure on: ``slice_labels`` in place of the run's own, at most ``limit`` series of each split of a run,
+    with the encoder on ``device``; and how.
     """
 
     slice_labels: Path | None = None
@@ -57,10 +57,9 @@ class FaithfulnessOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One series, measured by one model: what it was asked about, its attributions and their figures."""
+    """One series, measured by one model: the class it was asked about, its attributions and their figures."""
 
     run: str
-    patient: str
     example: Example
     label: str
     attributions: Mapping[str, Array]
@@ -76,9 +75,13 @@ def measure_faithfulness(
 ) -> Faithfulness:
     """Measure the explanations of one or more runs, each on the series that it held out, and write what was found.
 
+    The figures are those of the run's test split, so that they are of series that chose nothing; the method that is
+    shown is chosen by its validation series, or by none where they cannot be read any more. Without a test split
+    the figures of validation stand for both, and the words say so.
+
     Each run gets a ``faithfulness.json``, which ``explain`` chooses by and the card tells, and a ``faithfulness.csv``;
-    all of them together go to ``output``, or into the folder of a cross-validation. The series are those of the run's
-    test split, or of validation where it has none. Series that several runs hold out tell how far the models agree.
+    all of them together go to ``output``, or into the folder of a cross-validation. Series that several runs hold out
+    tell how far the models agree.
 
     Args:
         runs: run folders, or one folder of ``seriatim crossval``.
@@ -97,16 +100,36 @@ def measure_faithfulness(
     loaded = [_load(run, device=options.device) for run in runs]
     every: list[Row] = []
     for model in (model for models, _ in loaded for model in models):
-        split, rows = _measure_run(model, options=options, report=report)
-        found = _write(model.path, rows, digest=model.digest, split=split)
+        rows = _measure_run(model, options=options, report=report)
+        found = _write(model.path, rows, digest=model.digest)
         every += rows
     place, (members, digest) = output or runs[0], loaded[0]
     if output is None and len(members) == 1:
         return found
-    return _write(place, every, digest=digest if len(loaded) == 1 else None, split="")
+    return _write(place, every, digest=digest if len(loaded) == 1 else None)
 
 
 def summarise(rows: Sequence[Row]) -> Faithfulness:
+    """What validation series chose, and the figures of the test series beside it; see ``measure_faithfulness``."""
+    of_test = [row for row in rows if row.example.split == "test"]
+    of_val = [row for row in rows if row.example.split == "val"]
+    told = of_test or of_val
+    split, found, count = told[0].example.split, average_figures(told), len(keys_of(told))
+    choice = Choice(
+        split="val", count=len(keys_of(of_val)), methods=average_figures(of_val),
+        overlap=len(keys_of(of_val) & keys_of(of_test)),
+    ) if of_val else None  # fmt: skip
+    best = choose_best(choice.methods) if choice else ""
+    words = tell_model(found, best=best, count=count, split=split, choice=choice)
+    return Faithfulness(about="model", methods=found, best=best, words=words, count=count, split=split, choice=choice)
+
+
+def keys_of(rows: Sequence[Row]) -> set[str]:
+    """The series that the rows are of; several runs may have measured one."""
+    return {row.example.key for row in rows}
+
+
+def average_figures(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:
     """The mean of every figure over the series, with an interval that resamples whole patients.
 
     ``agreement`` is that between runs on the series that they share.
@@ -116,14 +139,12 @@ def summarise(rows: Sequence[Row]) -> Faithfulness:
     found: dict[str, dict[str, Measured]] = {method: {} for method in methods}
     for method in methods:
         for measure in MEASURES:
-            known = [(row.figures[method][measure], row.patient) for row in rows if measure in row.figures[method]]
+            known = [(row.figures[method][measure], row.example.case.patient) for row in rows
+                     if measure in row.figures[method]]
             known = agreeing[method] if measure == "agreement" else known
             if known:
                 found[method][measure] = _average(known)
-    best, count = choose_best(found), len({row.example.key for row in rows})
-    return Faithfulness(
-        about="model", methods=found, best=best, words=tell_model(found, best=best, count=count), count=count
-    )
+    return found
 
 
 def _load(run: Path, *, device: str) -> tuple[list[Model], str]:
@@ -137,19 +158,11 @@ def _load(run: Path, *, device: str) -> tuple[list[Model], str]:
     return [model], model.digest
 
 
-def _measure_run(
-    model: Model, *, options: FaithfulnessOptions, report: Report | None
-) -> tuple[Split, list[Row]]:
+def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report | None) -> list[Row]:
     experiment = model.experiment
-    if options.slice_labels is not None:
-        data = experiment.data.model_copy(update={"slice_labels": options.slice_labels})
-        experiment = experiment.model_copy(update={"data": data})
-    examples = gather_examples(experiment, model.task, check=lambda _: None)
-    split: Split = "test" if examples.of("test") else "val"
-    seen = {uid for uid, own in read_splits(model.path).items() if own in ("train", "val") and own != split}
-    chosen = [one for one in examples.of(split) if one.series.series_uid not in seen][: options.limit]
     prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=model.limits)
     embedder = Embedder(model.network, prepared, experiment, augment=None)
+    chosen = find_held_out(model, slice_labels=options.slice_labels, limit=options.limit)
     rows = []
     for done, example in enumerate(chosen, start=1):
         try:
@@ -159,8 +172,9 @@ def _measure_run(
         if report is not None:
             report(done, len(chosen))
     if not rows:
-        raise InputError(f"{model.path} held out no series that can be read. Train with a test split or a fold.")
-    return split, rows
+        raise InputError(f"No validation or test series of {model.path} can be read. Bring the images back to where "
+                         "its manifest has them (data.manifest in its config.yaml).")
+    return rows
 
 
 def _measure_one(
@@ -181,8 +195,8 @@ def _measure_one(
         attribution_options=options.attribution,
         options=options.measure,
     )
-    return Row(run=str(model.path), patient=example.case.patient, example=example,
-               label=model.task.class_names[chosen], attributions=values, figures=told.methods)
+    return Row(run=str(model.path), example=example, label=model.task.class_names[chosen], attributions=values,
+               figures=told.methods)
 
 
 def _average(known: Known) -> Measured:
@@ -206,13 +220,13 @@ def _agree(rows: Sequence[Row]) -> dict[str, Known]:
     for several in shared.values():
         if len(several) > 1:
             for method, value in agree([one.attributions for one in several]).items():
-                found[method].append((Measured(value=value, chance=0.0), several[0].patient))
+                found[method].append((Measured(value=value, chance=0.0), several[0].example.case.patient))
     return found
 
 
-def _write(folder: Path, rows: Sequence[Row], *, digest: str | None, split: str) -> Faithfulness:
+def _write(folder: Path, rows: Sequence[Row], *, digest: str | None) -> Faithfulness:
     found = summarise(rows)
-    found.save(make_folder(folder) / FAITHFULNESS, digest=digest, split=split)
+    found.save(make_folder(folder) / FAITHFULNESS, digest=digest)
     write_csv(folder / TABLE, COLUMNS, _table(rows))
     return found
 
@@ -221,7 +235,7 @@ def _table(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     """One row for each figure of each series."""
     for row in rows:
         series = row.example.series
-        named = [cell_text(text) for text in (row.run, series.series_uid, series.volume, row.label)]
+        named = [cell_text(text) for text in (row.run, row.example.split, series.series_uid, series.volume, row.label)]
         for method, figures in row.figures.items():
             for measure, one in figures.items():
                 chance = "" if one.chance is None else f"{one.chance:.6g}"

@@ -1,12 +1,13 @@
-"""What was measured of a model's explanations, as plain numbers and words. No torch."""
+"""What was measured of a model's explanations, and what chose the one shown, as plain numbers and words. No torch."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from seriatim.io.tables.outputs import write_json
 
 FAITHFULNESS = "faithfulness.json"
 """In a run folder: what was measured of the model's explanations, on series that it was not trained on."""
-FORMAT = 1
+FORMAT = 2
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,10 @@ class Measured:
     n: int = 1
 
 
+Figures: TypeAlias = Mapping[str, Mapping[str, Measured]]
+"""Figures by method and measure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
     """What is left of the answer when a share of the slices is kept, and the others are taken out of the series.
@@ -52,57 +58,104 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """By what the method shown was chosen: the figures of all methods over ``count`` series of ``split``.
+
+    ``overlap`` of the series beside it chose too, by another model: validation series of one fold are test series of
+    others.
+    """
+
+    split: str
+    count: int
+    methods: Figures
+    overlap: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Faithfulness:
-    """How faithful the explanations of one ``series`` are, or those of a ``model`` over ``count`` series.
+    """How faithful the explanations of one ``series`` are, or those of a ``model`` over ``count`` series of ``split``.
 
     ``methods`` maps method to measure to figure, by the names of ``seriatim.explanation.methods``; what could not be
-    measured is not there. ``best`` is the method of slices that measured best, ``words`` say it all in
-    sentences. ``curves`` are of one series only.
+    measured is not there. ``best`` is the method of slices (in ``pixels`` that of pixels) that measured best: of a
+    series there, of a model in its ``choice``, which is of other series than ``methods`` are; without a choice "".
+    ``words`` say it all in sentences. ``curves`` are of one series only; ``pixels`` are the same about maps of pixels.
     """
 
     about: Literal["series", "model"]
-    methods: Mapping[str, Mapping[str, Measured]]
+    methods: Figures
     best: str
     words: tuple[str, ...]
     count: int = 1
+    split: str = ""
+    choice: Choice | None = None
     curves: Curves | None = None
+    pixels: Faithfulness | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All but the curves, for JSON."""
-        methods = {
-            name: {key: {k: v for k, v in asdict(one).items() if v is not None} for key, one in figures.items()}
-            for name, figures in self.methods.items()
-        }
-        return {"format": FORMAT, "about": self.about, "count": self.count, "best": self.best,
-                "words": list(self.words), "methods": methods}
+        told: dict[str, Any] = {"about": self.about, "count": self.count, "split": self.split, "best": self.best,
+                                "words": list(self.words), "methods": _as_numbers(self.methods)}
+        if (choice := self.choice) is not None:
+            told["choice"] = {"split": choice.split, "count": choice.count, "overlap": choice.overlap,
+                              "methods": _as_numbers(choice.methods)}
+        return told | ({} if self.pixels is None else {"pixels": self.pixels.as_dict()})
 
     def save(self, path: Path, **more: Any) -> None:
         """Write it as JSON, with ``more`` keys of the writer's. Raises OutputError."""
-        write_json(path, {**self.as_dict(), **more})
+        write_json(path, {"format": FORMAT, **self.as_dict(), **more})
 
 
 def load_faithfulness(path: Path, *, digest: str | None = None) -> Faithfulness | None:
     """Read what ``save`` wrote; None where there is no file, or where it is that of a model with another ``digest``.
 
+    One of an older format is left aside with a warning.
+
     Raises:
-        ModelError: the file is damaged.
+        ModelError: the file is damaged, or of a newer format.
     """
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        legal = content["format"] == FORMAT
+        written = int(content["format"])
         if digest is not None and content.get("digest", digest) != digest:
             return None
-        methods = {
-            str(name): {str(key): Measured(**one) for key, one in figures.items()}
-            for name, figures in content["methods"].items()
-        }
-        words = tuple(str(one) for one in content["words"])
-        found = Faithfulness(about=content["about"], methods=methods, best=str(content["best"]), words=words,
-                             count=int(content["count"]))
+        found = _read(content) if written == FORMAT else None
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read: {error}. Measure it again with `seriatim faithfulness`.") from error
-    if not legal:
+    if written > FORMAT:
         raise ModelError(f"{path} is not of format {FORMAT}. Measure it again with `seriatim faithfulness`.")
+    if written < FORMAT:
+        logger.warning("%s is of an older format, whose choice was made on test series, and is not used. Measure it "
+                       "again with `seriatim faithfulness`.", path)
     return found
+
+
+def _read(content: Mapping[str, Any]) -> Faithfulness:
+    choice, pixels = content.get("choice"), content.get("pixels")
+    return Faithfulness(
+        about=content["about"],
+        methods=_read_figures(content["methods"]),
+        best=str(content["best"]),
+        words=tuple(str(one) for one in content["words"]),
+        count=int(content["count"]),
+        split=str(content["split"]),
+        choice=None if choice is None else Choice(
+            split=str(choice["split"]), count=int(choice["count"]), methods=_read_figures(choice["methods"]),
+            overlap=int(choice["overlap"]),
+        ),
+        pixels=None if pixels is None else _read(pixels),
+    )  # fmt: skip
+
+
+def _read_figures(content: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Measured]]:
+    return {
+        str(name): {str(key): Measured(**one) for key, one in figures.items()} for name, figures in content.items()
+    }
+
+
+def _as_numbers(methods: Figures) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        name: {key: {k: v for k, v in asdict(one).items() if v is not None} for key, one in figures.items()}
+        for name, figures in methods.items()
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,19 +75,21 @@ def series_key(series: Series) -> str:
 
 
 def gather_examples(
-    experiment: BaseExperiment, task: AnyTask, check: Callable[[Series], object], *, labelled: bool = True
-) -> Examples:
+    experiment: BaseExperiment, task: AnyTask, check: Callable[[Series], object], *, labelled: bool = True,
+    only: Collection[Split] = (),
+) -> Examples:  # fmt: skip
     """Read the manifest, split it, and find each series. A bad series is left out with its reason, and logged.
 
     ``check`` reads a series of train or val (and may keep what it read); an InputError leaves the series out. Where the
-    run is not ``labelled`` the manifest needs no labels, though those it has are split by.
+    run is not ``labelled`` the manifest needs no labels, though those it has are split by. With ``only`` just the
+    series of these splits are looked for, and they may be missing: what is left of the data of an earlier run.
 
     Raises:
         ConfigError: the manifest or a label is wrong, or a series (by content) stands in two splits.
         InputError: no series is left to train or to validate with.
     """
     data = experiment.data
-    cases = read_manifest(data.manifest, patient=data.patient)
+    cases = read_manifest(data.manifest, patient=data.patient, look=not only)
     labels = _encode_labels(cases, task, manifest=data.manifest, needed=labelled)
     splits = _split(cases, labels, experiment)
     columns = experiment.task.slice_labels or experiment.task.labels
@@ -96,26 +98,29 @@ def gather_examples(
     used: list[Example] = []
     left_out: list[LeftOut] = []
     for case, split, label in zip(cases, splits, labels, strict=True):
+        if only and split not in only:
+            continue
         try:
             series = _pick(case, experiment)
             if split in ("train", "val"):
                 check(series)
         except InputError as error:
-            logger.warning("left out of training: %s", error)
+            logger.warning("left out%s: %s", "" if only else " of training", error)
             left_out.append(LeftOut(case=case, split=split, reason=str(error)))
             continue
         per_slice = _label_slices(series, case, slice_labels, task)
         example = Example(case=case, series=series, split=split, labels=label, slice_labels=per_slice)
         used.append(_without_labels(example) if split == "unlabelled" else example)
     _refuse_twins(used)
-    _require_enough(used, left_out, labelled=labelled and not isinstance(task, AnomalyTask))
+    if not only:
+        _require_enough(used, left_out, labelled=labelled and not isinstance(task, AnomalyTask))
     _require_one_axis(used)
-    if table and not any((example.slice_labels != IGNORE).any() for example in used):
+    if table and not only and not any((example.slice_labels != IGNORE).any() for example in used):
         raise ConfigError(
             f"No row of {table} labels a slice of the manifest's series: its UIDs or paths differ, or it "
             f"has no column {', '.join(columns)}. Correct the table, or leave data.slice_labels out."
         )
-    if slice_labels.unused_count:
+    if slice_labels.unused_count and not only:
         logger.warning("%d of %d slice-label rows fit no slice of the manifest's series.", slice_labels.unused_count,
                        len(slice_labels))
     proof = {**prove_split(cases, splits), "labels_sha256": _digest(used)}

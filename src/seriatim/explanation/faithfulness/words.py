@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seriatim.explanation.methods import SLICE_METHODS
-from seriatim.trained.faithfulness import Measured
+from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
+from seriatim.trained.faithfulness import Choice, Figures, Measured
 
-Figures = Mapping[str, Mapping[str, Measured]]
 DEFAULT = "integrated_gradients"
 """Shown first where nothing was measured: what measured best on head CT (docs/results.md)."""
 BLIND = 0.5
@@ -15,6 +14,7 @@ BLIND = 0.5
 
 DOUBT = 0.05
 """Over all methods of a series, the share of random orders that may be as good as the best one without a warning."""
+SPLITS = {"val": "validation", "test": "test"}
 
 
 def choose_best(figures: Figures) -> str:
@@ -52,17 +52,20 @@ def tell_shown(figures: Figures, *, shown: str, best: str) -> tuple[str, ...]:
     return (f"{told}{doubt}.",)
 
 
-def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
-    """What was measured of a model over ``count`` series."""
-    if not best:
+def tell_model(
+    figures: Figures, *, best: str, count: int, split: str, choice: Choice | None = None
+) -> tuple[str, ...]:
+    """What chose the method that is shown, and what was measured of a model over ``count`` series of ``split``.
+
+    Without a ``choice`` validation could not be read, and the default is shown.
+    """
+    if not figures:
         return ("Nothing was measured.",)
-    gap = figures[best]["gap"]
-    first = (f"Over {count} series that the model was not trained on, {_title(best)} measured best: insertion less "
-             f"deletion is {_signed(gap.value)}{_interval(gap)}; random orders give 0.")
-    said = [first]
-    if "attention" in figures and best != "attention" and "gap" in figures["attention"]:
+    shown = best or DEFAULT
+    said = [*_tell_choice(best, choice), *tell_estimate(figures, shown=shown, count=count, split=split, choice=choice)]
+    if "attention" in figures and shown != "attention" and "gap" in figures["attention"]:
         attention = figures["attention"]["gap"]
-        said.append(f"Attention has {_signed(attention.value)}{_interval(attention)}.")
+        said.append(f"Attention has {_signed(attention.value)}{_interval(attention)} on them.")
     pointing = {name: one["pointing"] for name, one in figures.items() if "pointing" in one and name in SLICE_METHODS}
     if pointing:
         told = ", ".join(f"{_title(name)} {100 * one.value:.0f} %" for name, one in pointing.items())
@@ -72,16 +75,50 @@ def tell_model(figures: Figures, *, best: str, count: int) -> tuple[str, ...]:
     return (*said, *_tell_blind(figures))
 
 
-def why_shown(name: str, *, measured: bool, chosen: bool, count: int = 0) -> str:
-    """Why a method is the one shown first."""
+def tell_estimate(
+    figures: Figures, *, shown: str, count: int, split: str, choice: Choice | None
+) -> tuple[str, ...]:
+    """What the method that is shown has on series that chose nothing, or that there are none."""
+    if choice is not None and split == choice.split:
+        return ("No test series could be measured: a figure that chose a method is optimistic of it.",)
+    gap = figures.get(shown, {}).get("gap")
+    if gap is None:
+        return ()
+    shared = choice.overlap if choice is not None else 0
+    which = f"of which {shared} chose as validation series of other folds" if shared else "which chose nothing"
+    named = f"{count} {SPLITS.get(split, split)} series, {which}"
+    return (f"On {named}, {_title(shown)}: {_signed(gap.value)}{_interval(gap)}.",)
+
+
+def why_shown(name: str, *, choice: Choice | None = None, asked: bool = False, measured: bool = False) -> str:
+    """Why a method is the one shown first: it was ``asked`` for, or by the ``choice``, or neither is there.
+
+    ``measured``: there are figures, and yet no choice.
+    """
     shown = f"Shown first: {_title(name)}"
-    if chosen:
+    if asked:
         return f"{shown}, as was asked for."
-    if measured:
-        return f"{shown}, which measured best of all methods on {count} series that the model was not trained on."
+    if choice is not None:
+        return f"{shown}, which measured best of all methods on {tell_series_of(choice)}."
     if name == DEFAULT:
-        return f"{shown}, which measured best on head CT; of this model nothing was measured (seriatim faithfulness)."
+        why = "no validation series could be read to choose by" if measured else (
+            "of this model nothing was measured (seriatim faithfulness)")
+        return f"{shown}, which measured best on head CT; {why}."
     return f"{shown}, which is all that was made."
+
+
+def tell_series_of(choice: Choice) -> str:
+    """How many series chose, and of which split."""
+    return f"{choice.count} {SPLITS.get(choice.split, choice.split)} series of its training"
+
+
+def _tell_choice(best: str, choice: Choice | None) -> tuple[str, ...]:
+    if choice is None or not best:
+        told = "No validation series of the training could be read, so none of the methods was chosen"
+        return (f"{told}: {_title(DEFAULT)}, which measured best on head CT, is shown first.",)
+    gap = choice.methods[best]["gap"]
+    told = f"On {tell_series_of(choice)} {_title(best)} measured best, and so is shown first"
+    return (f"{told}: insertion less deletion is {_signed(gap.value)}{_interval(gap)}; random orders give 0.",)
 
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:
@@ -96,7 +133,7 @@ def _is_blind(figures: Mapping[str, Measured]) -> bool:
 
 
 def _title(name: str) -> str:
-    return SLICE_METHODS[name].title
+    return {**SLICE_METHODS, **PIXEL_METHODS}[name].title
 
 
 def _signed(value: float) -> str:
