@@ -11,12 +11,13 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from page_samples import explanation_of
 from pydicom.dataset import Dataset
 
 from seriatim.errors import ConfigError
 from seriatim.explanation.build import ExplainOptions, explain_volume
 from seriatim.explanation.dicom_results import DicomResults
-from seriatim.explanation.results import choose_top, gather_numbers
+from seriatim.explanation.results import choose_top, gather_numbers, rank
 from seriatim.io import find_series, read_volume
 from seriatim.scoring import score
 from seriatim.scoring.engine import score_one
@@ -271,6 +272,16 @@ def test_key_images_are_those_that_the_model_prefers(
 
 def test_a_calibrated_model_is_called_one_and_others_are_not(one: Path, scorer: Scorer) -> None:
     assert not gather_numbers(*scored(one, scorer), scorer, top=2).calibrated
+
+
+def test_of_several_classes_the_one_explained_ranks_the_images() -> None:
+    values = np.stack([np.arange(12.0), np.ones(12)], axis=1)
+    told = rank(explanation_of(classes=("bleed", "old"), label="bleed", attributions={"leave_out": values},
+                               shown_attribution="leave_out"))
+    np.testing.assert_array_equal(told["attribution"].values, np.arange(12.0))
+    assert told["attribution"].label == "bleed"
+    assert not rank(explanation_of(classes=("bleed", "old"), label="old", attributions={"leave_out": values},
+                                   shown_attribution="leave_out"))  # nothing to rank by
 
 
 @pytest.mark.parametrize("axes", [(1, 2), (2, 1)])

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from results_of import DIGEST, LABEL, find_items, find_one, make_result, predict
 from test_dicom_frames import make_cine
 
-from seriatim.io.results import SeriesResult
+from seriatim.io.results import SeriesResult, SliceAttribution
 
 pytest.importorskip("highdicom", reason="the extra dicom-results is not installed")
 
@@ -194,3 +194,6 @@ def test_a_result_about_other_images_is_refused(stack: Path, tmp_path: Path) -> 
     other = find_one(save_stack(make_stack(random_stack(4)), tmp_path / "other"))
     with pytest.raises(ValueError, match="other images"):
         make_result(find_one(stack), prediction=predict(other))
+    with pytest.raises(ValueError, match="attribution of 5 slices"):
+        make_result(find_one(stack), attribution=SliceAttribution(code="a", title="a", label=LABEL,
+                                                                  values=np.ones((5, 2))))

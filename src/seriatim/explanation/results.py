@@ -56,7 +56,7 @@ def add_explanation(
         return replace(result, maps=_map_places(frames, volume), picture=compose_frames(frames).render(PICTURE_DPI))
     explanation = explain_volume(volume, model, options=ExplainOptions(top=top, show=show))
     maps, picture = (*result.maps, *_map_heat(explanation, volume)), compose(explanation).render(PICTURE_DPI)
-    return replace(result, maps=maps, picture=picture, **_rank(explanation))
+    return replace(result, maps=maps, picture=picture, **rank(explanation))
 
 
 def choose_top(prediction: Prediction, *, anomaly: bool, top: int) -> tuple[tuple[int, ...], str]:
@@ -91,10 +91,12 @@ def is_calibrated(model: Scorer) -> bool:
     return all(one.task.calibration is not None for one in model.members)
 
 
-def _rank(explanation: Explanation) -> dict[str, Any]:
-    """The slices that the explanation shows as key images, with the numbers that rank them; nothing if all equal."""
+def rank(explanation: Explanation) -> dict[str, Any]:
+    """The slices that the explanation shows as key images, with the numbers that rank them for the class explained;
+    nothing if all are equal.
+    """
     name = explanation.shown_attribution
-    values = explanation.attributions[name]
+    values = explanation.attribution()
     if len(values) > 1 and np.ptp(values) <= EVEN:
         return {}
     method = SLICE_METHODS[name]

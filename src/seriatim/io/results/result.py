@@ -84,5 +84,7 @@ class SeriesResult:
         count = len(self.series.instances)
         if self.prediction.sop_instance_uids != tuple(one.sop_instance_uid for one in self.series.instances):
             raise ValueError(f"Series {self.series.series_uid}: the prediction is about other images.")
+        if self.attribution is not None and self.attribution.values.shape != (count,):
+            raise ValueError(f"An attribution of {count} slices has the shape {self.attribution.values.shape}.")
         if not all(0 <= index < count for index in (*self.top, *(place for one in self.maps for place in one.indices))):
             raise ValueError(f"Series {self.series.series_uid} has {count} slices, and others are named.")
