@@ -4,7 +4,7 @@ usage: scoring.py peers  [--series 4] [--repeat 1] [--slices 300] [--syntax raw|
        scoring.py memory [--series 4] [--slices 300]
        scoring.py growth [--counts 10 100 1000]
        scoring.py prepare [--slices 300]
-       ... [--rounds 3] [--threads 2] [--encoder mobilenet_v2]
+       ... [--rounds 3] [--threads 2] [--encoder mobilenet_v2] [--ways pipeline ...]
 Series are made in a temporary folder; --repeat scores each so many times, without more disk. Machines are noisy: quote
 the ratios, not the seconds; where others work on the cores too, those of processor time.
 """
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder", default="mobilenet_v2")
+    parser.add_argument("--ways", nargs="+", choices=list(scoring_ways.WAYS), help="of peers and memory: these only")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -60,7 +62,7 @@ def bench_peers(folder: Path, args: argparse.Namespace) -> None:
     folders = write_cts(folder, args) * args.repeat
     model = scoring_ways.make_model({"kind": "torchvision", "name": args.encoder})
     answers, ways = {}, {}
-    for name, way in scoring_ways.WAYS.items():
+    for name, way in chosen_ways(args).items():
         try:
             answers[name], ways[name] = way(folders[: args.series], model, args.threads), way
         except RuntimeError as error:  # a peer without a decoder for this syntax
@@ -69,7 +71,7 @@ def bench_peers(folder: Path, args: argparse.Namespace) -> None:
         apart = max(abs(one - other) for one, other in zip(answer, answers["pipeline"], strict=True))
         print(f"  {name:20} probabilities differ from the pipeline's by at most {apart:.1e}; "
               f"they are {min(answer):.4f} to {max(answer):.4f}")
-    if answers["in turn"] != answers["pipeline"]:
+    if answers.get("in turn", answers["pipeline"]) != answers["pipeline"]:
         raise SystemExit("the pipeline gives other bits than one series after the other")
     scoring_ways.costs.clear()
     wall: dict[str, list[float]] = {name: [] for name in ways}
@@ -90,10 +92,16 @@ def bench_peers(folder: Path, args: argparse.Namespace) -> None:
     scoring_ways.print_stages(scoring_ways.costs)
 
 
+def chosen_ways(args: argparse.Namespace) -> dict[str, Callable[..., list[float]]]:
+    """The ways asked for; the pipeline always, since all others are compared with it."""
+    return {name: way for name, way in scoring_ways.WAYS.items()
+            if args.ways is None or name in (*args.ways, "pipeline")}
+
+
 def bench_memory(folder: Path, args: argparse.Namespace) -> None:
     """The most memory of each way with all its processes, above what it holds before the first series."""
     write_cts(folder, args)
-    for name in scoring_ways.WAYS:
+    for name in chosen_ways(args):
         before, peak, _ = run_apart(name, folder, args)
         print(f"  {name:20} {(peak - before) / 1e6:7.0f} MB above {before / 1e6:.0f} MB")
 
