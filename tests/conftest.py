@@ -13,10 +13,19 @@ with install_import_hook("seriatim.models", "beartype.beartype"):
 
 import torch
 
+import fake_cuda as fakes
 from browser import BROWSER, WHY_NOT, Tab, start_browser
 from tiny_runs import CommandLine, make_experiment
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a card is skipped where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and this machine has none"))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +65,14 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         pytest.skip(WHY_NOT)
     with start_browser(tmp_path_factory.mktemp("browser")) as started:
         yield started
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakes.FakeCuda]:
+    """``torch.cuda`` of one card, whose memory is the CPU's; nothing may be in a race when the test is over."""
+    cuda = fakes.install(monkeypatch)
+    yield cuda
+    assert not cuda.races, cuda.races[:3]
 
 
 @pytest.fixture

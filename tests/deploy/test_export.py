@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from seriatim.deploy import largest_moves
 from seriatim.errors import ConfigError, ModelError
 from seriatim.trained import Model, load_model, load_scorer
 from seriatim.trained.backends import choose_compute
-from seriatim.trained.device import compute_exactly
+from seriatim.trained.device import CUBLAS, CUBLAS_WORKSPACE, compute_exactly
 from tiny_runs import CommandLine, read_rows
 
 pytest.importorskip("onnxruntime", reason="needs seriatim[onnx]")
@@ -204,10 +205,16 @@ def test_on_cuda_fp32_is_full_and_kernels_are_the_same_each_time(monkeypatch: py
     cudnn = torch.backends.cudnn
     for name, value in (("allow_tf32", True), ("deterministic", False), ("benchmark", True)):
         monkeypatch.setattr(cudnn, name, value)
+    matmul = torch.backends.cuda.matmul
+    matmul.allow_tf32 = True
+    monkeypatch.setenv(CUBLAS, "")
+    monkeypatch.delenv(CUBLAS)
     compute_exactly("cpu")
     assert cudnn.allow_tf32
     compute_exactly("cuda:1")
     assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == (False, True, False)
+    assert not matmul.allow_tf32
+    assert os.environ[CUBLAS] == CUBLAS_WORKSPACE
 
 
 def test_auto_says_what_it_chose_and_why() -> None:

@@ -154,7 +154,7 @@ def fail_within(network):
         raise RuntimeError("on the way")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: cuDNN is what refuses the backward pass")
+@pytest.mark.cuda  # cuDNN is what refuses the backward pass
 def test_an_lstm_in_evaluation_mode_is_differentiated_on_a_gpu():
     network, embeddings = small_network().cuda(), torch.randn(6, 16, device="cuda")
     found = slice_contributions(network, embeddings, class_index=0)

@@ -19,7 +19,7 @@ from seriatim.scoring.anomaly import predict_frames
 from seriatim.series import Prediction, Series
 from seriatim.series.prediction import Status
 from seriatim.trained import AnomalyModel, Ensemble, Scorer
-from seriatim.trained.prepared import PreparedSeries
+from seriatim.trained.ensemble import AnySeries
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ class ReadySeries:
     """A series that was read and prepared, and now needs the network; ``seconds`` is the time it took so far."""
 
     series: Series
-    prepared: Tensor | tuple[PreparedSeries, ...]
+    prepared: Tensor | tuple[AnySeries, ...]
     seconds: float
 
 
@@ -99,7 +99,7 @@ def _predict(ready: ReadySeries, model: Scorer) -> Prediction:
     return _diagnose(ready.series, ready.prepared, model)
 
 
-def _diagnose(series: Series, prepared: tuple[PreparedSeries, ...], model: Ensemble) -> Prediction:
+def _diagnose(series: Series, prepared: tuple[AnySeries, ...], model: Ensemble) -> Prediction:
     task, scores = model.task, model.score(prepared)
     notes = tuple(dict.fromkeys([*model.note(series), *scores.verdict.notes]))
     if scores.verdict.reason:

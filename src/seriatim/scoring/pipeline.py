@@ -136,16 +136,16 @@ class _Pipeline:
                 self._costs.count("read")
                 self._done.put((index, refused))
                 continue
-            volume, prepared = _expect_bytes(series, self._model)
-            self._room.take(volume + prepared)
+            passing, kept = _expect_bytes(series, self._model)
+            self._room.take(passing + kept)
             found = prepare_one(series, self._model, clock.mark)
             self._costs.count("read")
             if isinstance(found, Prediction):
-                self._room.give_back(volume + prepared)
+                self._room.give_back(passing + kept)
                 self._done.put((index, found))
             else:
-                self._room.give_back(volume)
-                self._ready.put((index, found, prepared))
+                self._room.give_back(passing)
+                self._ready.put((index, found, kept))
 
     def _next(self) -> int | None:
         with self._jobs_lock:
@@ -183,10 +183,12 @@ def _worthwhile(series: Sequence[Series]) -> int:
 
 
 def _expect_bytes(series: Series, model: Scorer) -> tuple[int, int]:
-    """About how many bytes a series takes: its volume, and what is prepared of it."""
+    """About how many bytes of a series are held until it is prepared, and how many until it is scored."""
     volume, slices = BYTES_PER_PIXEL * count_pixels(series), len(series.instances)
     if isinstance(model, AnomalyModel):
         preprocessing = model.experiment.preprocessing
         return volume, 4 * slices * preprocessing.channels * preprocessing.size[0] * preprocessing.size[1]
+    if model.card:
+        return 0, volume  # it is sent from here, and prepared there
     grids = [group[0][0].experiment.preprocessing for group in model.groups]
     return volume, 4 * slices * sum(one.planes * one.size[0] * one.size[1] for one in grids)

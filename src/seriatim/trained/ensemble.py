@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from numpy.typing import NDArray
@@ -29,10 +29,12 @@ from seriatim.trained.files import ENSEMBLE
 from seriatim.trained.model import Model, load_model
 from seriatim.trained.prepared import PreparedSeries, prepare_series
 from seriatim.trained.splits import choose_split, read_splits
+from seriatim.trained.stored import StoredSeries
 
 FORMAT = 1
 VALIDATION, MEAN = "validation", "mean of the members' thresholds, not validated"
 Given = Path | str | Model
+AnySeries: TypeAlias = PreparedSeries | StoredSeries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Look:
     """A member, and what it sees of one series: its slices, and their embeddings (S,E) in each view of pictures."""
 
     member: Model
-    series: PreparedSeries
+    series: AnySeries
     views: tuple[Tensor, ...]
 
 
@@ -127,15 +129,25 @@ class Ensemble:
         """The codes of what any member noticed."""
         return tuple(dict.fromkeys(code for member in self.members for code in member.note(series)))
 
-    def prepare(self, volume: Volume) -> tuple[PreparedSeries, ...]:
-        """A volume on the grid of each group of members: all of it that ``score`` needs."""
-        return tuple(prepare_series(volume, group[0][0].experiment.preprocessing) for group in self.groups)
+    @property
+    def card(self) -> str:
+        """The CUDA device that all members compute on, to which ``prepare`` leaves all it can; "" where there is none.
 
-    def score(self, prepared: Sequence[PreparedSeries]) -> EnsembleScores:
+        Then what is prepared of a volume holds its numbers as they are stored.
+        """
+        homes = {one.compute.home for one in self.members}
+        return homes.pop() if len(homes) == 1 and all(one.partition(":")[0] == "cuda" for one in homes) else ""
+
+    def prepare(self, volume: Volume) -> tuple[AnySeries, ...]:
+        """A volume on the grid of each group of members: all of it that ``score`` needs."""
+        card = self.card
+        return tuple(prepare_series(volume, group[0][0].experiment.preprocessing, card=card) for group in self.groups)
+
+    def score(self, prepared: Sequence[AnySeries]) -> EnsembleScores:
         """What the members say of one series, averaged; the order in which they were given changes no bit."""
         return self.judge(self.look(prepared))
 
-    def look(self, prepared: Sequence[PreparedSeries]) -> Iterator[Look]:
+    def look(self, prepared: Sequence[AnySeries]) -> Iterator[Look]:
         """What each member sees of one series, which is embedded as seldom as can be."""
         for group, series in zip(self.groups, prepared, strict=True):
             for alike in group:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seriatim.series import Volume
 from seriatim.trained.intensity import measure_intensity
+from seriatim.trained.stored import StoredSeries
 from seriatim.transforms import PreprocessingSettings
 
 
@@ -30,7 +31,14 @@ class PreparedSeries:
         return self.preprocessing.finish(self.prepared, part)
 
 
-def prepare_series(volume: Volume, preprocessing: PreprocessingSettings) -> PreparedSeries:
-    """Bring a volume on the grid of a preprocessing. Raises InputError as ``prepare`` does."""
+def prepare_series(
+    volume: Volume, preprocessing: PreprocessingSettings, *, card: str = ""
+) -> PreparedSeries | StoredSeries:
+    """Bring a volume on the grid of a preprocessing, or let a CUDA ``card`` do so when slices are asked for.
+
+    Raises InputError as ``prepare`` does.
+    """
+    if card:
+        return StoredSeries(volume, preprocessing, device=card)
     prepared = preprocessing.prepare(volume)
     return PreparedSeries(preprocessing=preprocessing, prepared=prepared, intensity=measure_intensity(prepared))

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-CUBLAS_WORKSPACE = ":4096:8"
-"""Fixed workspaces, without which cuBLAS may add in another order each time (cuBLAS documentation, reproducibility)."""
+from seriatim.trained.device import CUBLAS, CUBLAS_WORKSPACE
 
 
 @contextmanager

@@ -37,13 +37,17 @@ class Piece:
 def cut(volume: Volume) -> Iterator[Piece]:
     """The slices of a volume in order, a few at a time."""
     for start in range(0, len(volume.array), RESIZE_CHUNK):
-        part = slice(start, start + RESIZE_CHUNK)
-        outside = volume.find_padding(part)
-        yield Piece(
-            part=part,
-            stored=torch.as_tensor(orient(volume.array[part], volume.affine)),
-            padding=None if outside is None else torch.as_tensor(orient(outside, volume.affine)),
-        )
+        yield take(volume, slice(start, start + RESIZE_CHUNK))
+
+
+def take(volume: Volume, part: slice) -> Piece:
+    """These slices of a volume."""
+    outside = volume.find_padding(part)
+    return Piece(
+        part=part,
+        stored=torch.as_tensor(orient(volume.array[part], volume.affine)),
+        padding=None if outside is None else torch.as_tensor(orient(outside, volume.affine)),
+    )
 
 
 def check_finite(volume: Volume) -> None:

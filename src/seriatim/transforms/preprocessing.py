@@ -2,11 +2,13 @@
 
 Two halves, so that the first can be kept in memory and augmentation can stand between them: ``prepare`` orients and
 resizes in plane and keeps real-world values; ``finish`` windows, adds neighbour channels, and gives slices. The first
-goes through a few slices at a time, which stay in the processor's cache; the second may be asked for a few.
+goes through a few slices at a time, which stay in the processor's cache; the second may be asked for a few. What both
+do to a few slices (``put`` and ``finish``) they do where these are, on a card too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
@@ -18,7 +20,7 @@ from seriatim.series import Volume
 from seriatim.series.geometry import display_orientation
 from seriatim.settings import Settings
 from seriatim.transforms.orientation import orient
-from seriatim.transforms.pieces import check_finite, cut, sample
+from seriatim.transforms.pieces import Piece, check_finite, cut, sample
 from seriatim.transforms.placement import Placement, as_float, mean_pixel, place
 
 AIR_HU = -1000.0
@@ -26,9 +28,21 @@ TISSUE_HU = -300.0
 """Above it is soft tissue or bone, below it lung and air."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``put`` has to know of the whole volume: where slices land, and which value becomes 0 and which 1."""
+
+    placement: Placement
+    low: float = 0.0
+    span: float = 1.0
+    inverted: bool = False
+
+
 class _InPlane(Settings):
     """What all kinds of input share: the in-plane grid and the 2.5D channels."""
 
+    background: ClassVar[float] = 0.0
+    """What lies around a slice, as ``prepare`` gives it."""
     revision: ClassVar[int] = 1
     """Raised when the same pixels come out otherwise, so that nothing kept from before is taken for the same."""
     size: tuple[int, int] = (224, 224)
@@ -102,6 +116,32 @@ class _InPlane(Settings):
         """How many planes of a prepared stack belong to a slice."""
         return 1
 
+    def prepare(self, volume: Volume) -> Tensor:
+        """A volume on the network's grid: (S,h,w) float32, or (S*3,h,w) for colour.
+
+        Raises:
+            InputError: its values are no numbers, or none that the settings are made for.
+        """
+        plan, prepared = self.plan(volume), self.blank(len(volume.array))
+        for piece in cut(volume):
+            self.put(piece, plan, out=prepared[piece.part.start * self.planes : piece.part.stop * self.planes])
+        return prepared
+
+    def plan(self, volume: Volume) -> Plan:
+        """What ``put`` has to know of a volume. Raises InputError as ``prepare`` does."""
+        raise NotImplementedError
+
+    def blank(self, count: int, *, device: torch.device | str = "cpu") -> Tensor:
+        """What ``put`` fills for so many slices: (count*planes,h,w) of background."""
+        return torch.full((count * self.planes, *self.size), self.background, device=device)
+
+    def put(self, piece: Piece, plan: Plan, *, out: Tensor) -> None:
+        """The slices of a piece of a volume on the network's grid, into ``out`` (n*planes,h,w), which is ``blank``.
+
+        All of it happens on the device of the piece, and a slice gets the same bits whatever is beside it.
+        """
+        raise NotImplementedError
+
     def finish(self, prepared: Tensor, part: slice = slice(None)) -> Tensor:
         """(S,h,w) as ``prepare`` gives it, or (S*3,h,w) for colour -> (n,C,h,w) in [0,1] of n of the slices."""
         slices = prepared.reshape(-1, self.planes, *prepared.shape[1:])
@@ -125,6 +165,7 @@ class _InPlane(Settings):
 class CTSettings(_InPlane):
     """CT in Hounsfield units: one channel per window."""
 
+    background: ClassVar[float] = AIR_HU
     kind: Literal["ct"] = "ct"
     windows_hu: tuple[tuple[float, float], ...] = ((40.0, 80.0),)
     """(level, width) of each window in HU; each becomes a channel, [0,1] across the window (Lee et al. 2019, Nature
@@ -151,24 +192,27 @@ class CTSettings(_InPlane):
         padding = self._padding(volume)
         return shown if padding is None else shown & ~padding
 
-    def prepare(self, volume: Volume) -> Tensor:
-        """HU on the network's grid: (S,h,w) float32; outside the slice, and where it is padded, is air."""
+    def plan(self, volume: Volume) -> Plan:
         check_finite(volume)
-        placement = self.placement(volume)
-        prepared = torch.full((len(volume.array), *self.size), AIR_HU)
-        windowed = volume.series.format != "dicom"
+        self._refuse_windowed(volume)
+        return Plan(placement=self.placement(volume))
+
+    def put(self, piece: Piece, plan: Plan, *, out: Tensor) -> None:
+        """HU; outside the slice, and where it is padded, is air."""
+        plan.placement.apply(_in_hu(piece), out)
+
+    def _refuse_windowed(self, volume: Volume) -> None:
+        """DICOM says what its numbers are; other formats hold HU only where a value is none of a picture's."""
+        if volume.series.format == "dicom":
+            return
         for piece in cut(volume):
-            stack = piece.pixels.mean(dim=3) if piece.pixels.ndim == 4 else piece.pixels
-            if piece.padding is not None:
-                stack = stack.masked_fill(piece.padding, AIR_HU)
-            windowed = windowed and float(stack.min()) >= 0 and float(stack.max()) <= 255
-            placement.apply(stack, prepared[piece.part])
-        if windowed:
-            raise InputError(
-                f"BAD_VALUE: series {volume.series.series_uid} holds 0 to 255 and nothing below water: it is windowed "
-                "already and not in HU. Give the volume in HU, or use preprocessing.kind intensity."
-            )
-        return prepared
+            stack = _in_hu(piece)
+            if float(stack.min()) < 0 or float(stack.max()) > 255:
+                return
+        raise InputError(
+            f"BAD_VALUE: series {volume.series.series_uid} holds 0 to 255 and nothing below water: it is windowed "
+            "already and not in HU. Give the volume in HU, or use preprocessing.kind intensity."
+        )
 
     def _finish(self, slices: Tensor) -> Tensor:
         finished = slices.new_empty(len(slices), len(self.windows_hu), *slices.shape[2:])
@@ -203,20 +247,19 @@ class IntensitySettings(_InPlane):
             grey = grey.masked_fill(padding, float(grey.max() if volume.inverted else grey.min()))
         return grey < grey.mean() if volume.inverted else grey > grey.mean()
 
-    def prepare(self, volume: Volume) -> Tensor:
-        """[0,1] on the network's grid: (S,h,w), or (S*3,h,w) for colour; outside the slice, and padding, is 0."""
+    def plan(self, volume: Volume) -> Plan:
         check_finite(volume)
-        placement, (low, span) = self.placement(volume), self._range(volume)
-        prepared = torch.zeros(len(volume.array) * self.planes, *self.size)
-        for piece in cut(volume):
-            scaled = (piece.pixels - low).div_(span)
-            if volume.inverted:
-                scaled = 1 - scaled
-            if piece.padding is not None:
-                scaled[piece.padding] = 0
-            part = slice(piece.part.start * self.planes, piece.part.stop * self.planes)
-            placement.apply(self._as_planes(scaled), prepared[part])
-        return prepared
+        low, span = self._range(volume)
+        return Plan(placement=self.placement(volume), low=low, span=span, inverted=volume.inverted)
+
+    def put(self, piece: Piece, plan: Plan, *, out: Tensor) -> None:
+        """[0,1] of the range of the series; outside the slice, and padding, is 0."""
+        scaled = (piece.pixels - plan.low).div_(plan.span)
+        if plan.inverted:
+            scaled = 1 - scaled
+        if piece.padding is not None:
+            scaled.masked_fill_(piece.padding, 0)
+        plan.placement.apply(self._as_planes(scaled), out)
 
     @property
     def planes(self) -> int:
@@ -242,6 +285,12 @@ class IntensitySettings(_InPlane):
         if stack.ndim == 3:
             stack = stack[..., None].expand(*stack.shape, 3)
         return stack.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def _in_hu(piece: Piece) -> Tensor:
+    """(n,H,W) in HU, air where it is padded; not to be written to."""
+    stack = piece.pixels.mean(dim=3) if piece.pixels.ndim == 4 else piece.pixels
+    return stack if piece.padding is None else stack.masked_fill(piece.padding, AIR_HU)
 
 
 def _luma(stack: Tensor) -> Tensor:
