@@ -12,7 +12,7 @@ import torch
 from seriatim.errors import ModelError
 from seriatim.models import NetworkSettings
 from seriatim.models.network import SequenceNetwork
-from seriatim.trained.backends.network import BackedNetwork, ExportedEncoder, ReducedEncoder, join_norms
+from seriatim.trained.backends.network import BackedNetwork, ExportedEncoder, ReducedEncoder
 from seriatim.trained.backends.session import Session
 
 pytest.importorskip("onnxruntime", reason="needs seriatim[onnx]")
@@ -134,10 +134,10 @@ def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("resnet18", marks=pytest.mark.slow)])
-def test_norms_join_their_convolutions_without_changing_the_answer(name: str) -> None:
+def test_reduced_precision_moves_embeddings_a_little_and_takes_its_shift() -> None:
     torch.manual_seed(0)
-    encoder = NetworkSettings.model_validate({"encoder": {"kind": "torchvision", "name": name}}).encoder.build(3).eval()
+    settings = {"encoder": {"kind": "torchvision", "name": "mobilenet_v3_small"}}
+    encoder = NetworkSettings.model_validate(settings).encoder.build(3).eval()
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()
@@ -145,11 +145,7 @@ def test_norms_join_their_convolutions_without_changing_the_answer(name: str) ->
     slices = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         before = encoder(slices)
-        reduced = ReducedEncoder(encoder, shift=torch.ones(encoder.embedding_size))
-        joined = join_norms(encoder)
-        assert not [one for one in joined.modules() if isinstance(one, torch.nn.BatchNorm2d)]
-        torch.testing.assert_close(joined(slices), before, atol=1e-3, rtol=1e-3)
-        found = reduced(slices)
+        found = ReducedEncoder(encoder, shift=torch.ones(encoder.embedding_size))(slices)
     assert found.dtype == torch.float32
     assert float((found - 1 - before).norm() / before.norm()) < 0.1
     assert not np.allclose(found.numpy() - 1, before.numpy(), atol=1e-7), "bf16 was not used"

@@ -9,7 +9,6 @@ after another in each: quote the ratios, not the rates.
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import shutil
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from seriatim.series import Series
 from seriatim.trained import Ensemble, Model, load_model, load_scorer
 from seriatim.trained.backends import choose_compute
 from seriatim.trained.backends.exported import folder_of
-from seriatim.trained.backends.network import join_norms
 
 WAYS = (("torch", "bf16"), ("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
         ("openvino", "int8"))
@@ -81,11 +79,10 @@ def time_encoders(
     plain: Model, scorers: dict[str, Ensemble], slices: Tensor, *, rounds: int, compiled: bool
 ) -> None:
     """Slices per second of each way to embed the same slices, and the ratio to eager torch on one NCHW batch."""
-    joined = join_norms(copy.deepcopy(plain.network.encoder))
     ways: dict[str, Callable[[], object]] = {EAGER: partial(eager, plain.network.encoder, slices)}
     for name, scorer in scorers.items():
         ways[name] = partial(scorer.members[0].embed, slices)
-    ways["torch fp32, norms joined"] = partial(eager, joined, slices.contiguous(memory_format=torch.channels_last))
+    ways["torch fp32, norms not joined"] = partial(in_chunks, plain.network.encoder, slices)
     if compiled:
         ways["torch.compile fp32, in chunks"] = partial(in_chunks, torch.compile(plain.network.encoder), slices)
     print_rates(measure(ways, rounds), count=len(slices), unit="slices/s", base=EAGER)

@@ -4,14 +4,12 @@
 
 Frames come raw, one every 33 ms, as from a pipe, and as PNG files of a folder. The encoder's weights are random, which
 costs the same as trained ones. Offline, encoding frame by frame is held against chunks of eight. Beside it stand the
-encoder as `seriatim export` makes it for ONNX Runtime and OpenVINO, and what else could compute it in torch: norms
-joined with their convolutions, and bf16.
+encoder as `seriatim export` makes it for ONNX Runtime and OpenVINO, and as torch computes it in bf16.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import io
 import os
 import platform
@@ -29,13 +27,12 @@ from seriatim.errors import SeriatimError
 from seriatim.experiment import AnomalyExperiment, read_experiment
 from seriatim.io.tables.outputs import write_csv
 from seriatim.models.chunks import encode_in_chunks
-from seriatim.models.encoder import Encoder
 from seriatim.scoring.live_frames import LiveFrame, follow_folder, read_raw
 from seriatim.scoring.watch import watch
 from seriatim.trained import load_scorer
 from seriatim.trained.anomaly import AnomalyModel, load_anomaly_model
 from seriatim.trained.backends import choose_compute
-from seriatim.trained.backends.network import ReducedEncoder, join_norms
+from seriatim.trained.backends.network import ReducedEncoder
 from seriatim.training import train
 
 ROWS, COLUMNS, FRAME_S = 480, 640, 0.033
@@ -110,16 +107,6 @@ def time_encoder(model: AnomalyModel, chunk_size: int, frames: int = 64) -> floa
     return 1e3 * best
 
 
-def other_encoders(encoder: Encoder) -> dict[str, Encoder]:
-    """The same encoder, computed otherwise in torch."""
-    joined = join_norms(copy.deepcopy(encoder)).eval()
-    return {
-        "norms joined": joined,
-        "norms joined, weights channels-last": copy.deepcopy(joined).to(memory_format=torch.channels_last),
-        "bf16 (--precision bf16)": ReducedEncoder(encoder, shift=torch.zeros(encoder.embedding_size)).eval(),
-    }
-
-
 def measure_exported(model: AnomalyModel, clip: np.ndarray, *, backend: str, precision: str) -> str:
     """The latency with an exported encoder; why there is none, where scores would move too far."""
     try:
@@ -159,11 +146,11 @@ def main() -> None:
     for backend, precision in (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")):
         told = measure_exported(make_model(args.output, [causal]), clip, backend=backend, precision=precision)
         print(f"{backend} {precision}: {told}")
-    for name, encoder in other_encoders(model.network.encoder).items():
-        model.network.encoder = encoder
-        raw = read_raw(io.BytesIO(clip.tobytes()), columns=COLUMNS, rows=ROWS)
-        print(f"{name}: encoder alone {time_encoder(model, 1):.1f} ms per frame; causal, raw frames every 33 ms: "
-              f"{measure(model, paced(raw))}")
+    plain = model.network.encoder
+    model.network.encoder = ReducedEncoder(plain, shift=torch.zeros(plain.embedding_size)).eval()
+    raw = read_raw(io.BytesIO(clip.tobytes()), columns=COLUMNS, rows=ROWS)
+    print(f"torch bf16: encoder alone {time_encoder(model, 1):.1f} ms per frame; causal, raw frames every 33 ms: "
+          f"{measure(model, paced(raw))}")
 
 
 if __name__ == "__main__":

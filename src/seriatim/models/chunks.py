@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seriatim.models.encoder import Encoder
 from seriatim.models.lanes import on_lanes
 
 CHUNK = 8
@@ -32,10 +33,13 @@ def encode_in_chunks(
 
     Libraries choose their kernels by the shape of the input, so the shape is always the same: the last chunk is filled
     with zeros. They also add up otherwise with more threads, so on the CPU each chunk is computed by one, and chunks
-    side by side (``lanes``). ``view`` is how the encoder, which must be in eval mode, sees a chunk (N,C,H,W): mirrored,
-    for example. ``device`` is where it is; None where the slices are.
+    side by side (``lanes``). Without gradients an ``Encoder`` computes in its form ``for_inference``. ``view`` is how
+    the encoder, which must be in eval mode, sees a chunk (N,C,H,W): mirrored, for example. ``device`` is where it is;
+    None where the slices are.
     """
     device = slices[:1].device if device is None else device
+    if isinstance(encoder, Encoder):
+        encoder = encoder.for_inference()
     work = partial(_encode, encoder, slices, chunk_size, view, device)
     starts = range(0, len(slices), chunk_size)
     parts = on_lanes(work, starts) if device.type == "cpu" else [work(start) for start in starts]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seriatim.errors import ModelError
+from seriatim.models.inference import inference_form
 
 HEADS = ("fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits")
 """The names torchvision gives to classifier heads; their tensors are no part of an encoder."""
@@ -37,6 +38,13 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def pool_maps(self, maps: Float[Tensor, "n depth h w"]) -> Float[Tensor, "n embedding"]:
         """Embeddings from the last maps."""
+
+    def for_inference(self) -> "Encoder":
+        """What computes in its place where nothing is learnt, for validation, scoring and explanations alike.
+
+        It is kept until the weights change, and is the encoder itself in training mode or where gradients are recorded.
+        """
+        return inference_form(self)
 
     def blocks(self) -> list[list[nn.Parameter]]:
         """Its parameters by depth, from the input on: the steps of its chain; a norm belongs to the step before it."""

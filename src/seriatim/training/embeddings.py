@@ -19,6 +19,7 @@ from seriatim.io.content import digest_files
 from seriatim.io.tables.outputs import make_folder
 from seriatim.models.chunks import CHUNK
 from seriatim.models.encoder import digest_weights
+from seriatim.models.inference import REVISION
 from seriatim.series import Series
 from seriatim.tasks.predict import EncodingNetwork, embed_series
 from seriatim.tasks.views import mirror
@@ -26,8 +27,6 @@ from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import series_key
 from seriatim.transforms import Augment
 
-FORMAT = "1"
-"""Part of every key: raised whenever embeddings of the same input would come out otherwise."""
 MIRRORED = "mirrored"
 logger = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ def make_recipe(experiment: BaseExperiment, network: EncodingNetwork) -> bytes:
     """A digest of all that turns a series into embeddings, beside the series itself."""
     device = next(network.parameters()).device.type
     settings = {
-        "format": FORMAT,
+        "format": str(REVISION),
         "torch": torch.__version__,
         "device": device,
         "preprocessing": experiment.preprocessing.model_dump(mode="json"),

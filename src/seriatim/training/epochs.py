@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seriatim.errors import ModelError
+from seriatim.models.inference import forget_forms
 from seriatim.training.checkpoint import Progress, Tensors, read_checkpoint, save_checkpoint, write_tensors
 from seriatim.training.progress import EpochBar
 from seriatim.training.records import MetricsLog
@@ -150,6 +151,7 @@ def digest_weights(weights: Tensors) -> str:
 def _end_epoch(stage: Stage, progress: Progress, log: MetricsLog, line: dict[str, Any]) -> dict[str, float]:
     """Validate, keep the weights where they are the best so far, and log."""
     started = perf_counter()
+    forget_forms()  # not every optimizer lets torch see that weights changed
     metrics = stage.validate()
     rank = stage.rank(metrics)
     if progress.best is None or rank > progress.best:

@@ -99,13 +99,12 @@ class AnomalyNetwork(nn.Module):
             if "embeddings" in wanted:
                 seen["embeddings"] = encode_in_chunks(self.encoder, slices, chunk_size=self.chunk_size)
             return seen
-        maps = on_lanes(self._map, slices)
+        encoder = self.encoder.for_inference()
+        maps = on_lanes(lambda frame: encoder.feature_maps(frame[None].contiguous(memory_format=torch.channels_last)),
+                        slices)
         if "embeddings" in wanted:
-            seen["embeddings"] = torch.cat(on_lanes(self.encoder.pool_maps, maps))
+            seen["embeddings"] = torch.cat(on_lanes(encoder.pool_maps, maps))
         return seen | {"maps": torch.cat(maps)}
-
-    def _map(self, frame: Tensor) -> Tensor:
-        return self.encoder.feature_maps(frame[None].contiguous(memory_format=torch.channels_last))
 
 
 def _build(method: DetectorSettings, encoder: Encoder, in_channels: int) -> Detector:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 from seriatim.errors import ConfigError
+from seriatim.models.inference import REVISION
 from seriatim.trained.device import choose_device
 
 Backend = Literal["torch", "onnx", "openvino"]
@@ -57,7 +58,7 @@ class Compute:
     def key(self) -> str:
         """All of it that scores depend on: where two are equal on one machine, so are the scores."""
         kind = self.device.partition(":")[0]  # cards of a machine are alike
-        return f"{self.backend} {version_of(self.backend)} {self.precision} {kind} {self.export}"
+        return f"{self.backend} {version_of(self.backend)} {self.precision} {kind} {self.export} {REVISION}"
 
     @property
     def line(self) -> str:

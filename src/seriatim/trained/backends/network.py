@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from itertools import pairwise
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from seriatim.models.encoder import Encoder
+from seriatim.models.inference import make_inference_form
 from seriatim.models.network import SequenceNetwork
 from seriatim.models.output import SequenceOutput
 from seriatim.trained.backends.session import Session
@@ -44,6 +42,9 @@ class ExportedEncoder(Encoder):
     def pool_maps(self, maps: Tensor) -> Tensor:
         return self.inner.pool_maps(maps) + self.shift
 
+    def for_inference(self) -> ExportedEncoder:
+        return self
+
     def _run(self, slices: Tensor) -> Tensor:
         return torch.from_numpy(self._session.run(slices.contiguous().numpy())[0])
 
@@ -55,7 +56,7 @@ class ReducedEncoder(Encoder):
 
     def __init__(self, encoder: Encoder, *, shift: Tensor) -> None:
         super().__init__()
-        self.inner = join_norms(copy.deepcopy(encoder))
+        self.inner = make_inference_form(encoder)
         self.embedding_size = encoder.embedding_size
         self.register_buffer("shift", shift.to(next(encoder.parameters()).device))
 
@@ -97,20 +98,3 @@ class BackedNetwork:
             embeddings=embeddings, context=context, volume_logits=volume_logits, slice_logits=slice_logits,
             attention=by_class.mean(dim=2), class_attention=by_class if self._network.attends_by_class else None,
         )
-
-
-def join_norms(module: Encoder) -> Encoder:
-    """Make each BatchNorm that follows a convolution a part of it, in place: the same function in fewer steps.
-
-    They follow one in chains, and where they have its number (``conv1`` and ``bn1`` of torchvision's ResNets).
-    """
-    for part in list(module.modules()):
-        names = [name for name, _ in part.named_children()]
-        chained = pairwise(names) if isinstance(part, nn.Sequential) else ()
-        numbered = ((name, name.replace("conv", "bn")) for name in names if name.startswith("conv"))
-        for first, second in (*chained, *numbered):
-            convolution, norm = getattr(part, first), getattr(part, second, None)
-            if type(convolution) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):
-                setattr(part, first, fuse_conv_bn_eval(convolution, norm))
-                setattr(part, second, nn.Identity())
-    return module
