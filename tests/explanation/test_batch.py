@@ -93,6 +93,10 @@ def test_pages_can_be_left_out_and_figures_added(tmp_path: Path, two: Path, tiny
     assert {path.name for path in out.iterdir()} == {"explanations.csv", f"{uid}.png", f"{uid}.csv", "figures"}
     assert {path.name for path in (out / "figures").iterdir()} == {
         f"{uid}_{name}.svg" for name in ("strip", "montage", "curves")} | {"cohort.svg"}
+    assert "integrated gradients in 1 series" in (out / "figures" / "cohort.svg").read_text()  # as it is shown
+    options = ExplainOptions(page=False, figures=("svg",), show="slice_scores")
+    explain(two, model=tiny_run, output=out, device="cpu", top=2, options=options)
+    assert "slice score in 2 series" in (out / "figures" / "cohort.svg").read_text()
     with pytest.raises(ConfigError, match="png or svg"):
         ExplainOptions(figures=("gif",))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from page_samples import UID, explanation_of
+from page_samples import HOSTILE, UID, explanation_of
 from PIL import Image
 
 from seriatim.errors import InputError, OutputError
@@ -52,6 +53,45 @@ def test_vectors_are_the_same_every_time_and_name_nobody(tmp_path: Path, draw) -
     assert UID not in (tmp_path / "a.svg").read_text()
 
 
+def texts_of(path: Path) -> list[str]:
+    """The texts of an SVG, which hold type as text; a file that is no XML fails."""
+    return ["".join(one.itertext()) for one in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_figure_says_what_its_colours_and_scales_are(tmp_path: Path) -> None:
+    told = {}
+    for name, draw in {"strip": draw_strip, "montage": draw_paper_montage, "curves": draw_class_curves}.items():
+        draw(CASES["signed"], tmp_path / "a.svg")
+        told[name] = texts_of(tmp_path / "a.svg")
+    assert "bleed: leave one out (logits)" in told["strip"]
+    assert "slice score (probability)" in told["curves"]
+    assert "Grad-CAM (lower row): 0" in told["montage"]
+    assert "1, the strongest of these slices" in told["montage"]
+    assert "0.0" in told["strip"]  # a scale beside the curve
+    assert {"0.0", "0.8"} <= set(told["curves"])
+
+
+@pytest.mark.parametrize("draw", [draw_strip, draw_paper_montage])
+def test_the_directions_of_the_patient_are_on_the_slices(tmp_path: Path, draw) -> None:
+    plain = {"images": np.zeros((4, 30, 30), np.uint8), "heat": None}
+    for letters, count in ((("A", "P", "S", "I"), 4), (None, 0)):
+        draw(explanation_of(**plain, letters=letters), tmp_path / "a.svg")
+        assert [texts_of(tmp_path / "a.svg").count(one) for one in "APSI"] == [count] * 4
+
+
+@pytest.mark.parametrize("draw", [draw_strip, draw_paper_montage, draw_class_curves])
+def test_hostile_names_are_drawn_and_obeyed_by_nobody(tmp_path: Path, draw) -> None:
+    label = f"{HOSTILE}$\\frac{{1}}$'; DROP TABLE x;--" + 60 * " very long"
+    draw(explanation_of(label=label, slice_scores={label: np.ones(12)}), tmp_path / "a.svg")
+    raw, texts = (tmp_path / "a.svg").read_text(), " ".join(texts_of(tmp_path / "a.svg"))
+    assert "<img" not in raw
+    assert "</script" in texts  # escaped, and there
+    assert not {"\u202e", "\x1b"} & set(raw)
+    draw(explanation_of(label=label, slice_scores={label: np.ones(12)}), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.asarray(picture.convert("L"))[:, -3:].min() > 200  # cut, not over the edge
+
+
 def test_a_cohort_is_ordered_by_score_and_each_series_fills_the_width(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = []
@@ -79,17 +119,25 @@ def test_a_cohort_is_read_from_a_folder_of_explanations(tmp_path: Path) -> None:
     (row,) = read_cohort(tmp_path)
     assert row.score == 0.3
     assert row.positions.tolist() == [0, 1.5, 3, 4.5]
+    write_rows(tmp_path / "explanations.csv", [
+        {"series_uid": str(number), "status": "explained", "picture": f"{number}.png", "score": 0.3, "label": label}
+        for number, label in enumerate(["a", "b"])])
+    cells = [{"position": at, "leave_in_a": 1, "leave_in_b": 2, "score_a": 3} for at in range(4)]
+    for number in range(2):
+        write_rows(tmp_path / f"{number}.csv", cells)
+    assert [row.values[0] for row in read_cohort(tmp_path, column="leave_in")] == [1, 2]  # of the class explained
+    assert [row.values[0] for row in read_cohort(tmp_path, column="slice_scores")] == [3]
     with pytest.raises(InputError, match="has the column leave_out"):
         read_cohort(tmp_path, column="leave_out")
 
 
 def test_each_class_has_its_curve() -> None:
     scores = {"a": np.zeros(12), "b": np.ones(12)}
-    assert curves_of(explanation_of(slice_scores=scores)) == ("slice score", scores)
+    assert curves_of(explanation_of(slice_scores=scores)) == ("slice score", "probability", scores)
     by_class = explanation_of(slice_scores={}, classes=("bleed", "none"), shown_attribution="leave_out",
                               attributions={"leave_out": np.ones((12, 2))})
-    name, curves = curves_of(by_class)
-    assert name == "leave one out"
+    name, unit, curves = curves_of(by_class)
+    assert (name, unit) == ("leave one out", "logit")
     assert list(curves) == ["bleed", "none"]
 
 

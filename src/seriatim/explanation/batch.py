@@ -18,7 +18,9 @@ from seriatim.explanation.anomaly import explain_frames
 from seriatim.explanation.build import ExplainOptions, explain_volume, mark_truth
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figures import draw_cohort, read_cohort
+from seriatim.explanation.figures.paper import UNITS
 from seriatim.explanation.index_page import write_index
+from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.series_files import COLUMNS as OF_FILES
 from seriatim.explanation.series_files import FIGURES, draw_figures, write_series
 from seriatim.io import find_series, read_volume
@@ -100,6 +102,7 @@ def explain(
     asked = [series for series in found if only is None or series.series_uid in only][:limit]
     names, rows = unique_names(asked), []
     measured: list[dict[str, str]] = []
+    shown = ""
     for done, (series, name) in enumerate(zip(asked, names, strict=True), start=1):
         refusal = loaded.refuse(series)
         made = _Made(status="refused", reason=refusal) if refusal else _explain_into(
@@ -107,6 +110,7 @@ def explain(
         )  # fmt: skip
         reason = made.reason
         measured += made.measured
+        shown = shown or made.shown
         cells = {"series_uid": series.series_uid, "volume": series.volume, "path": str(series.path),
                  "status": made.status, "reason": reason, **made.cells}
         rows.append({key: cell_text(cells.get(key, "")) for key in COLUMNS})
@@ -118,7 +122,7 @@ def explain(
     write_csv(folder / "explanations.csv", COLUMNS, rows)
     if options.measured and not isinstance(loaded, AnomalyModel):
         write_csv(folder / "faithfulness.csv", MEASURED, measured)
-    _write_overview(folder, rows, options=options, anomaly=isinstance(loaded, AnomalyModel))
+    _write_overview(folder, rows, options=options, shown=shown)
     return rows
 
 
@@ -166,12 +170,15 @@ class _SliceTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """What became of one series, why where nothing was made, its further cells, and the rows of what was measured."""
+    """What became of one series, why where nothing was made, its further cells, the rows of what was measured, and
+    what its table calls the values that are shown first.
+    """
 
     status: str = "explained"
     reason: str = ""
     cells: Mapping[str, str] = field(default_factory=dict)
     measured: Sequence[dict[str, str]] = ()
+    shown: str = ""
 
 
 def _explain_into(stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth) -> _Made:
@@ -181,11 +188,12 @@ def _explain_into(stem: Path, series: Series, model: Scorer, *, options: Explain
         options = replace(options, top=min(options.top, len(series.instances)))
         if isinstance(model, AnomalyModel):
             frames = explain_frames(volume, model, top=options.top)
-            return _Made(cells=write_series(volume, frames, stem, model=model, page=options.page))
+            return _Made(cells=write_series(volume, frames, stem, model=model, page=options.page), shown="score")
         explanation = explain_volume(volume, model, options=options, truth=true.of(series))
         draw_figures(explanation, stem, kinds=options.figures)
         return _Made(cells=write_series(volume, explanation, stem, model=model, page=options.page),
-                     measured=tuple(_tell_measured(explanation, volume=series.volume)))
+                     measured=tuple(_tell_measured(explanation, volume=series.volume)),
+                     shown=explanation.shown_attribution)
     except OutputError:
         raise  # the folder is at fault, and every series would fail alike
     except RefusedError as error:
@@ -195,15 +203,15 @@ def _explain_into(stem: Path, series: Series, model: Scorer, *, options: Explain
         return _Made(status="failed", reason=reason_of(error, files=series.files))
 
 
-def _write_overview(folder: Path, rows: Sequence[Mapping[str, str]], *, options: ExplainOptions, anomaly: bool) -> None:
-    """What is about all series: the index, and the cohort's figure."""
+def _write_overview(folder: Path, rows: Sequence[Mapping[str, str]], *, options: ExplainOptions, shown: str) -> None:
+    """What is about all series: the index, and the cohort's figure of the method ``shown`` ("" where no series was)."""
     if options.page and rows:
         write_index(folder)
-    if options.figures and any(row["status"] == "explained" for row in rows):
-        column = "score" if anomaly else "attention"
-        cohort = read_cohort(folder, column=column)
+    if options.figures and shown:
+        method, cohort = SLICE_METHODS.get(shown), read_cohort(folder, column=shown)
+        name, unit = (method.title, UNITS[method.unit]) if method else (f"anomaly {shown}", shown)
         for kind in options.figures:
-            draw_cohort(cohort, make_folder(folder / FIGURES) / f"cohort.{kind}", name=column)
+            draw_cohort(cohort, make_folder(folder / FIGURES) / f"cohort.{kind}", name=name, unit=unit)
 
 
 def _tell_measured(explanation: Explanation, *, volume: str) -> Iterator[dict[str, str]]:

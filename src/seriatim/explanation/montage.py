@@ -154,11 +154,16 @@ def _draw_colour_bar(page: Page, explanation: Explanation, *, right: float, top:
 def draw_ramp(page: Page, left: float, top: float) -> Any:
     """Draw the heat's colours over mid-grey, 1.8 inches long; the axes run from -0.5 to 255.5."""
     axes = page.add_axes(left, top, 1.8, 0.15)
+    fill_ramp(axes)
+    return axes
+
+
+def fill_ramp(axes: Any) -> None:
+    """Fill axes with the heat's colours, from none to strongest, as they look over mid-grey tissue."""
     ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (2, 1))
     axes.imshow(np.full((*ramp.shape, 3), 70, dtype=np.uint8), aspect="auto")
     axes.imshow(blend_heat(ramp), aspect="auto")
     axes.set_axis_off()
-    return axes
 
 
 def _draw_card(page: Page, explanation: Explanation, number: int, *, grid: Grid, corner: tuple[float, float]) -> None:
@@ -182,7 +187,7 @@ def draw_panes(
             grid.image_width, grid.image_height,
         )
         draw_image(axes, image)
-        draw_letters(axes, letters, grid=grid)
+        draw_letters(axes, letters, size=(grid.image_width, grid.image_height))
         if pane == 1 and heat is not None:
             axes.imshow(blend_heat(heat), aspect="auto", interpolation="bilinear")
 
@@ -216,18 +221,20 @@ def draw_image(axes: Any, image: NDArray[np.uint8]) -> None:
     axes.set_axis_off()
 
 
-def draw_letters(axes: Any, letters: Letters | None, *, grid: Grid) -> None:
-    """The patient directions just inside the edges of an image."""
+def draw_letters(axes: Any, letters: Letters | None, *, size: tuple[float, float], **how: Any) -> None:
+    """The patient directions just inside the edges of an image of (width, height) inches, so far as there is room.
+
+    ``how`` is the look of the type, where it is not bright with a dark outline.
+    """
     if letters is None:
         return
     left, right, top, bottom = letters
     places = []
-    if grid.image_width >= SMALLEST_EDGE:
+    if size[0] >= SMALLEST_EDGE:
         places += [(left, (0.0, 0.5), (4, 0), "left", "center"), (right, (1.0, 0.5), (-4, 0), "right", "center")]
-    if grid.image_height >= SMALLEST_EDGE:
+    if size[1] >= SMALLEST_EDGE:
         places += [(top, (0.5, 1.0), (0, -4), "center", "top"), (bottom, (0.5, 0.0), (0, 4), "center", "bottom")]
+    how = how or {"fontsize": style.SMALL, "path_effects": [withStroke(linewidth=2, foreground="black")]}
     for text, place, offset, across, down in places:
-        axes.annotate(
-            text, place, offset, xycoords="axes fraction", textcoords="offset points", ha=across, va=down,
-            color=style.INK, fontsize=style.SMALL, path_effects=[withStroke(linewidth=2, foreground="black")],
-        )
+        axes.annotate(text, place, offset, xycoords="axes fraction", textcoords="offset points", ha=across, va=down,
+                      color=style.INK, **how)

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from seriatim.errors import printable
+
 BACKGROUND = "#0f1317"
 PANEL = "#161b21"
 GRID = "#2a323b"
@@ -64,8 +66,9 @@ class Page:
         """Write one line with its top at ``top``, shrunk and then cut to ``width`` inches; its width in inches."""
         style = {"color": INK, "fontsize": BODY, "va": "top", **style}
         place = (left / FIGURE_WIDTH, 1 - top / self.height)
-        artist = self.figure.text(*place, " ".join(text.split()), parse_math=False, **style)
-        return self._fit(artist, width)
+        artist: Any = self.figure.text(*place, one_line(text), parse_math=False, **style)
+        smallest = HEADING if artist.get_fontsize() > HEADING else SMALLEST_TYPE
+        return fit_text(artist, width, smallest=smallest, canvas=self._canvas)
 
     def note(self, left: float, top: float, text: str, *, width: float, **style: Any) -> float:
         """Write one quiet line of small type."""
@@ -77,17 +80,24 @@ class Page:
         self._canvas.draw()
         return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
 
-    def _fit(self, artist: Any, width: float) -> float:
-        smallest = HEADING if artist.get_fontsize() > HEADING else SMALLEST_TYPE
-        while (wide := self._measure(artist)) > width and artist.get_fontsize() > smallest:
-            artist.set_fontsize(max(smallest, artist.get_fontsize() * 0.94))
-        while wide > width and len(artist.get_text()) > 1:
-            artist.set_text(artist.get_text().rstrip("…")[: max(1, int(len(artist.get_text()) * 0.95) - 1)] + "…")
-            wide = self._measure(artist)
-        return wide
 
-    def _measure(self, artist: Any) -> float:
-        return float(artist.get_window_extent(self._canvas.get_renderer()).width) / DPI
+def one_line(text: str) -> str:
+    """The text on one line, with what would be obeyed and not shown (control signs, turned writing) written out."""
+    return printable(" ".join(text.split()))
+
+
+def fit_text(artist: Any, width: float, *, smallest: float, canvas: FigureCanvasAgg) -> float:
+    """Shrink a text to ``smallest`` points, then cut it, until it is ``width`` inches wide; its width in inches."""
+
+    def measure() -> float:
+        return float(artist.get_window_extent(canvas.get_renderer()).width / canvas.figure.dpi)
+
+    while (wide := measure()) > width and artist.get_fontsize() > smallest:
+        artist.set_fontsize(max(smallest, artist.get_fontsize() * 0.94))
+    while wide > width and len(artist.get_text()) > 1:
+        artist.set_text(artist.get_text().rstrip("…")[: max(1, int(len(artist.get_text()) * 0.95) - 1)] + "…")
+        wide = measure()
+    return wide
 
 
 def quiet(axes: Any) -> None:

@@ -34,8 +34,10 @@ class CohortRow:
     values: NDArray[np.float64]
 
 
-def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention") -> Path:
+def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention", unit: str = "") -> Path:
     """Draw the map, the highest score on top. Shares that sum to 1 are drawn as multiples of the even share.
+
+    ``name`` is what the values are called in the title, ``unit`` beside the colours.
 
     Raises:
         OutputError: the figure cannot be written.
@@ -48,6 +50,7 @@ def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention
     tall = min(HIGHEST, max(LOWEST, ROW * len(rows)))
     figure = start_figure(ONE_COLUMN, TOP + tall + BOTTOM)
     write(figure, LEFT, 0.08, f"{name} in {len(rows)} series")
+    key = "× even" if is_share(rows) else unit or name
     axes = add_axes(figure, LEFT, TOP, MAP, tall)
     reach = float(np.percentile(np.abs(grid), FULL_COLOUR)) or 1.0
     signed = bool(grid.min() < 0)
@@ -61,8 +64,7 @@ def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention
     bar = figure.colorbar(image, cax=add_axes(figure, LEFT, TOP + tall + 0.4, MAP, 0.06), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, colors=style.PAPER.muted, length=2, width=0.6, pad=2)
-    write(figure, LEFT + MAP + GAP, TOP + tall + 0.36, "× even" if is_share(rows) else name, fontsize=SMALL,
-          color=style.PAPER.muted)
+    write(figure, LEFT + MAP + GAP, TOP + tall + 0.36, key, fontsize=SMALL, color=style.PAPER.muted)
     return save_figure(figure, path)
 
 
@@ -82,6 +84,8 @@ def is_share(rows: Sequence[CohortRow]) -> bool:
 def read_cohort(folder: Path, *, column: str = "attention") -> list[CohortRow]:
     """The rows of a folder that ``seriatim explain`` wrote: a column of each series' table, and the series' score.
 
+    Where a table has the column for each class (``leave_out_<class>``), it is that of the class explained.
+
     Raises:
         InputError: no explained series there has the column.
         ConfigError: a table cannot be read.
@@ -92,13 +96,20 @@ def read_cohort(folder: Path, *, column: str = "attention") -> list[CohortRow]:
         if explained["status"] != "explained" or not table.is_file():
             continue
         slices = read_table(table)
-        if column not in slices[0]:
+        found = _find_column(list(slices[0]), column, label=explained.get("label", ""))
+        if found is None:
             continue
-        values, positions = (np.array([float(one[key]) for one in slices]) for key in (column, "position"))
+        values, positions = (np.array([float(one[key]) for one in slices]) for key in (found, "position"))
         rows.append(CohortRow(score=float(explained["score"]), positions=positions, values=values))
     if not rows:
         raise InputError(f"No explained series in {folder} has the column {column}. Explain some first.")
     return rows
+
+
+def _find_column(header: Sequence[str], column: str, *, label: str) -> str | None:
+    """The column of a method for a class: its own where there is one, else that of all classes."""
+    own = {"slice_scores": "score"}.get(column, column)
+    return next((name for name in (f"{own}_{label}", own) if name in header), None)
 
 
 def _draw_scores(axes: Any, scores: Sequence[float]) -> None:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from seriatim.explanation import style
 from seriatim.explanation.explanation import Explanation
-from seriatim.explanation.figures.paper import SMALL, TWO_COLUMNS, add_axes, save_figure, start_figure, write
-from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
-from seriatim.explanation.montage import blend_heat
+from seriatim.explanation.figures.paper import (
+    MARGIN,
+    SMALL,
+    TWO_COLUMNS,
+    add_axes,
+    draw_slice,
+    save_figure,
+    start_figure,
+    write,
+)
+from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.explanation.montage import blend_heat, fill_ramp, name_map
 
-LEFT, TOP, GAP = 0.08, 0.3, 0.05
-CAPTION = 0.32
+TOP, GAP = 0.3, 0.05
+CAPTION, KEY = 0.22, 0.24
 WIDEST = 1.75
+RAMP = 1.1
 
 
 def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
@@ -22,29 +35,37 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
         OutputError: the figure cannot be written.
     """
     order = sorted(range(len(explanation.top)), key=lambda place: explanation.top[place])
-    side = min(WIDEST, (TWO_COLUMNS - 2 * LEFT - GAP * (len(order) - 1)) / len(order))
+    side = min(WIDEST, (TWO_COLUMNS - 2 * MARGIN - GAP * (len(order) - 1)) / len(order))
     tall = side * explanation.images.shape[1] / explanation.images.shape[2]
     rows = 1 if explanation.heat is None else 2
-    figure = start_figure(TWO_COLUMNS, TOP + rows * tall + (rows - 1) * GAP + CAPTION)
+    below = TOP + rows * tall + (rows - 1) * GAP + CAPTION
+    figure = start_figure(TWO_COLUMNS, below + (KEY if explanation.heat is not None else 0) + MARGIN)
     method = SLICE_METHODS[explanation.shown_attribution].title
-    overlay = f"; below with {PIXEL_METHODS[explanation.shown_map].title}" if explanation.heat is not None else ""
-    write(figure, LEFT, 0.08, f"{explanation.label} {explanation.probability:.2f}: the first "
-                              f"{len(order)} {explanation.noun}s by {method}{overlay}")
+    write(figure, MARGIN, 0.08, f"{explanation.label} {explanation.probability:.2f}: the first "
+                                f"{len(order)} {explanation.noun}s by {method}")
     for column, place in enumerate(order):
-        left = LEFT + column * (side + GAP)
+        left = MARGIN + column * (side + GAP)
         for row in range(rows):
             axes = add_axes(figure, left, TOP + row * (tall + GAP), side, tall)
-            grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if explanation.images.ndim == 3 else {}
-            axes.imshow(explanation.images[place], aspect="auto", **grey)
+            draw_slice(axes, explanation, place, size=(side, tall), letters=row == 0)
             if row == 1 and explanation.heat is not None:
                 axes.imshow(blend_heat(explanation.heat[place]), aspect="auto", interpolation="bilinear")
-            axes.set(xticks=[], yticks=[])
         _tell(axes, explanation, place)
+    if explanation.heat is not None:
+        _draw_key(figure, explanation, top=below)
     return save_figure(figure, path)
 
 
-def _tell(axes: object, explanation: Explanation, place: int) -> None:
+def _tell(axes: Any, explanation: Explanation, place: int) -> None:
     """Where the slice is, and its rank."""
     index = explanation.top[place]
     where = style.format_position(explanation.positions[index], explanation.unit) or f"index {index}"
-    axes.set_xlabel(f"{where}  (rank {place + 1})", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)  # type: ignore[attr-defined]
+    axes.set_xlabel(f"{where}  (rank {place + 1})", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
+
+
+def _draw_key(figure: Figure, explanation: Explanation, *, top: float) -> None:
+    """What the heat is, and which colour is how much of it."""
+    quiet: dict[str, Any] = {"fontsize": SMALL, "color": style.PAPER.muted}
+    left = MARGIN + write(figure, MARGIN, top, f"{name_map(explanation)} (lower row): 0", **quiet) + 0.06
+    fill_ramp(add_axes(figure, left, top + 0.005, RAMP, 0.1))
+    write(figure, left + RAMP + 0.06, top, f"1, the strongest of these {explanation.noun}s", **quiet)

@@ -12,14 +12,20 @@ from matplotlib.figure import Figure
 from seriatim import __version__
 from seriatim.errors import OutputError
 from seriatim.explanation import style
+from seriatim.explanation.curve import name_ends
+from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.montage import draw_letters
 
-ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2
-"""Inches: the usual widths of journals."""
+ONE_COLUMN, TWO_COLUMNS = 89 / 25.4, 183 / 25.4
+"""Inches: 89 and 183 mm, the usual widths of journals."""
+MARGIN = 0.08
 DPI = 300
-BODY, SMALL = 8.0, 7.0
-"""Type sizes in points; journals ask for no less than 6 or 7."""
-LETTERS_OF_SVG = {"svg.fonttype": "path", "svg.hashsalt": "seriatim"}
-"""Type as outlines, so that a figure looks the same everywhere; and names within the file that never change."""
+BODY, SMALL, SMALLEST = 8.0, 7.0, 6.5
+"""Type sizes in points; journals ask for no less than 6."""
+LETTERS_OF_SVG = {"svg.fonttype": "none", "svg.hashsalt": "seriatim"}
+"""Type as text, which editors and readers of a paper can search and change; names within the file that never change."""
+UNITS = {"share": "share", "probability": "probability", "logit": "logits"}
+"""How the numbers of a method are called beside an axis."""
 
 
 def start_figure(width: float, height: float) -> Figure:
@@ -40,11 +46,34 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
     return axes
 
 
-def write(figure: Figure, left: float, top: float, text: str, **how: Any) -> None:
-    """Write one line with its top left corner at (left, top), in inches."""
-    width, height = figure.get_size_inches()
+def write(figure: Figure, left: float, top: float, text: str, *, width: float | None = None, **how: Any) -> float:
+    """Write one line with its top left corner at (left, top), in inches; its width.
+
+    It is shrunk, then cut to ``width``: without it, to the right margin.
+    """
+    whole_width, height = figure.get_size_inches()
     how = {"color": style.PAPER.ink, "fontsize": BODY, "va": "top", **how}
-    figure.text(left / width, 1 - top / height, " ".join(text.split()), parse_math=False, **how)
+    artist = figure.text(left / whole_width, 1 - top / height, style.one_line(text), parse_math=False, **how)
+    room = whole_width - left - MARGIN if width is None else width
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    return style.fit_text(artist, room, smallest=SMALLEST, canvas=canvas)
+
+
+def draw_slice(axes: Any, explanation: Explanation, place: int, *, size: tuple[float, float], letters: bool) -> None:
+    """Draw one of the slices shown, with the patient directions at its edges; ``size`` of the axes in inches."""
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if explanation.images.ndim == 3 else {}
+    axes.imshow(explanation.images[place], aspect="auto", **grey)
+    axes.set(xticks=[], yticks=[])
+    shade = {"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 0.6}  # an outline would make paths of type
+    draw_letters(axes, explanation.letters if letters else None, size=size, fontsize=SMALLEST, bbox=shade)
+
+
+def name_positions(explanation: Explanation) -> str:
+    """What the position axis counts, between the patient directions at its ends."""
+    ends = name_ends(explanation.letters)
+    unit = {"mm": "position (mm)", "s": "time (s)", "index": f"{explanation.noun} index"}[explanation.unit]
+    return f"{ends[0]} ←  {unit}  → {ends[1]}" if ends else unit
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
