@@ -4,6 +4,7 @@ usage: scoring.py peers  [--series 4] [--repeat 1] [--slices 300] [--syntax raw|
        scoring.py memory [--series 4] [--slices 300]
        scoring.py growth [--counts 10 100 1000]
        scoring.py prepare [--slices 300]
+       scoring.py card --device cuda [--series 4] [--repeat 1] [--slices 300] [--threads 2]
        ... [--rounds 3] [--threads 2] [--encoder mobilenet_v2] [--ways pipeline ...]
 Series are made in a temporary folder; --repeat scores each so many times, without more disk. Machines are noisy: quote
 the ratios, not the seconds; where others work on the cores too, those of processor time.
@@ -26,6 +27,7 @@ from time import perf_counter
 import numpy as np
 import preparing
 import reading
+import scoring_card
 import scoring_ways
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder", default="mobilenet_v2")
     parser.add_argument("--ways", nargs="+", choices=list(scoring_ways.WAYS), help="of peers and memory: these only")
+    parser.add_argument("--device", default="cpu", help="for card: cpu, cuda or cuda:N")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -223,7 +226,14 @@ def bench_prepare(folder: Path, args: argparse.Namespace) -> None:
     preparing.bench(folder, args.slices, args.rounds)
 
 
-PARTS = {"peers": bench_peers, "memory": bench_memory, "growth": bench_growth, "prepare": bench_prepare}
+def bench_card(folder: Path, args: argparse.Namespace) -> None:
+    """The whole and its stages on a GPU."""
+    folders = write_cts(folder, args) * args.repeat
+    scoring_card.bench(folders, device=args.device, encoder=args.encoder, threads=args.threads, rounds=args.rounds)
+
+
+PARTS = {"peers": bench_peers, "memory": bench_memory, "growth": bench_growth, "prepare": bench_prepare,
+         "card": bench_card}
 
 if __name__ == "__main__":
     main()
