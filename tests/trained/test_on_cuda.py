@@ -16,7 +16,7 @@ from seriatim.models.small_cnn import SmallCNN
 from seriatim.scoring.engine import score_one
 from seriatim.scoring.pipeline import Resources, predict_all
 from seriatim.series import Series
-from seriatim.trained import Ensemble, load_ensemble
+from seriatim.trained import Ensemble, load_ensemble, load_scorer
 from seriatim.trained.prepared import prepare_series
 from seriatim.trained.stored import StoredSeries
 from seriatim.transforms import CTSettings
@@ -67,6 +67,14 @@ def test_scores_are_those_of_the_cpu_but_for_rounding(
         expected, found = score_one(one, here), score_one(one, on_card)
         for name, value in expected.probabilities.items():
             assert found.probabilities[name] == pytest.approx(value, abs=1e-4)
+
+
+def test_graphs_change_no_bit(series: tuple[Series, ...], on_card: Ensemble, tiny_run: Path) -> None:
+    graphed = load_scorer(tiny_run, device="cuda", cuda_graphs=True)
+    assert isinstance(graphed, Ensemble)
+    expected = [score_one(one, on_card) for one in series]
+    for place, found in predict_all(series, replace(graphed, limits=on_card.limits)):
+        assert found.probabilities == expected[place].probabilities
 
 
 def test_memory_of_the_card_does_not_grow_with_the_series() -> None:

@@ -26,6 +26,7 @@ from seriatim.scoring.pipeline_costs import Costs
 from seriatim.series import Series, Volume
 from seriatim.trained import Ensemble, load_ensemble
 from seriatim.trained.backends import Compute
+from seriatim.trained.backends.captured import CapturedEncoder
 from seriatim.trained.device import compute_exactly
 from seriatim.trained.stored import StoredSeries
 
@@ -110,14 +111,18 @@ def time_steps(model: Ensemble, volume: Volume, *, rounds: int) -> None:
     chunk = torch.rand(CHUNK, settings.channels, *settings.size, device=device)
     chunk = chunk.contiguous(memory_format=torch.channels_last)
     embeddings = member.embed(model.prepare(volume)[0])
+    with torch.inference_mode():
+        encoder = member.network.encoder.for_inference()
     steps: dict[str, Callable[[], object]] = {
-        "encode what is there": lambda: [member.network.encoder(chunk) for _ in starts],
+        "encode what is there": lambda: [encoder(chunk) for _ in starts],
         "sequence model": lambda: member.read(embeddings),
     }
     if device.type == "cuda":
         def there() -> StoredSeries:
             return StoredSeries(volume, settings, device=str(device))
 
+        captured = CapturedEncoder(encoder)
+        steps["encode in a CUDA graph"] = lambda: [captured(chunk) for _ in starts]
         steps["send and prepare"] = lambda: [series[start : start + CHUNK] for series in [there()] for start in starts]
         steps["send, prepare, encode"] = lambda: member.embed(there())
     rates: dict[str, list[float]] = {name: [] for name in steps}

@@ -32,6 +32,9 @@ def run(
         Literal["fp32", "bf16", "int8"],
         typer.Option(help="Of the encoder; all but fp32 need `seriatim export` first, which measures what it changes."),
     ] = "fp32",
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="On CUDA: record the encoder once and replay it; for small encoders.")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Only this split of the model's run: train, val or test.")] = None,
     on: Annotated[
         list[str] | None, typer.Option(metavar="CODE=ACTION", help="What to do on a finding: GAP=keep; repeatable.")
@@ -100,7 +103,7 @@ def run(
                       cluster=None if cluster is None else Cluster(address=cluster),
                       resources=Resources(workers=workers), costs=(costs := Costs()))
     actions = parse_actions(on or ())
-    scorer = load_scorer(model, device=device, backend=backend, precision=precision)
+    scorer = load_scorer(model, device=device, backend=backend, precision=precision, cuda_graphs=cuda_graphs)
     asked: dict[str, Any] = {"model": scorer, "actions": actions, "outside": outside,
                              "only": scorer.find_split(split) if split else None}
     typer.echo(f"Computing with {scorer.compute.line}.", err=True)

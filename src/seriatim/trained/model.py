@@ -22,6 +22,8 @@ from seriatim.tasks.calibration import Calibration
 from seriatim.tasks.conformal import ALL, Conformal
 from seriatim.tasks.predict import ScoringNetwork, SeriesScores, embed_views, score_embeddings
 from seriatim.trained.backends import TORCH, Compute
+from seriatim.trained.backends.captured import CapturedEncoder
+from seriatim.trained.backends.network import BackedNetwork
 from seriatim.trained.backends.use import back_network, read_files_of
 from seriatim.trained.device import choose_device
 from seriatim.trained.envelope import Envelope, Verdict, judge_distance
@@ -115,10 +117,14 @@ class Model:
             ConfigError: the library is not installed, or the processor lacks the precision.
             ModelError: the run is not exported for it, or what was exported is stale or changed.
         """
-        if not compute.needs_export:
-            return replace(self, compute=compute, backed=None)
-        files, known = read_files_of(self.path, self.digest, compute)
-        return replace(self, compute=known, backed=back_network(self.network, files, self.experiment.preprocessing))
+        backed = None
+        if compute.needs_export:
+            files, compute = read_files_of(self.path, self.digest, compute)
+            backed = back_network(self.network, files, self.experiment.preprocessing)
+        if compute.graphs:
+            encoder = self.network.encoder if backed is None else backed.encoder
+            backed = BackedNetwork(self.network, encoder=CapturedEncoder(encoder))
+        return replace(self, compute=compute, backed=backed)
 
     def with_thresholds(self, thresholds: Mapping[str, float]) -> Model:
         """The same model, which decides by other thresholds."""

@@ -33,7 +33,8 @@ class Compute:
 
     The sequence model always computes in fp32. ``why`` says how the device was chosen. ``export`` is the SHA-256 of the
     exported files that are used, and ``encoder`` of the part of them that embeds slices; "" where there are none.
-    ``tolerance`` is how far scores were allowed to move when they were exported.
+    ``tolerance`` is how far scores were allowed to move when they were exported. ``graphs``: the encoder of torch is
+    recorded as a CUDA graph.
     """
 
     backend: Backend = "torch"
@@ -43,6 +44,7 @@ class Compute:
     export: str = ""
     encoder: str = ""
     tolerance: float = 0.0
+    graphs: bool = False
 
     @property
     def needs_export(self) -> bool:
@@ -58,18 +60,21 @@ class Compute:
     def key(self) -> str:
         """All of it that scores depend on: where two are equal on one machine, so are the scores."""
         kind = self.device.partition(":")[0]  # cards of a machine are alike
-        return f"{self.backend} {version_of(self.backend)} {self.precision} {kind} {self.export} {REVISION}"
+        graphs = " graphs" if self.graphs else ""
+        return f"{self.backend} {version_of(self.backend)} {self.precision} {kind} {self.export} {REVISION}{graphs}"
 
     @property
     def line(self) -> str:
         """For people, in one line."""
-        return f"{self.backend} in {self.precision} on {self.device} ({self.why})"
+        graphs = " in CUDA graphs" if self.graphs else ""
+        return f"{self.backend} in {self.precision} on {self.device}{graphs} ({self.why})"
 
     def describe(self) -> dict[str, Any]:
         """For ``run.json``."""
-        told = {"backend": self.backend, "precision": self.precision, "device": self.device, "device_because": self.why,
-                "version": version_of(self.backend)}
-        return told | ({"tolerance": self.tolerance} if self.needs_export else {})
+        told: dict[str, Any] = {"backend": self.backend, "precision": self.precision, "device": self.device,
+                                "device_because": self.why, "version": version_of(self.backend)}
+        told |= {"tolerance": self.tolerance} if self.needs_export else {}
+        return told | ({"cuda_graphs": True} if self.graphs else {})
 
 
 TORCH = Compute()
@@ -83,16 +88,19 @@ def version_of(backend: Backend) -> str:
     return ""
 
 
-def choose_compute(*, backend: str = "torch", precision: str = "fp32", device: str = "auto") -> Compute:
+def choose_compute(
+    *, backend: str = "torch", precision: str = "fp32", device: str = "auto", graphs: bool = False
+) -> Compute:
     """What computes, by the names a user gives; what is not there is refused.
 
     Args:
         backend: ``torch``, ``onnx`` or ``openvino``.
         precision: of the encoder: ``fp32``, ``bf16`` or ``int8``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` takes CUDA where the backend has it.
+        graphs: record the encoder as a CUDA graph.
 
     Raises:
-        ConfigError: a name is unknown, the two do not go together, or the device or the library is not there.
+        ConfigError: a name is unknown, two choices do not go together, or the device or the library is not there.
     """
     chosen: Backend | None = next((name for name in BACKENDS if name == backend), None)
     numbers: Precision | None = next((name for name in PRECISIONS if name == precision), None)
@@ -103,7 +111,10 @@ def choose_compute(*, backend: str = "torch", precision: str = "fp32", device: s
     if (reason := NO_SUCH_PAIR.get((chosen, numbers))) is not None:
         raise ConfigError(f"--backend {chosen} --precision {numbers}: {reason}")
     place, why = _choose_device(chosen, device)
-    return Compute(backend=chosen, precision=numbers, device=place, why=why)
+    if graphs and (chosen != "torch" or place.partition(":")[0] != "cuda"):
+        raise ConfigError(f"--cuda-graphs records what torch does on CUDA, and {chosen} on {place} was chosen ({why}). "
+                          "Leave it out, or use --backend torch --device cuda.")
+    return Compute(backend=chosen, precision=numbers, device=place, why=why, graphs=graphs)
 
 
 def _choose_device(backend: Backend, name: str) -> tuple[str, str]:

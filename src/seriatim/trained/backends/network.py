@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from seriatim.models.chunks import OfChunk
 from seriatim.models.encoder import Encoder
 from seriatim.models.inference import make_inference_form
 from seriatim.models.network import SequenceNetwork
@@ -76,7 +77,7 @@ class ReducedEncoder(Encoder):
 class BackedNetwork:
     """A ``ScoringNetwork`` of an encoder and a graph of the sequence model; without one torch reads, in fp32."""
 
-    def __init__(self, network: SequenceNetwork, *, encoder: Encoder, sequence: Session | None = None) -> None:
+    def __init__(self, network: SequenceNetwork, *, encoder: OfChunk, sequence: Session | None = None) -> None:
         self.encoder, self.chunk_size = encoder, network.chunk_size
         self.device = torch.device("cpu") if sequence is not None else network.device
         self._network, self._sequence = network, sequence
