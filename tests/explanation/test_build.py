@@ -117,6 +117,16 @@ def test_what_measured_best_on_the_model_is_shown(tmp_path: Path, volume: Volume
     assert found.shown_attribution == "attention"
     assert "3 validation series" in found.shown_because
     assert found.model_faithfulness == known
+    assert found.shown_map == "grad_cam"
+    assert "was not measured" in found.map_because
+    maps = replace(known, best="grad_cam_plus_plus")
+    replace(known, pixels=maps).save(tmp_path / "run" / FAITHFULNESS, digest=digest)
+    found = explain_volume(volume, load_model(tmp_path / "run"), top=1)
+    assert (found.shown_map, list(found.pixel_maps)) == ("grad_cam_plus_plus", ["grad_cam_plus_plus"])
+    assert "best of the maps of pixels on 3 validation series" in found.map_because
+    asked = explain_volume(volume, load_model(tmp_path / "run"), options=ExplainOptions(top=1, pixels=("grad_cam",)))
+    assert list(asked.pixel_maps) == ["grad_cam"]
+    assert "asked for" in asked.map_because
     replace(known, choice=None, best="").save(tmp_path / "run" / FAITHFULNESS, digest=digest)
     found = explain_volume(volume, load_model(tmp_path / "run"), top=1)
     assert found.shown_attribution == "integrated_gradients"

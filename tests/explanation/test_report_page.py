@@ -26,7 +26,7 @@ from seriatim.explanation.page.trust import tell_trust
 from seriatim.explanation.page.windows import CT_WINDOWS, FINE_CT, WIDE_CT, Display, choose_display
 from seriatim.io import find_series, read_volume
 from seriatim.trained import load_ensemble, load_model
-from seriatim.trained.faithfulness import Faithfulness, Measured
+from seriatim.trained.faithfulness import Choice, Faithfulness, Measured
 from tiny_runs import read_rows
 
 
@@ -274,16 +274,23 @@ def test_a_page_without_heat_scores_or_model() -> None:
 def test_what_was_measured_is_told_in_words_and_numbers() -> None:
     figures = {"attention": {"gap": Measured(value=-0.02), "pointing": Measured(value=0.5)},
                "leave_out": {"gap": Measured(value=0.18)}}
-    record = Faithfulness(about="model", methods=figures, best="leave_out", words=("it measured best.",), count=17)
-    panel = tell_trust(explanation_of(model_faithfulness=record), ["leave_out", "attention"])
+    maps = Faithfulness(about="model", methods={"occlusion": {"gap": Measured(value=0.3)}}, best="occlusion",
+                        words=("maps were measured.",), count=5, split="test")
+    chosen = Choice(split="val", count=8, methods={"leave_out": {"gap": Measured(value=0.25)}})
+    record = Faithfulness(about="model", methods=figures, best="leave_out", words=("it measured best.",), count=17,
+                          split="test", choice=chosen, pixels=maps)
+    panel, overlay = tell_trust(explanation_of(model_faithfulness=record, map_because="Drawn."), ["leave_out"])
     assert panel.paragraphs == ("It measured best.",)
     assert panel.table == (
-        ("by slices, 17 held-out series", "insertion less deletion (high is good)", "pointing game (high is good)"),
-        ("attention", "−0.02", "50 %"), ("leave one out", "+0.18", ""))  # fmt: skip
+        ("by slices, 17 test series", "insertion less deletion, 8 validation series, which chose",
+         "insertion less deletion (high is good)", "pointing game (high is good)"),
+        ("attention", "", "−0.02", "50 %"), ("leave one out", "+0.25", "+0.18", ""))  # fmt: skip
+    assert overlay.paragraphs == ("Drawn.", "Maps were measured.")
+    assert overlay.table[1] == ("occlusion", "+0.30")
     page = build_page(volume_of(explanation_of(), ramp_of(12)), explanation_of(model_faithfulness=record))
     assert '<th scope="row">leave one out</th>' in page
     own = {"attention": {"gap": Measured(value=-0.1), "beats_random": Measured(value=0.3)}}
     here = Faithfulness(about="series", methods=own, best="leave_out", words=("leave one out is best here.",))
-    said = tell_trust(explanation_of(model_faithfulness=record, faithfulness=here), ["attention"]).paragraphs
+    said = tell_trust(explanation_of(model_faithfulness=record, faithfulness=here), ["attention"])[0].paragraphs
     assert "The one shown, attention, has −0.100 on this series" in said[-1]
-    assert "It was not measured" in tell_trust(explanation_of(), []).paragraphs[0]
+    assert "It was not measured" in tell_trust(explanation_of(), [])[0].paragraphs[0]

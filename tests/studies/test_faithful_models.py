@@ -10,16 +10,24 @@ from pathlib import Path
 import pytest
 
 from seriatim.errors import ConfigError, InputError
+from seriatim.explanation.attribution.gather import AttributionOptions
+from seriatim.explanation.faithfulness.maps import MapOptions
 from seriatim.explanation.faithfulness.series import MeasureOptions
 from seriatim.explanation.faithfulness.words import choose_best
+from seriatim.explanation.methods import PIXEL_METHODS
+from seriatim.io import find_series
+from seriatim.scoring.engine import score_one
 from seriatim.studies import FaithfulnessOptions, measure_faithfulness
-from seriatim.trained import load_model, read_splits
+from seriatim.trained import load_model, load_scorer, read_splits
 from seriatim.trained.faithfulness import load_faithfulness
 from seriatim.training import train
 from seriatim.training.card import write_card
 from tiny_runs import CommandLine, make_experiment, read_rows
 
-FEW = FaithfulnessOptions(device="cpu", limit=3, measure=MeasureOptions(orders=10, draws=1, shuffles=1))
+FEW = FaithfulnessOptions(
+    device="cpu", limit=3, measure=MeasureOptions(orders=10, draws=1, shuffles=1),
+    maps=MapOptions(series=2, slices=1, orders=2, affordable_s=60),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,39 @@ def test_validation_chooses_and_test_is_told_beside_it(run: Path) -> None:
     assert "On 3 test series, which chose nothing" in found.words[1]
 
 
+def test_maps_of_pixels_are_measured_on_the_likeliest_series_and_chosen_alike(run: Path) -> None:
+    found = load_faithfulness(run / "faithfulness.json")
+    assert found is not None
+    maps, rows = found.pixels, read_rows(run / "faithfulness.csv")
+    assert maps is not None
+    assert maps.choice is not None
+    assert set(maps.methods) == set(maps.choice.methods) == set(PIXEL_METHODS)
+    assert (maps.count, maps.split, maps.choice.split) == (2, "test", "val")
+    assert maps.best == max(maps.choice.methods, key=lambda name: maps.choice.methods[name]["gap"].value)
+    assert {row["measure"] for row in rows if row["method"] == "occlusion"} == {
+        "insertion", "deletion", "gap", "beats_random", "seconds"}
+    mapped = {row["series_uid"] for row in rows if row["method"] == "occlusion" and row["split"] == "test"}
+    chances, scorer, splits = {}, load_scorer(run), read_splits(run)
+    for series in find_series(scorer.experiment.data.manifest.parent).series:
+        if splits[series.series_uid] == "test":
+            chances[series.series_uid] = score_one(series, scorer).probabilities["bleed"]
+    measured = {row["series_uid"] for row in rows if row["split"] == "test"}
+    assert mapped == set(sorted(measured, key=lambda uid: -chances[uid])[:2])
+
+
+def test_a_map_that_takes_too_long_is_left_after_the_first_series(tmp_path: Path, tiny_run: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    found = measure_faithfulness([tmp_path / "run"], options=replace(
+        FEW, maps=replace(FEW.maps, affordable_s=-1.0), attribution=AttributionOptions(names=("attention",))
+    ))  # fmt: skip
+    assert found.pixels is not None
+    assert found.pixels.best == ""
+    assert "was not chosen" in found.pixels.words[0]
+    rows = [row for row in read_rows(tmp_path / "run" / "faithfulness.csv") if row["method"] in PIXEL_METHODS]
+    assert [(row["method"], row["measure"], row["split"]) for row in rows] == [
+        (name, "seconds", "val") for name in PIXEL_METHODS]
+
+
 def test_what_is_no_longer_on_disk_chooses_nothing(tmp_path: Path, head_ct: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(head_ct, data)
@@ -90,9 +131,11 @@ def test_the_card_tells_them(run: Path) -> None:
 
 def test_runs_that_hold_out_the_same_series_are_compared(tmp_path: Path, run: Path) -> None:
     shutil.copytree(run, tmp_path / "twin")
+    options = replace(FEW, maps=MapOptions(series=0))
     with pytest.raises(ConfigError, match="--output"):
-        measure_faithfulness([run, tmp_path / "twin"], options=FEW)
-    found = measure_faithfulness([run, tmp_path / "twin"], output=tmp_path / "both", options=FEW)
+        measure_faithfulness([run, tmp_path / "twin"], options=options)
+    found = measure_faithfulness([run, tmp_path / "twin"], output=tmp_path / "both", options=options)
+    assert found.pixels is None
     assert found.methods["leave_out"]["agreement"].value == pytest.approx(1.0)
     assert found.methods["leave_out"]["agreement"].n == 3
     assert found.count == 3

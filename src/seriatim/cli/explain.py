@@ -27,7 +27,8 @@ def run(
         str | None, typer.Option(help="The attribution shown first; default the one that measured best.")
     ] = None,
     pixels: Annotated[
-        list[str] | None, typer.Option(help="grad_cam (default), grad_cam_plus_plus or occlusion; repeatable.")
+        list[str] | None,
+        typer.Option(help="grad_cam, grad_cam_plus_plus or occlusion; repeatable; default the one that measured best."),
     ] = None,
     faithfulness: Annotated[
         bool, typer.Option("--faithfulness", help="Measure how faithful the explanation of each series is.")
@@ -70,7 +71,7 @@ def run(
 
     loaded = load_scorer(model, device=device).with_outside(outside)
     only = loaded.find_split(split) if split else None
-    options = ExplainOptions(show=show, pixels=tuple(pixels or ("grad_cam",)), measured=faithfulness, page=page,
+    options = ExplainOptions(show=show, pixels=tuple(pixels or ()), measured=faithfulness, page=page,
                              figures=tuple(figures or ()))
     actions = parse_actions(on or ())
     results = open_results(dicom_results, model=loaded, searched=path, top=top, show=show)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from seriatim.trained.faithfulness import Faithfulness, Measured
 
-SHOWN = ("gap", "beats_random", "leave_one_out", "randomised", "noise", "agreement", "pointing", "average_precision")
+SHOWN = ("gap", "beats_random", "leave_one_out", "randomised", "noise", "agreement", "pointing", "average_precision",
+         "seconds")
 
 
 def run(
@@ -45,9 +46,10 @@ def run(
             report=bar.advance,
         )
     console = Console()
-    console.print(tabulate(found))
-    for line in found.words:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for one in (found, *([found.pixels] if found.pixels is not None else [])):
+        console.print(tabulate(one))
+        for line in one.words:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     typer.echo(f"Written to {output or runs[0]}")
 
 
@@ -55,12 +57,12 @@ def tabulate(found: Faithfulness) -> Table:
     """A row for each method, with intervals; chance stands below the heading where it is not 0."""
     from rich.table import Table
 
-    from seriatim.explanation.methods import MEASURES, SLICE_METHODS
+    from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
 
     shown = [name for name in SHOWN if any(name in figures for figures in found.methods.values())]
     table = Table("method", *(MEASURES[name].title for name in shown))
     for method, figures in found.methods.items():
-        table.add_row(SLICE_METHODS[method].title, *(_cell(figures.get(name)) for name in shown))
+        table.add_row({**SLICE_METHODS, **PIXEL_METHODS}[method].title, *(_cell(figures.get(name)) for name in shown))
     chances = [next((one[name].chance for one in found.methods.values() if name in one), None) for name in shown]
     table.add_row("by chance", *("" if chance is None else f"{chance:.2f}" for chance in chances), style="dim")
     return table

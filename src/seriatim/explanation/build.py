@@ -19,16 +19,15 @@ from seriatim.explanation.attribution.reading import Reading, read_ways
 from seriatim.explanation.display import fit_heat, show_slices, window_of
 from seriatim.explanation.explanation import Explanation, unit_of
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
-from seriatim.explanation.faithfulness.words import DEFAULT, why_shown
 from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
-from seriatim.explanation.table import rank_slices
+from seriatim.explanation.shown import choose_maps, choose_shown, first_slices, load_known
 from seriatim.series import Volume
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.predict import SeriesScores
 from seriatim.tasks.views import mirror
 from seriatim.trained import Ensemble, EnsembleScores, Look, Model, load_ensemble
-from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
+from seriatim.trained.faithfulness import Faithfulness
 
 logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -40,13 +39,14 @@ class ExplainOptions:
 
     ``top`` slices are shown, 1 to 8, those that ``show`` ranks first: a name of ``SLICE_METHODS``, or None for the one
     that measured best (``faithfulness.json`` of the run, else on head CT). ``pixels`` are names of ``PIXEL_METHODS``,
-    the first one drawn; ``measured`` measures the faithfulness on each series. ``page`` writes the page of each series
-    and an index, ``figures`` those for papers as each kind named: png, svg.
+    the first one drawn; empty for the one that measured best, else Grad-CAM. ``measured`` measures the faithfulness on
+    each series. ``page`` writes the page of each series and an index, ``figures`` those for papers as each kind named:
+    png, svg.
     """
 
     top: int = 6
     show: str | None = None
-    pixels: tuple[str, ...] = ("grad_cam",)
+    pixels: tuple[str, ...] = ()
     measured: bool = False
     page: bool = True
     figures: tuple[str, ...] = ()
@@ -106,7 +106,8 @@ def explain_volume(
     shown = first_slices(attributions.of_class(chosen)[name].numpy(), top=options.top)
     true = None if truth is None else truth[:, chosen]
     view = show_slices(volume, shown, window_hu=window_of(ensemble))
-    maps = map_pixels(views, volume, names=options.pixels, class_index=chosen, shown=shown)
+    names, drawn_because = choose_maps(options.pixels, known=known)
+    maps = map_pixels(views, volume, names=names, class_index=chosen, shown=shown)
     pixel_maps = {key: fit_heat(heat, images=view.images) for key, heat in maps.items()}
     return Explanation(
         **_describe(volume, ensemble, scores, chosen=chosen),
@@ -117,6 +118,7 @@ def explain_volume(
         heat=next(iter(pixel_maps.values()), None),
         pixel_maps=pixel_maps,
         shown_map=next(iter(pixel_maps), ""),
+        map_because=drawn_because if names[0] in pixel_maps else "",
         attributions={key: values.numpy() for key, values in attributions.values.items()},
         shown_attribution=name,
         shown_because=why,
@@ -140,41 +142,6 @@ def view_series(looks: Sequence[Look]) -> Iterator[View]:
             )  # fmt: skip
             slices = mirror(look.series[:]) if number else look.series[:]
             yield View(member=member, slices=slices.to(device), readings=tuple(readings), mirrored=bool(number))
-
-
-def load_known(ensemble: Ensemble) -> Faithfulness | None:
-    """What ``seriatim faithfulness`` left in the run folder, or in the folder of a cross-validation; None without it.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    paths = [member.path.resolve() for member in ensemble.members]
-    folders = {path if len(paths) == 1 else path.parents[1] for path in paths}
-    if len(folders) > 1:
-        return None
-    return load_faithfulness(folders.pop() / FAITHFULNESS, digest=ensemble.digest)
-
-
-def choose_shown(attributions: Attributions, show: str | None, *, known: Faithfulness | None) -> tuple[str, str]:
-    """The attribution that is shown first, and why in words: the one asked for, that measured best, or the default's.
-
-    Raises:
-        ConfigError: the one asked for is none that this model has.
-    """
-    have = list(attributions.values)
-    if show is not None:
-        if show not in have:
-            raise ConfigError(f"This model has no attribution {show}; it has {', '.join(have)}.")
-        return show, why_shown(show, asked=True)
-    if known is not None and known.choice is not None and known.best in have:
-        return known.best, why_shown(known.best, choice=known.choice)
-    name = DEFAULT if DEFAULT in have else have[0]
-    return name, why_shown(name, measured=known is not None)
-
-
-def first_slices(values: Array, *, top: int) -> tuple[int, ...]:
-    """The ``top`` slices with the highest values, the highest first."""
-    return tuple(int(index) for index in np.argsort(rank_slices(values))[:top])
 
 
 def map_pixels(

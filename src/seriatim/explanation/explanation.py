@@ -54,8 +54,8 @@ class Explanation:
     ``attributions`` maps methods of ``SLICE_METHODS`` to (S,) or, by class, (S,K) in the order of ``classes``; the one
     to show first is ``shown_attribution``, and ``shown_because`` says why in words. ``completeness`` is the error of
     the integrated gradients' sum, as a share. ``pixel_maps`` maps methods of ``PIXEL_METHODS`` to (T,H,W) like
-    ``heat``, which is that of ``shown_map``. ``faithfulness`` was measured on this series, ``model_faithfulness`` on
-    series that the model was not trained on; None where it was not measured.
+    ``heat``, which is that of ``shown_map``; ``map_because`` says why that one. ``faithfulness`` was measured on this
+    series, ``model_faithfulness`` on series that the model was not trained on; None where it was not measured.
 
     ``probabilities`` are those of all classes (for regression, values); ``prediction_set`` holds the answers that are
     likely enough, in words ("" where the model makes no sets).
@@ -90,6 +90,7 @@ class Explanation:
     completeness: float | None = None
     pixel_maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     shown_map: str = "grad_cam"
+    map_because: str = ""
     faithfulness: Faithfulness | None = None
     model_faithfulness: Faithfulness | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)

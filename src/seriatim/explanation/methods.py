@@ -135,8 +135,7 @@ MEASURES: dict[str, Measure] = {
     "average_precision": Measure(
         title="average precision", says="of the ranking of the slices against their true labels, within a series"
     ),
-    "pixel_pointing": Measure(
-        title="pixel pointing", says="the share of slices whose hottest pixel lies within the finding"
-    ),
+    "seconds": Measure(title="seconds a slice", says="how long a map of one slice took when it was measured",
+                       better="low"),
 }
 """What is measured of every method, by the name in tables."""

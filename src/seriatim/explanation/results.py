@@ -14,10 +14,11 @@ from seriatim import __version__
 from seriatim.explanation.alignment import resize_heat
 from seriatim.explanation.anomaly import FrameExplanation, explain_frames
 from seriatim.explanation.anomaly_figure import compose_frames
-from seriatim.explanation.build import ExplainOptions, explain_volume, first_slices
+from seriatim.explanation.build import ExplainOptions, explain_volume
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import compose
 from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.explanation.shown import first_slices
 from seriatim.io.results import Algorithm, MapKind, SeriesResult, SliceAttribution, SliceMaps
 from seriatim.series import Prediction, Series, Volume
 from seriatim.trained import AnomalyModel, Scorer
@@ -54,7 +55,7 @@ def add_explanation(
     if isinstance(model, AnomalyModel):
         frames = explain_frames(volume, model, top=top)
         return replace(result, maps=_map_places(frames, volume), picture=compose_frames(frames).render(PICTURE_DPI))
-    explanation = explain_volume(volume, model, options=ExplainOptions(top=top, show=show))
+    explanation = explain_volume(volume, model, options=ExplainOptions(top=top, show=show, pixels=("grad_cam",)))
     maps, picture = (*result.maps, *_map_heat(explanation, volume)), compose(explanation).render(PICTURE_DPI)
     return replace(result, maps=maps, picture=picture, **rank(explanation))
 

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
-from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim.errors import ConfigError, InputError
-from seriatim.evaluation.intervals import Clusters, bootstrap
 from seriatim.explanation.attribution.gather import AttributionOptions, attribute_slices
 from seriatim.explanation.attribution.reading import read_ways
 from seriatim.explanation.build import as_arrays, mark_truth
-from seriatim.explanation.faithfulness.checks import agree
+from seriatim.explanation.faithfulness.maps import MapOptions
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
-from seriatim.explanation.faithfulness.words import choose_best, tell_model
-from seriatim.explanation.methods import MEASURES
-from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
+from seriatim.explanation.faithfulness.words import DEFAULT
+from seriatim.io.tables.outputs import make_folder, write_csv
+from seriatim.studies.faithful_maps import measure_run_maps
+from seriatim.studies.faithful_rows import COLUMNS, Row, summarise, tabulate
 from seriatim.studies.held_out import find_held_out
 from seriatim.trained import Model, is_anomaly_model, load_ensemble, load_model
-from seriatim.trained.faithfulness import FAITHFULNESS, Choice, Faithfulness, Measured
+from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness
 from seriatim.trained.files import ENSEMBLE
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
@@ -34,10 +29,6 @@ from seriatim.training.examples import Example
 
 logger = logging.getLogger(__name__)
 TABLE = "faithfulness.csv"
-COLUMNS = ("run", "split", "series_uid", "volume", "class", "method", "measure", "value", "chance")
-Array = NDArray[np.float64]
-Known: TypeAlias = list[tuple[Measured, str]]
-"""Figures, each with its patient."""
 Report = Callable[[int, int], None]
 """(series measured, series in all of this run)."""
 
@@ -53,17 +44,15 @@ class FaithfulnessOptions:
     device: str = "auto"
     attribution: AttributionOptions = field(default_factory=AttributionOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
+    maps: MapOptions = field(default_factory=MapOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One series, measured by one model: the class it was asked about, its attributions and their figures."""
+class Measurement:
+    """What was measured of one run: a row for each series, and for each whose maps of pixels were measured."""
 
-    run: str
-    example: Example
-    label: str
-    attributions: Mapping[str, Array]
-    figures: Mapping[str, Mapping[str, Measured]]
+    rows: Sequence[Row]
+    maps: Sequence[Row]
 
 
 def measure_faithfulness(
@@ -98,53 +87,14 @@ def measure_faithfulness(
     if output is None and len(runs) > 1:
         raise ConfigError("Several runs are measured together: give --output, a folder for the figures of all.")
     loaded = [_load(run, device=options.device) for run in runs]
-    every: list[Row] = []
+    every: list[Measurement] = []
     for model in (model for models, _ in loaded for model in models):
-        rows = _measure_run(model, options=options, report=report)
-        found = _write(model.path, rows, digest=model.digest)
-        every += rows
+        every.append(_measure_run(model, options=options, report=report))
+        found = _write(model.path, every[-1:], digest=model.digest)
     place, (members, digest) = output or runs[0], loaded[0]
     if output is None and len(members) == 1:
         return found
     return _write(place, every, digest=digest if len(loaded) == 1 else None)
-
-
-def summarise(rows: Sequence[Row]) -> Faithfulness:
-    """What validation series chose, and the figures of the test series beside it; see ``measure_faithfulness``."""
-    of_test = [row for row in rows if row.example.split == "test"]
-    of_val = [row for row in rows if row.example.split == "val"]
-    told = of_test or of_val
-    split, found, count = told[0].example.split, average_figures(told), len(keys_of(told))
-    choice = Choice(
-        split="val", count=len(keys_of(of_val)), methods=average_figures(of_val),
-        overlap=len(keys_of(of_val) & keys_of(of_test)),
-    ) if of_val else None  # fmt: skip
-    best = choose_best(choice.methods) if choice else ""
-    words = tell_model(found, best=best, count=count, split=split, choice=choice)
-    return Faithfulness(about="model", methods=found, best=best, words=words, count=count, split=split, choice=choice)
-
-
-def keys_of(rows: Sequence[Row]) -> set[str]:
-    """The series that the rows are of; several runs may have measured one."""
-    return {row.example.key for row in rows}
-
-
-def average_figures(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:
-    """The mean of every figure over the series, with an interval that resamples whole patients.
-
-    ``agreement`` is that between runs on the series that they share.
-    """
-    agreeing = _agree(rows)
-    methods = list(dict.fromkeys(name for row in rows for name in row.figures))
-    found: dict[str, dict[str, Measured]] = {method: {} for method in methods}
-    for method in methods:
-        for measure in MEASURES:
-            known = [(row.figures[method][measure], row.example.case.patient) for row in rows
-                     if measure in row.figures[method]]
-            known = agreeing[method] if measure == "agreement" else known
-            if known:
-                found[method][measure] = _average(known)
-    return found
 
 
 def _load(run: Path, *, device: str) -> tuple[list[Model], str]:
@@ -158,7 +108,7 @@ def _load(run: Path, *, device: str) -> tuple[list[Model], str]:
     return [model], model.digest
 
 
-def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report | None) -> list[Row]:
+def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report | None) -> Measurement:
     experiment = model.experiment
     prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=model.limits)
     embedder = Embedder(model.network, prepared, experiment, augment=None)
@@ -174,13 +124,15 @@ def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report |
     if not rows:
         raise InputError(f"No validation or test series of {model.path} can be read. Bring the images back to where "
                          "its manifest has them (data.manifest in its config.yaml).")
-    return rows
+    shown = summarise(rows).best or DEFAULT
+    return Measurement(rows=rows, maps=measure_run_maps(model, rows, prepared, shown=shown, options=options.maps))
 
 
 def _measure_one(
     model: Model, example: Example, views: Sequence[Tensor], *, options: FaithfulnessOptions
 ) -> Row:
-    chosen = int(model.read(views).probabilities.argmax())
+    probabilities = model.read(views).probabilities
+    chosen = int(probabilities.argmax())
     readings = read_ways(
         model.network, model.task, views, reverse_order=model.experiment.test_time.reverse_order
     )
@@ -195,48 +147,14 @@ def _measure_one(
         attribution_options=options.attribution,
         options=options.measure,
     )
-    return Row(run=str(model.path), example=example, label=model.task.class_names[chosen], attributions=values,
-               figures=told.methods)
+    return Row(run=str(model.path), example=example, label=model.task.class_names[chosen],
+               probability=float(probabilities[chosen]), attributions=values, figures=told.methods)
 
 
-def _average(known: Known) -> Measured:
-    """The mean of figures, and of what chance would give; whole patients are resampled."""
-    values = np.array([one.value for one, _ in known])
-    numbers = np.unique([patient for _, patient in known], return_inverse=True)[1]
-    estimate = bootstrap(lambda index: float(values[index].mean()), Clusters(numbers))
-    chances = [one.chance for one, _ in known if one.chance is not None]
-    return Measured(
-        value=float(values.mean()), low=estimate.low, high=estimate.high, chance=fmean(chances) if chances else None,
-        n=len(known),
-    )  # fmt: skip
-
-
-def _agree(rows: Sequence[Row]) -> dict[str, Known]:
-    """By method, how far the runs agree on each series that several of them measured for the same class."""
-    shared: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        shared[row.example.key, row.label].append(row)
-    found: dict[str, Known] = defaultdict(list)
-    for several in shared.values():
-        if len(several) > 1:
-            for method, value in agree([one.attributions for one in several]).items():
-                found[method].append((Measured(value=value, chance=0.0), several[0].example.case.patient))
-    return found
-
-
-def _write(folder: Path, rows: Sequence[Row], *, digest: str | None) -> Faithfulness:
-    found = summarise(rows)
+def _write(folder: Path, measured: Sequence[Measurement], *, digest: str | None) -> Faithfulness:
+    rows = [row for one in measured for row in one.rows]
+    maps = [row for one in measured for row in one.maps]
+    found = summarise(rows, maps)
     found.save(make_folder(folder) / FAITHFULNESS, digest=digest)
-    write_csv(folder / TABLE, COLUMNS, _table(rows))
+    write_csv(folder / TABLE, COLUMNS, tabulate([*rows, *maps]))
     return found
-
-
-def _table(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """One row for each figure of each series."""
-    for row in rows:
-        series = row.example.series
-        named = [cell_text(text) for text in (row.run, row.example.split, series.series_uid, series.volume, row.label)]
-        for method, figures in row.figures.items():
-            for measure, one in figures.items():
-                chance = "" if one.chance is None else f"{one.chance:.6g}"
-                yield dict(zip(COLUMNS, (*named, method, measure, f"{one.value:.6g}", chance), strict=True))

@@ -64,8 +64,7 @@ def tell_model(
     shown = best or DEFAULT
     said = [*_tell_choice(best, choice), *tell_estimate(figures, shown=shown, count=count, split=split, choice=choice)]
     if "attention" in figures and shown != "attention" and "gap" in figures["attention"]:
-        attention = figures["attention"]["gap"]
-        said.append(f"Attention has {_signed(attention.value)}{_interval(attention)} on them.")
+        said.append(f"Attention has {tell_gap(figures['attention'])} on them.")
     pointing = {name: one["pointing"] for name, one in figures.items() if "pointing" in one and name in SLICE_METHODS}
     if pointing:
         told = ", ".join(f"{_title(name)} {100 * one.value:.0f} %" for name, one in pointing.items())
@@ -81,13 +80,12 @@ def tell_estimate(
     """What the method that is shown has on series that chose nothing, or that there are none."""
     if choice is not None and split == choice.split:
         return ("No test series could be measured: a figure that chose a method is optimistic of it.",)
-    gap = figures.get(shown, {}).get("gap")
-    if gap is None:
+    if "gap" not in figures.get(shown, {}):
         return ()
     shared = choice.overlap if choice is not None else 0
     which = f"of which {shared} chose as validation series of other folds" if shared else "which chose nothing"
     named = f"{count} {SPLITS.get(split, split)} series, {which}"
-    return (f"On {named}, {_title(shown)}: {_signed(gap.value)}{_interval(gap)}.",)
+    return (f"On {named}, {_title(shown)}: {tell_gap(figures[shown])}.",)
 
 
 def why_shown(name: str, *, choice: Choice | None = None, asked: bool = False, measured: bool = False) -> str:
@@ -112,13 +110,17 @@ def tell_series_of(choice: Choice) -> str:
     return f"{choice.count} {SPLITS.get(choice.split, choice.split)} series of its training"
 
 
+def tell_gap(figures: Mapping[str, Measured]) -> str:
+    """The gap of one method, with its interval where there is one."""
+    return _signed(figures["gap"].value) + _interval(figures["gap"])
+
+
 def _tell_choice(best: str, choice: Choice | None) -> tuple[str, ...]:
     if choice is None or not best:
         told = "No validation series of the training could be read, so none of the methods was chosen"
         return (f"{told}: {_title(DEFAULT)}, which measured best on head CT, is shown first.",)
-    gap = choice.methods[best]["gap"]
     told = f"On {tell_series_of(choice)} {_title(best)} measured best, and so is shown first"
-    return (f"{told}: insertion less deletion is {_signed(gap.value)}{_interval(gap)}; random orders give 0.",)
+    return (f"{told}: insertion less deletion is {tell_gap(choice.methods[best])}; random orders give 0.",)
 
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:

@@ -175,5 +175,5 @@ def _panels(explanation: Explanation, model: ModelFacts | None) -> list[Panel]:
     panels = [Panel(title="Answer", terms=chances)] if len(chances) > 1 else []
     named = (("name", plain(explanation.model_name)), ("digest", plain(explanation.model_digest)))
     terms = model.terms if model else tuple((term, said) for term, said in named if said)
-    panels.append(tell_trust(explanation, [*tracks_of(explanation)]))
+    panels += tell_trust(explanation, [*tracks_of(explanation)])
     return [*panels, *([Panel(title="The model", terms=terms)] if terms else [])]

@@ -5,48 +5,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seriatim.explanation.explanation import Explanation
-from seriatim.explanation.faithfulness.words import tell_shown
+from seriatim.explanation.faithfulness.words import SPLITS, tell_shown
 from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.trained.faithfulness import Faithfulness, Measured
 
-SHOWN = ("gap", "beats_random", "leave_one_out", "randomised", "noise", "pointing", "average_precision")
+SHOWN = ("gap", "beats_random", "leave_one_out", "randomised", "noise", "pointing", "average_precision",
+         "seconds")
 """The measures in the table, of those there are; all of them are in faithfulness.csv."""
 SHARES = ("beats_random", "pointing")
 
 
-def tell_trust(explanation: Explanation, methods: Sequence[str]) -> Panel:
-    """Why this method is shown first, and what was measured of this series and of the model; or that nothing was."""
+def tell_trust(explanation: Explanation, methods: Sequence[str]) -> tuple[Panel, ...]:
+    """Why this method is shown first, and what was measured of this series and of the model; or that nothing was.
+
+    The second panel is about the maps of pixels, where there are any.
+    """
     said = [explanation.shown_because] if explanation.shown_because else []
     records = [one for one in (explanation.model_faithfulness, explanation.faithfulness) if one is not None]
     said += [one for record in records for one in record.words]
     if (own := explanation.faithfulness) is not None:
         said += tell_shown(own.methods, shown=explanation.shown_attribution, best=own.best)
     if not records:
-        said += ["It was not measured how faithful these curves and overlays are to what the model does.",
+        said += ["It was not measured how faithful these curves are to what the model does.",
                  f"Attention says which {explanation.noun}s the model weighed, not why."]
-    named = [name for name in methods if name in SLICE_METHODS]
-    overlays = [name for name in explanation.pixel_maps if name in PIXEL_METHODS]
-    return Panel(
+    panel = Panel(
         title="How far to trust this explanation",
-        paragraphs=tuple(_capitalise(plain(one)) for one in dict.fromkeys(said)),
-        table=_tabulate(records[0], explanation.noun) if records else (),
-        terms=(*((SLICE_METHODS[name].title, SLICE_METHODS[name].says) for name in named),
-               *((PIXEL_METHODS[name].title, PIXEL_METHODS[name].says) for name in overlays)),
-    )  # fmt: skip
+        paragraphs=_paragraphs(said),
+        table=_tabulate(records[0], f"by {explanation.noun}s") if records else (),
+        terms=tuple((SLICE_METHODS[name].title, SLICE_METHODS[name].says) for name in methods if name in SLICE_METHODS),
+    )
+    return (panel, *_tell_overlay(explanation))
 
 
-def _tabulate(record: Faithfulness, noun: str) -> tuple[tuple[str, ...], ...]:
-    """A row for each method, a column for each measure; the first cell says of what."""
+def _tell_overlay(explanation: Explanation) -> tuple[Panel, ...]:
+    """What was measured of the maps of pixels, on other series: on one series there are too few slices."""
+    shown = [explanation.shown_map] if explanation.heat is not None else []
+    drawn = [name for name in dict.fromkeys([*shown, *explanation.pixel_maps]) if name in PIXEL_METHODS]
+    if not drawn:
+        return ()
+    record = explanation.model_faithfulness.pixels if explanation.model_faithfulness is not None else None
+    return (Panel(
+        title="How far to trust the overlay",
+        paragraphs=_paragraphs([explanation.map_because, *(record.words if record is not None else ())]),
+        table=_tabulate(record, "by pixels, in logits") if record is not None else (),
+        terms=tuple((PIXEL_METHODS[name].title, PIXEL_METHODS[name].says) for name in drawn),
+    ),)
+
+
+def _paragraphs(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_capitalise(plain(one)) for one in dict.fromkeys(said) if one)
+
+
+def _tabulate(record: Faithfulness, by: str) -> tuple[tuple[str, ...], ...]:
+    """A row for each method, a column for each measure; the first cell says of what.
+
+    What chose is a column of its own, beside the figures of series that chose nothing.
+    """
     measures = [name for name in SHOWN if any(name in figures for figures in record.methods.values())]
-    of = "this series" if record.about == "series" else f"{record.count} held-out series"
+    split = f"{SPLITS[record.split]} " if record.split in SPLITS else "held-out "
+    of = "this series" if record.about == "series" else f"{record.count} {split}series"
+    chose = record.choice if record.choice is not None and record.choice.split != record.split else None
     titles = {name: one.title for name, one in {**SLICE_METHODS, **PIXEL_METHODS}.items()}
     rows = [
-        (titles.get(method, method), *(_tell(name, figures.get(name)) for name in measures))
+        (titles.get(method, method), *((_tell("gap", chose.methods.get(method, {}).get("gap")),) if chose else ()),
+         *(_tell(name, figures.get(name)) for name in measures))
         for method, figures in record.methods.items() if any(name in figures for name in measures)
     ]  # fmt: skip
-    head = (f"by {noun}s, {of}", *(f"{MEASURES[name].title} ({MEASURES[name].better} is good)" for name in measures))
-    return (head, *rows) if rows else ()
+    chooser = (f"{MEASURES['gap'].title}, {chose.count} validation series, which chose",) if chose else ()
+    titled = (f"{MEASURES[name].title} ({MEASURES[name].better} is good)" for name in measures)
+    return ((f"{by}, {of}", *chooser, *titled), *rows) if rows else ()
 
 
 def _tell(measure: str, figure: Measured | None) -> str:
