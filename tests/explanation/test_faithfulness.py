@@ -152,7 +152,7 @@ def test_a_series_is_measured_by_every_method_and_the_same_each_time():
     told = measure_series([reading], values, **given)
     assert set(told.methods) == set(SLICE_METHODS) - {"slice_scores"}
     for name, figures in told.methods.items():
-        assert set(figures) == set(MEASURES) - {"pixel_pointing"} - (
+        assert set(figures) == set(MEASURES) - {"seconds"} - (
             set() if name == "integrated_gradients" else {"completeness"}
         )
         assert figures["agreement"].value == pytest.approx(1.0)
