@@ -162,23 +162,12 @@ def test_changed_data_is_refused(tmp_path: Path, head_ct: Path, tiny_run: Path, 
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
-def test_another_network_and_a_damaged_checkpoint_are_refused(tmp_path: Path, tiny_run: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, tiny_run: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
-    for override in ("network.temporal.hidden=9", "network.pooling={kind: mean}", "training.mode=two-stage"):
-        with pytest.raises(ModelError, match="does not fit"):
-            train(read_run_config(tmp_path / "run", [override]), tmp_path / "run", resume=True)
-        assert (tmp_path / "run" / "config.yaml").read_bytes() == (tiny_run / "config.yaml").read_bytes()
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(ModelError, match="no usable checkpoint"):
         train(read_run_config(tmp_path / "run"), tmp_path / "run", resume=True)
-
-
-@pytest.mark.parametrize("override", ["seed=5", "preprocessing.size=40", "encoder_stage={epochs: 1}"])
-def test_what_the_weights_rest_on_is_not_changed_on_the_way(tiny_run: Path, override: str) -> None:
-    with pytest.raises(ConfigError, match=f"begun with another {override.split('=')[0].split('.')[0]}"):
-        read_run_config(tiny_run, [override])
-    assert read_run_config(tiny_run, ["training.epochs=7"]).training.epochs == 7
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:

@@ -18,8 +18,8 @@ from seriatim.training import train
 from tiny_runs import CLIP_CONFIG, CT_CONFIG, make_experiment, read_header, read_rows, write_rows
 
 RUN_FILES = {
-    "config.yaml", "environment.json", "manifest.csv", "split.json", "metrics.jsonl", "curves.png", "validation.csv",
-    "model.safetensors", "model.json", "card.md", "checkpoint.safetensors", "best.safetensors",
+    "config.yaml", "environment.json", "manifest.csv", "split.json", "start.json", "metrics.jsonl", "curves.png",
+    "validation.csv", "model.safetensors", "model.json", "card.md", "checkpoint.safetensors", "best.safetensors",
 }  # fmt: skip
 
 

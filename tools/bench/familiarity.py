@@ -1,29 +1,39 @@
-"""What the distance to training says of left-out series, of the same series changed, and of other images.
+r"""How many series of other kinds a model of `seriatim crossval` refuses, and how many of its own: docs/results.md.
 
-    python tools/bench/familiarity.py work/runs/ct_ich_folds work/ct_ich ../shared/data/dicom_demo ../shared/zoo/files
+    python tools/bench/familiarity.py work/runs/ct_ich work/ct_ich --foreign ../shared/data/pocus_lus/frames \
+        ../shared/data/adrenalmnist3d_64/adrenalmnist3d_64_trainval.npz ../shared/data/dicom_demo ../shared/zoo/files
 
-The first argument is a folder of `seriatim crossval`, the second holds its series, all others hold images that the
-models were not made for. Every series goes to the encoder whatever its modality or length, as if its tags told nothing.
-Printed are the distances as multiples of the limit (median over the folds' models): above 1 a series is refused.
+The first argument is a folder of `seriatim crossval`, the second holds its series. Its left-out series are judged by
+the models that never saw them, as they are and changed; foreign ones (folders, each with series below it, or a MedMNIST
+file) and drawn ones (phantoms.py) by all models. Printed are the shares refused by their images alone, as if no tag
+told anything, and by headers as the files have them or as DICOM of that kind would have them; and the distances, as
+multiples of the limit. At most --most series of a kind are taken, evenly: about five minutes of one core.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import phantoms
 import torch
 from torch import Tensor
 
 from seriatim.errors import InputError
 from seriatim.io import find_series, read_volume
+from seriatim.io.volumes.nifti_write import write_nifti
+from seriatim.models.encoder import digest_weights
 from seriatim.series import Code, Series
 from seriatim.tasks.predict import embed_series
 from seriatim.trained import Model, load_model, measure_intensity, read_splits
 
 KEEP = dict.fromkeys((Code.GAP, Code.MISSING_GEOMETRY, Code.NOT_A_SERIES, Code.DERIVED), "keep")
+TAGS = {"knee": ("CT", "knee"), "chest": ("CT", "chest"), "abdomen": ("CT", "abdomen"), "frames": ("US", "lung")}
+"""Modality and body part that DICOM files of a kind would name, where those at hand name none."""
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "mirrored": lambda x: x.flip(2),
     "slices in reversed order": lambda x: x.flip(0),
@@ -40,55 +50,112 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def read(model: Model, series: Series) -> Tensor:
-    return model.experiment.preprocessing.prepare(read_volume(series))
+@dataclass
+class Tally:
+    """What became of the series of one kind, each judged by one model or more."""
+
+    count: int = 0
+    distances: list[float] = field(default_factory=list)
+    by: dict[str, list[bool]] = field(default_factory=dict)
+
+    def add(self, **refused: bool) -> None:
+        for name, value in refused.items():
+            self.by.setdefault(name, []).append(value)
+
+    def row(self, kind: str) -> str:
+        shares = [f"{100 * np.mean(self.by[name]):.0f} %" if self.by.get(name) else "-"
+                  for name in ("distance", "intensity", "images", "headers", "tags")]
+        low, middle, high = np.quantile(self.distances, (0, 0.5, 1)) if self.distances else (np.nan,) * 3
+        return f"| {kind} | {self.count} | {low:.2f} to {high:.2f}, median {middle:.2f} | {' | '.join(shares)} |"
 
 
-def judge(models: list[Model], prepared: Tensor) -> tuple[float, int]:
-    """The median distance over the models, and how many of them refuse by intensities."""
-    slices = models[0].experiment.preprocessing.finish(prepared)
-    embeddings, intensity = embed_series(models[0].network, slices), measure_intensity(prepared)
-    found = [model.judge(intensity, embeddings) for model in models]
-    distances = [one.distance for one in found if one.distance is not None]
-    return float(np.median(distances)), sum(one.reason.startswith("INTENSITY") for one in found)
+def judge(
+    tally: Tally, models: Sequence[Model], prepared: Tensor, series: Series, tags: tuple[str, str] | None = None
+) -> None:
+    """Count what each model says of one series; models with the same encoder share its embeddings."""
+    slices, intensity = models[0].experiment.preprocessing.finish(prepared), measure_intensity(prepared)
+    embedded: dict[bytes, Tensor] = {}
+    tally.count += 1
+    for model in models:
+        key = digest_weights(model.network.encoder)
+        if key not in embedded:
+            embedded[key] = embed_series(model.network, slices)
+        found = model.judge(intensity, embedded[key])
+        assert found.distance is not None
+        tally.distances.append(found.distance)
+        by_values = "INTENSITY" in found.reason
+        headers = bool(model.refuse(series))
+        tally.add(distance=found.distance > 1, intensity=by_values, images=bool(found.reason), headers=headers)
+        if tags is not None:
+            named = replace(series, format="dicom", modality=tags[0], body_parts=(tags[1],))
+            tally.add(tags=bool(model.refuse(named)) or bool(found.reason))
+
+
+def spread(items: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of them, evenly."""
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, min(most, len(items)))]
+
+
+def foreign_kinds(given: Sequence[Path], most: int, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """What is judged by all models: a name, and where its series are."""
+    drawn: dict[str, list[Path]] = {}
+    for kind, path in phantoms.write(folder, count=most):
+        drawn.setdefault(kind, []).append(path)
+    yield from drawn.items()
+    for path in given:
+        if path.suffix == ".npz":
+            volumes = np.load(path, allow_pickle=False)["val_images"]
+            names = [folder / f"{path.stem}_{index}.nii.gz" for index in range(len(volumes))]
+            for index in (chosen := [int(x) for x in np.linspace(0, len(volumes) - 1, min(most, len(volumes)))]):
+                write_nifti(names[index], volumes[index].astype(np.int16), affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
+            yield path.stem, [names[index] for index in chosen]
+        else:
+            below = sorted(one for one in path.iterdir() if one.is_dir())
+            if len(below) <= most:  # a handful of unlike ones, each by its own name
+                yield from ((f"{path.name}/{one.name}", [one]) for one in below)
+            else:
+                yield path.name, spread(below, most)
+
+
+def judge_own(models: Sequence[Model], data: Path, most: int) -> None:
+    """The left-out series, each by the model that never saw it: all as they are, ``most`` of them changed."""
+    home = {uid: model for model in models for uid, split in read_splits(model.path).items() if split == "test"}
+    own = [series for series in find_series(data, KEEP).series if series.series_uid in home]
+    step = max(1, len(own) // most)
+    tallies = {name: Tally() for name in ("own, left out", *(f"own, {change}" for change in CHANGES))}
+    for number, series in enumerate(own):
+        model = home[series.series_uid]
+        prepared = model.experiment.preprocessing.prepare(read_volume(series))
+        judge(tallies["own, left out"], [model], prepared, series)
+        if number % step == 0 and number // step < most:
+            for name, change in CHANGES.items():
+                judge(tallies[f"own, {name}"], [model], change(prepared), series)
+    for name, tally in tallies.items():
+        print(tally.row(name), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folds", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("foreign", type=Path, nargs="*")
-    parser.add_argument("--changed", type=int, default=8, help="left-out series that are changed")
+    parser.add_argument("--foreign", type=Path, nargs="*", default=[])
+    parser.add_argument("--most", type=int, default=8, help="series of a kind, and left-out ones that are changed")
     options = parser.parse_args()
     models = [load_model(path) for path in sorted(options.folds.glob("fold*/run"))]
-    home = {uid: model for model in models for uid, split in read_splits(model.path).items() if split == "test"}
-    own = [series for series in find_series(options.data, KEEP).series if series.series_uid in home]
-    left_out, pictures = [], []
-    for series in own:
-        prepared = read(models[0], series)
-        left_out.append(judge([home[series.series_uid]], prepared))
-        if len(pictures) < options.changed:
-            pictures.append((home[series.series_uid], prepared))
-    distances = np.array([distance for distance, _ in left_out])
-    print(f"left out: {len(distances)} series, {(distances > 1).sum()} refused by distance, "
-          f"{sum(refused for _, refused in left_out)} by intensities; distance median {np.median(distances):.2f}, "
-          f"90 % {np.quantile(distances, 0.9):.2f}, highest {distances.max():.2f}", flush=True)
-    for name, change in CHANGES.items():
-        found = [judge([model], change(prepared)) for model, prepared in pictures]
-        values = [distance for distance, _ in found]
-        print(f"changed, {name:34s} refused by distance {sum(one > 1 for one in values)}, by intensities "
-              f"{sum(refused for _, refused in found)} of {len(found)}; {min(values):.2f} to {max(values):.2f}",
-              flush=True)
-    for folder in options.foreign:
-        for series in find_series(folder, KEEP).series:
-            try:
-                distance, refused = judge(models, read(models[0], series))
-            except InputError as error:
-                print(f"{folder.name}: {series.modality}, not read: {str(error)[:60]}")
-                continue
-            name = f"{series.modality}, {len(series.instances)} slices, {series.path.name} {series.volume}"
-            print(f"{folder.name}: {name}: {distance:.2f}; {refused} of {len(models)} models refuse by intensities",
-                  flush=True)
+    print("| series | of them | distance (1 is the limit) | distance | intensity | images | headers | tags or images |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    judge_own(models, options.data, options.most)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, paths in foreign_kinds(options.foreign, options.most, Path(folder)):
+            tally, unread = Tally(), 0
+            for series in (one for path in paths for one in find_series(path, KEEP).series if one.usable):
+                try:
+                    prepared = models[0].experiment.preprocessing.prepare(read_volume(series))
+                except InputError:
+                    unread += 1
+                    continue
+                judge(tally, models, prepared, series, TAGS.get(kind))
+            print(tally.row(kind) + (f" {unread} not read" if unread else ""), flush=True)
 
 
 if __name__ == "__main__":

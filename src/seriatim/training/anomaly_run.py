@@ -28,6 +28,7 @@ from seriatim.training.leaks import hold_apart
 from seriatim.training.lineage import refuse_seen
 from seriatim.training.run_folder import open_run, read_duplicates, refuse_changed_data
 from seriatim.training.runtime import start_fabric
+from seriatim.training.same_run import digest_start, refuse_other_start
 from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.session import freeze
 
@@ -42,12 +43,12 @@ def train_anomaly(experiment: AnomalyExperiment, run: Path, *, resume: bool = Fa
     fitted in one step, and again on a resume.
 
     Raises:
-        ConfigError: a setting, the manifest or a label is wrong.
+        ConfigError: a setting, the manifest or a label is wrong, or not that of the run which goes on.
         InputError: no series can be used.
         ModelError: encoder weights are missing or do not fit, or there is nothing to resume.
         OutputError: ``run`` exists already and ``resume`` is False.
     """
-    open_run(run, resume=resume)
+    open_run(run, experiment, resume=resume)
     session = _start_session(experiment, run, resume=resume)
     task, figures = train_detectors(session)
     write_tensors(run / WEIGHTS, session.network.state_dict())
@@ -60,6 +61,9 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
     network = build_network(experiment, encoder_weights(experiment))
     if (source := source_run(experiment)) is not None:
         transfer_encoder(network, experiment, source)
+    start = digest_start(network, experiment)
+    if resume:
+        refuse_other_start(run, start, experiment)
     task, data = experiment.task.build(), experiment.data
     again = any(method.kind in READ_AGAIN for method in experiment.task.methods)
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
@@ -71,7 +75,7 @@ def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) ->
     traits = SeriesTraits(prepared, experiment)
     examples = hold_apart(examples, traits, experiment=experiment, known=read_duplicates(run) if resume else None)
     return AnomalySession(experiment=experiment, run=run, fabric=fabric, network=network, prepared=prepared,
-                          examples=examples, traits=traits, embedder=embedder, task=task)
+                          examples=examples, traits=traits, start=start, embedder=embedder, task=task)
 
 
 def _write_end(session: AnomalySession, task: AnomalyTask, figures: dict[str, float]) -> dict[str, float]:

@@ -34,14 +34,14 @@ def train(
     ``after_epoch`` is told the validation metrics after each epoch of ``training``.
 
     Raises:
-        ConfigError: a setting, the manifest or a label is wrong.
+        ConfigError: a setting, the manifest or a label is wrong, or not that of the run which goes on.
         InputError: no series can be used.
         ModelError: encoder weights are missing or do not fit, or there is nothing to resume.
         OutputError: ``run`` exists already and ``resume`` is False.
     """
     if isinstance(experiment, AnomalyExperiment):
         return train_anomaly(experiment, run, resume=resume)
-    open_run(run, resume=resume)
+    open_run(run, experiment, resume=resume)
     with deterministic_algorithms(experiment.training.deterministic):
         return _train_stages(experiment, run, resume=resume, after_epoch=after_epoch)
 
@@ -88,7 +88,7 @@ def pretrain_only(
     """
     if isinstance(experiment, AnomalyExperiment) or experiment.pretraining is None:
         raise ConfigError("The config has no block pretraining. Add it: pretraining: {}")
-    open_run(run, resume=resume)
+    open_run(run, experiment, resume=resume)
     session = start_session(experiment, run, resume=resume, labelled=False)
     pretrain(session)
     return min(read_metrics(run / "pretraining_metrics.jsonl"), key=lambda line: float(line["val_loss"]))

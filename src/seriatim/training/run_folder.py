@@ -16,10 +16,9 @@ from seriatim.io.tables.outputs import make_folder, write_csv, write_json, write
 from seriatim.trained.lineage import CONFIG
 from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
+from seriatim.training.same_run import refuse_changed_settings
 
 DUPLICATES = "duplicates"
-FIXED = ("seed", "preprocessing", "encoder_stage")
-"""What a resumed run cannot change, and no checkpoint would notice."""
 
 
 def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | AnomalyExperiment:
@@ -30,20 +29,18 @@ def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | An
     """
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} has no {CONFIG}: it is not a run to resume. Give the folder that train wrote.")
-    begun, wanted = read_experiment(run / CONFIG), read_experiment(run / CONFIG, overrides)
-    for name in FIXED:
-        if getattr(begun, name, None) != getattr(wanted, name, None):
-            raise ConfigError(f"{run} was begun with another {name}, which its weights so far rest on: its settings "
-                              "would tell of a training that never was. Train anew, into another --output.")
-    return wanted
+    experiment = read_experiment(run / CONFIG, overrides)
+    refuse_changed_settings(run, experiment)
+    return experiment
 
 
-def open_run(run: Path, *, resume: bool) -> None:
-    """Make the folder of a run, which must be empty unless the run goes on."""
+def open_run(run: Path, experiment: BaseExperiment, *, resume: bool) -> None:
+    """Make the folder of a run, which must be empty, or where the run goes on begun with these settings."""
     # a run killed as it wrote its first file holds nothing to go on with
     if not resume and run.is_dir() and any(path.suffix != ".partial" for path in run.iterdir()):
         raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
     make_folder(run)
+    refuse_changed_settings(run, experiment)
 
 
 def refuse_changed_data(run: Path, examples: Examples) -> None:

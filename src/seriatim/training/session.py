@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from seriatim.experiment import BaseExperiment, Experiment
+from seriatim.io.tables.outputs import write_json
 from seriatim.models.network import SequenceNetwork
 from seriatim.tasks import DiagnosisTask
 from seriatim.tasks.predict import EncodingNetwork, SeriesScores, embed_series, score_embeddings, score_series
@@ -23,6 +24,7 @@ from seriatim.training.leaks import hold_apart
 from seriatim.training.lineage import refuse_seen
 from seriatim.training.run_folder import read_duplicates, refuse_changed_data, write_start
 from seriatim.training.runtime import start_fabric
+from seriatim.training.same_run import START, digest_start, refuse_other_start
 from seriatim.training.series_traits import SeriesTraits
 from seriatim.training.transfer import transfer_network
 
@@ -32,7 +34,7 @@ class RunSession:
     """What the stages of any kind of run share. ``network`` is the one whose encoder embeds.
 
     ``embedder`` is there while the encoder is frozen and its embeddings are kept; a stage that changes the encoder sets
-    it to None.
+    it to None. ``start`` is the digest of the weights that the network started from.
     """
 
     experiment: BaseExperiment
@@ -42,6 +44,7 @@ class RunSession:
     prepared: PreparedSeries
     examples: Examples
     traits: SeriesTraits
+    start: str
     embedder: Embedder | None = None
     _begun: bool = field(default=False, init=False)
 
@@ -51,6 +54,7 @@ class RunSession:
         """
         if self.fabric.is_global_zero and not self._begun:
             write_start(self.run, experiment=self.experiment, examples=self.examples, fabric=self.fabric)
+            write_json(self.run / START, {"weights_sha256": self.start})
         self._begun = True
 
     def freeze_encoder(self) -> Embedder:
@@ -100,6 +104,9 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
     again = _reads_images_again(experiment) or experiment.training.embedding_views > 0
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     network = build_network(experiment, task)
+    start = digest_start(network, experiment)
+    if resume:
+        refuse_other_start(run, start, experiment)
     embedder = None if _reads_images_again(experiment) else freeze(network, prepared, experiment, fabric)
     examples = gather_examples(
         experiment, task, embedder.embed if embedder else prepared.prepare, labelled=labelled
@@ -114,7 +121,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
     traits = SeriesTraits(prepared, experiment)
     examples = hold_apart(examples, traits, experiment=experiment, known=read_duplicates(run) if resume else None)
     return Session(experiment=experiment, run=run, fabric=fabric, task=task, network=network, prepared=prepared,
-                   examples=examples, traits=traits, embedder=embedder)
+                   examples=examples, traits=traits, start=start, embedder=embedder)
 
 
 def build_network(experiment: Experiment, task: DiagnosisTask) -> SequenceNetwork:
