@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -385,3 +386,49 @@ def test_series_of_patients_the_model_may_know_are_told(tmp_path):
     found = run(tmp_path, scores, rows)
     assert (found["counts"]["evaluated"], found["counts"]["of_known_patients"]) == (36, 4)
     assert "4 series are of patients whose ids" in (tmp_path / "eval" / "evaluation.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"thresholds": {"bleed": math.nan}}, "thresholds.bleed"),
+        ({"thresholds": {"bleed": "high"}}, "thresholds.bleed"),
+        ({"thresholds": [1]}, "thresholds"),
+        ({"task": "binary"}, "task"),
+        ({"task": {"target": ["binary"], "labels": ["bleed"]}}, "task.target"),
+        ({"model": "x"}, "model"),
+        ({"model": {"members": [1]}}, "model.members.0"),
+    ],
+)
+def test_a_run_json_that_holds_something_else_is_told_and_where(tmp_path, content, where):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    (tmp_path / "out" / "run.json").write_text(json.dumps(told | content))
+    with pytest.raises(ConfigError, match=rf"run\.json: {where}.*Score again"):
+        run(tmp_path, scores, label_rows(labels))
+
+
+@pytest.mark.parametrize("value", ["1.7", "-0.2"])
+def test_what_is_no_probability_is_refused(tmp_path, value):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    with scores.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[3]["probability_bleed"] = value
+    write(scores, rows)
+    with pytest.raises(ConfigError, match=f"probability_bleed {value}, and a probability lies from 0 to 1"):
+        run(tmp_path, scores, label_rows(labels))
+
+
+def test_a_label_that_is_none_is_told_with_its_line(tmp_path):
+    scores, labels, _ = make_binary(tmp_path / "out")
+    rows = label_rows(labels)
+    rows[4]["bleed"] = "maybe"
+    with pytest.raises(ConfigError, match=r"line 6 of .*: 'maybe' in column 'bleed'"):
+        run(tmp_path, scores, rows)
+
+
+def test_of_positives_alone_there_is_no_average_precision(tmp_path):
+    """It would be 1 whatever the scores."""
+    scores, labels, _ = make_binary(tmp_path / "out")
+    found = run(tmp_path, scores, [{**row, "bleed": 1} for row in label_rows(labels)])["metrics"]
+    assert found["average_precision"]["value"] is None

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from anomaly_runs import FRAMES, draw_clip, write_clip
 from seriatim.errors import ConfigError, InputError, ModelError
 from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.samples import Samples
-from seriatim.experiment import Experiment
+from seriatim.experiment import Experiment, read_experiment
+from seriatim.io import find_series
 from seriatim.scoring import score
 from seriatim.studies import cross_validate
 from seriatim.studies.crossval import average_thresholds
@@ -284,3 +287,35 @@ def test_explanations_of_all_folds_are_measured_out_of_fold_and_told_of_the_whol
     explanation = explain_volume(read_volume(series), load_ensemble(output), top=1)
     assert explanation.model_faithfulness == found
     assert explanation.shown_attribution == found.best
+
+
+def test_anomaly_folds_are_scored_by_models_that_saw_neither_them_nor_what_is_abnormal(tmp_path: Path) -> None:
+    rows, slices = [], []
+    for number in range(12):
+        abnormal, frames = number % 6 == 0, draw_clip(number)
+        if abnormal:
+            frames[6:10] = 255 - frames[6:10]
+        clip = write_clip(tmp_path / f"c{number}", frames)
+        (series,) = find_series(clip).series
+        rows.append({"path": f"c{number}", "series_uid": series.series_uid, "patient": f"p{number}",
+                     "odd": int(abnormal), "fold": number // 6})  # fmt: skip
+        slices += [{"series_uid": series.series_uid, "index": index, "odd": int(abnormal and 6 <= index < 10)}
+                   for index in range(FRAMES)]  # fmt: skip
+    write_rows(tmp_path / "labels.csv", rows)
+    write_rows(tmp_path / "slices.csv", slices)
+    content = {"name": "folds", "preprocessing": {"kind": "intensity", "size": 32},
+               "data": {"manifest": "labels.csv", "slice_labels": "slices.csv", "validation_fraction": 0.4},
+               "network": {"encoder": {"kind": "small_cnn", "widths": [8, 16]}}, "training": {"accelerator": "cpu"},
+               "task": {"kind": "anomaly", "methods": [{"kind": "gaussian"}], "false_alarm_rate": 0.2}}  # fmt: skip
+    (tmp_path / "folds.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=r"task\.label is not set"):
+        cross_validate(read_experiment(tmp_path / "folds.yaml"), tmp_path / "out")
+    experiment = read_experiment(tmp_path / "folds.yaml", ["task.label=odd"])
+    done = cross_validate(experiment, tmp_path / "out")
+    assert {"auc", "frame_auc", "event_recall"} <= set(done.evaluation.all_measures)
+    assert done.evaluation.all_measures["frame_sensitivity"].n == 8
+    assert done.evaluation.all_measures["frame_false_alarm_rate"].n == 12 * FRAMES - 8
+    for fold in "01":
+        scored = {row["path"] for row in read_rows(tmp_path / "out" / f"fold{fold}" / "scores" / "scores.csv")}
+        assert scored == {str(tmp_path / row["path"]) for row in rows if str(row["fold"]) == fold}
+    assert not (tmp_path / "out" / "ensemble.json").exists()

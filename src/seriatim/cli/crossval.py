@@ -26,10 +26,10 @@ def run(
 
     Example: `seriatim crossval configs/ct_ich.yaml --output runs/ct_ich_folds`
     """
-    from seriatim.experiment import Experiment
+    from seriatim.experiment import read_experiment
     from seriatim.studies import cross_validate
 
-    experiment = Experiment.read(config, set_ or ())
+    experiment = read_experiment(config, set_ or ())
     print_evaluation(cross_validate(experiment, output, jobs=jobs, report=tell_fold).evaluation, output)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
 from seriatim.evaluation.join import Pair, cluster
+from seriatim.evaluation.paths import tell_line
 from seriatim.evaluation.scores import PROBABILITY, VALUE, Row, Scores, Target, read_number
 from seriatim.tasks.labels import HALF, UNKNOWN, encode_class, encode_number, encode_yes_no, read_cell
 
@@ -99,7 +100,7 @@ def collect(
         raise ConfigError(
             f"{labels_path} has no label column {absent[0]!r}; it has {', '.join(pairs[0].label)}. Name it by --label."
         )
-    truth = [_truth(question, pair.label, where=labels_path) for pair in pairs]
+    truth = [_truth(question, pair.label, where=tell_line(labels_path, pair.row)) for pair in pairs]
     labelled = [index for index, row in enumerate(truth) if not all(map(math.isnan, row))]
     pairs = [pairs[index] for index in labelled]
     prefix = VALUE if question.target == "regression" else PROBABILITY
@@ -153,7 +154,7 @@ def _from_columns(scores: Scores, names: tuple[str, ...]) -> Question:
     return Question(target="binary" if len(classes) == 1 else "multiclass", labels=names, classes=classes)
 
 
-def _truth(question: Question, row: Row, *, where: Path) -> list[float]:
+def _truth(question: Question, row: Row, *, where: str) -> list[float]:
     """One label row as (K,) numbers, read as training reads it; nan where there is no label."""
     try:
         if question.normal:

@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
 
 from seriatim.errors import ConfigError
 from seriatim.io.tables.manifest import read_table
+from seriatim.settings import Settings, build_settings
 
 Row: TypeAlias = Mapping[str, str]
 Target = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -63,30 +66,27 @@ def read_scores(path: Path) -> Scores:
     if missing:
         raise ConfigError(f"{path} has no column {missing[0]!r}. Give the scores.csv that `seriatim score` wrote.")
     run = _read_run(path.with_name("run.json"))
-    task = run.get("task") or {}
-    target = task.get("target")
-    if target is not None and target not in get_args(Target):
-        raise ConfigError(f"{path.with_name('run.json')}: target {target!r} is none of {', '.join(get_args(Target))}.")
+    task = run.task or _Task()
     return Scores(
         path=path,
         rows=rows,
-        target=cast("Target | None", target),
-        labels=tuple(map(str, task.get("labels") or ())),
-        classes=tuple(map(str, task.get("classes") or ())),
-        thresholds={str(name): float(value) for name, value in (run.get("thresholds") or {}).items()},
-        slice_labels=tuple(map(str, task.get("slice_labels") or ())),
-        soft_labels=bool(task.get("soft_labels")),
-        anomaly=task.get("kind") == "anomaly",
-        normal=tuple(map(str, task.get("normal") or ())),
-        models=_models(run.get("model") or {}),
+        target=task.target,
+        labels=task.labels,
+        classes=task.classes or (),
+        thresholds=run.thresholds or {},
+        slice_labels=task.slice_labels or (),
+        soft_labels=bool(task.soft_labels),
+        anomaly=task.kind == "anomaly",
+        normal=task.normal or (),
+        models=_models(run.model),
     )
 
 
 def read_number(row: Row, column: str, *, where: Path) -> float:
-    """A finite number of a scored row.
+    """A finite number of a scored row; of a probability, one from 0 to 1.
 
     Raises:
-        ConfigError: the column is not there, or holds no finite number.
+        ConfigError: the column is not there, or holds no such number.
     """
     try:
         number = float(row[column])
@@ -97,21 +97,64 @@ def read_number(row: Row, column: str, *, where: Path) -> float:
             f"{where}: series {row['series_uid']} is scored, but its {column} is {row.get(column)!r}, not a number. "
             "Score the series again."
         )
+    if column.startswith(PROBABILITY) and not 0 <= number <= 1:
+        raise ConfigError(
+            f"{where}: series {row['series_uid']} has {column} {row[column]}, and a probability lies from 0 to 1. "
+            f"Score the series again; where these are other numbers, name the column {VALUE}... or scale them."
+        )
     return number
 
 
-def _models(model: Mapping[str, Any]) -> tuple[Path, ...]:
+class _Task(Settings):
+    """What of a run.json's task an evaluation needs; the rest may be anything."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str | None = None
+    target: Target | None = None
+    labels: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+    slice_labels: tuple[str, ...] | None = None
+    soft_labels: bool | None = None
+    normal: tuple[str, ...] | None = None
+
+
+class _Member(Settings):
+    model_config = ConfigDict(extra="ignore")
+
+    path: Path | None = None
+
+
+class _Models(_Member):
+    members: tuple[_Member, ...] | None = None
+
+
+class _Run(Settings):
+    """The same of a whole run.json."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task: _Task | None = None
+    thresholds: dict[str, Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    model: _Models | None = None
+
+
+def _models(model: _Models | None) -> tuple[Path, ...]:
     """The run folders of a model, or of all its members, as run.json tells them."""
-    return tuple(Path(one["path"]) for one in model.get("members", [model]) if "path" in one)
+    every = () if model is None else (model,) if model.members is None else model.members
+    return tuple(one.path for one in every if one.path is not None)
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def _read_run(path: Path) -> _Run:
     if not path.exists():
-        return {}
+        return _Run()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}. Score again, or move it away and give --label.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no run. Score again, or move it away and give --label and --threshold.")
-    return content
+    try:
+        return build_settings(_Run, content, where=str(path))
+    except ConfigError as error:
+        raise ConfigError(f"{error}. Score again, or move it away and give --label and --threshold.") from error

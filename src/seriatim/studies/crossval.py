@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +16,11 @@ from seriatim.errors import ConfigError
 from seriatim.evaluation import Evaluation, evaluate
 from seriatim.evaluation.find import CROSSVAL
 from seriatim.evaluation.samples import Samples
-from seriatim.experiment import Experiment
+from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, write_csv, write_json
 from seriatim.series.batch import IGNORE
-from seriatim.studies.runs import evaluation_settings, run_all, run_one
+from seriatim.studies.runs import AnyExperiment, evaluation_settings, run_all, run_one
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
 from seriatim.training import digest_labels, fold_table
@@ -27,7 +28,7 @@ from seriatim.training import digest_labels, fold_table
 FOLDS = "folds.csv"
 Report = Callable[[str, int, int], None]
 """(the fold that is finished, folds finished, folds in all)."""
-Work = Callable[[Experiment, str, Path], None]
+Work = Callable[[Any, str, Path], None]
 """(experiment, name of the fold, its folder): a function of a module, to be run in another process."""
 
 
@@ -39,21 +40,21 @@ class CrossValidation:
     evaluation: Evaluation
 
 
-def run_fold(experiment: Experiment, name: str, folder: Path) -> None:
+def run_fold(experiment: AnyExperiment, name: str, folder: Path) -> None:
     """Train without one fold, going on with what is there, and score the series that were left out."""
     data = experiment.data.model_copy(update={"fold": name})
     run_one(experiment.model_copy(update={"data": data}), folder)
 
 
 def cross_validate(
-    experiment: Experiment, output: Path, *, jobs: int = 1, report: Report | None = None, work: Work = run_fold
+    experiment: AnyExperiment, output: Path, *, jobs: int = 1, report: Report | None = None, work: Work = run_fold
 ) -> CrossValidation:
     """Run all folds of an experiment into ``output`` and evaluate their held-out series together.
 
     The folds are those of the manifest's fold column, or ``data.folds`` made by patient. Each fold has a folder with
     its ``run`` and its ``scores``; ``folds.csv`` says which series is in which; ``evaluation`` holds the figures of
-    all; with ``ensemble.json`` the folder can be scored with as one model. Called again after a stop, it goes on where
-    it was.
+    all; with ``ensemble.json`` the folder of a diagnosis can be scored with as one model. Called again after a stop, it
+    goes on where it was.
 
     Args:
         experiment: with or without ``data.fold``, which is ignored.
@@ -63,9 +64,13 @@ def cross_validate(
         work: what to do for a fold, which must end with its ``scores``.
 
     Raises:
-        ConfigError: there are no folds, a setting or label is wrong, or ``output`` holds other settings.
+        ConfigError: there are no folds, a setting or label is wrong, an anomaly experiment names no label to be held
+            against, or ``output`` holds other settings.
         InputError: a fold has no usable series.
     """
+    if isinstance(experiment, AnomalyExperiment) and experiment.task.label is None:
+        raise ConfigError("task.label is not set, so nothing says which series are abnormal, and there is nothing to "
+                          "hold scores against. Name the column of the manifest that tells: --set task.label=COLUMN.")
     table = fold_table(experiment)
     names = list(dict.fromkeys(row["fold"] for row in table))
     _open(output, experiment, table=table, folds=names)
@@ -79,7 +84,8 @@ def cross_validate(
             report(name, done, len(names))
     tables = [folder / "scores" / "scores.csv" for folder in folders.values()]
     evaluation = evaluate(tables, settings=evaluation_settings(experiment), output=output / "evaluation")
-    _write_ensemble(experiment, output, folders=folders, evaluation=evaluation)
+    if isinstance(experiment, Experiment):  # anomaly models are not averaged: their scores are no probabilities
+        _write_ensemble(experiment, output, folders=folders, evaluation=evaluation)
     return CrossValidation(folders=folders, evaluation=evaluation)
 
 
@@ -119,7 +125,9 @@ def average_thresholds(task: DiagnosisTask, samples: Samples) -> dict[str, float
     return {name: fmean(values) if values else together[name] for name, values in chosen.items()}
 
 
-def _open(output: Path, experiment: Experiment, *, table: Sequence[dict[str, str]], folds: Sequence[str]) -> None:
+def _open(
+    output: Path, experiment: AnyExperiment, *, table: Sequence[dict[str, str]], folds: Sequence[str]
+) -> None:
     """Write down what is run, or check that the folder holds the same."""
     make_folder(output)
     settings = experiment.model_dump(mode="json")

@@ -7,17 +7,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from seriatim.evaluation import EvaluationSettings
-from seriatim.experiment import Experiment
+from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.scoring import score_found
 from seriatim.settings import build_settings
 from seriatim.training import held_out_series, train
 
+AnyExperiment: TypeAlias = Experiment | AnomalyExperiment
 
-def run_one(experiment: Experiment, folder: Path) -> None:
+def run_one(experiment: AnyExperiment, folder: Path) -> None:
     """Train into ``folder/run``, going on with what is there, and score the test split into ``folder/scores``."""
     run = folder / "run"
     if not (run / "model.json").is_file():
@@ -61,7 +62,7 @@ def _use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def evaluation_settings(experiment: Experiment) -> EvaluationSettings:
+def evaluation_settings(experiment: AnyExperiment) -> EvaluationSettings:
     """How held-out scores are evaluated: against the manifest, and the slice labels where they name their series."""
     data = experiment.data
     given: dict[str, Any] = {"labels": data.manifest, "patient": data.patient}

@@ -35,13 +35,14 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under the precision-recall curve as a sum of steps, without interpolation (Davis and Goadrich 2006).
 
-    ``labels`` (N,) of 0 and 1, ``scores`` (N,). Chance level is the share of positives. nan without a positive.
+    ``labels`` (N,) of 0 and 1, ``scores`` (N,). Chance level is the share of positives. nan where a class is missing:
+    of positives alone it would be 1 whatever the scores.
 
     Raises:
         ValueError: the shapes differ, or a label is neither 0 nor 1.
     """
     positive, values = _check(labels, scores)
-    if not positive.any() or np.isnan(values).any():
+    if not positive.any() or positive.all() or np.isnan(values).any():
         return float("nan")
     _, hits, false_alarms = _count_above(positive, values)
     precision = hits / (hits + false_alarms)

@@ -154,7 +154,7 @@ def plan_splits(experiment: Experiment) -> list[Planned]:
     ]
 
 
-def fold_table(experiment: Experiment) -> list[dict[str, str]]:
+def fold_table(experiment: BaseExperiment) -> list[dict[str, str]]:
     """``path``, ``patient`` and ``fold`` of every manifest row, in its order.
 
     Raises:
@@ -171,7 +171,7 @@ def fold_table(experiment: Experiment) -> list[dict[str, str]]:
     ]
 
 
-def digest_labels(experiment: Experiment) -> str:
+def digest_labels(experiment: BaseExperiment) -> str:
     """SHA-256 of what is told to be true: the labels of every manifest row, and the file of slice labels.
 
     Raises:
@@ -186,7 +186,7 @@ def digest_labels(experiment: Experiment) -> str:
     return digest.hexdigest()
 
 
-def held_out_series(experiment: Experiment) -> list[Series]:
+def held_out_series(experiment: BaseExperiment) -> list[Series]:
     """The usable series of the test split, found from headers."""
     examples = gather_examples(experiment, experiment.task.build(), check=lambda _: None)
     return [example.series for example in examples.of("test")]
