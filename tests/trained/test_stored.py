@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from fake_cuda import FakeCuda
 from seriatim.errors import InputError
@@ -52,6 +55,28 @@ def test_the_card_holds_two_pieces_however_long_the_series(fake_cuda: FakeCuda, 
     assert volume.array.dtype == np.int16
     assert len(fake_cuda.sizes["card"]) == len(fake_cuda.sizes["pinned"]) <= 3, "one was made anew: it was too small"
     assert all(size <= piece + 2 * ALIGNMENT for kind in fake_cuda.sizes.values() for size in kind)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses steps whose tensors lie on several devices: but for a copy, each makes this process wait for the card."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor) and one.ndim]
+        places = {one.device.type for one in tensors}
+        assert len(places) < 2 or func is torch.ops.aten.copy_.default, f"{func} on {places}"
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_waits_for_the_card_before_all_slices_are_encoded(fake_cuda: FakeCuda) -> None:
+    """Tensors on ``meta`` have no values: who asks for one gets an error."""
+    for case in range(16):
+        settings, volume = draw_settings(case), draw_volume(case, slices=19)
+        encoder = SmallCNN(settings.channels, widths=(4, 8)).eval().requires_grad_(False).to("meta")
+        with torch.inference_mode(), OneDevice():
+            series = StoredSeries(volume, settings, device="meta")
+            found = encode_in_chunks(encoder, series, device=torch.device("meta"))
+        assert found.shape == (19, 8)
+        assert found.device.type == "meta"
 
 
 def test_what_is_refused_here_is_refused_before_anything_is_sent(fake_cuda: FakeCuda) -> None:
