@@ -20,6 +20,7 @@ from seriatim.explanation import explain, style
 from seriatim.explanation.alignment import MapGrid
 from seriatim.explanation.anomaly import FrameExplanation, PlaceMaps, choose_frames, explain_frames
 from seriatim.explanation.anomaly_figure import compose_frames
+from seriatim.explanation.faithfulness.errors import judge, look, measure_frames, measure_places
 from seriatim.explanation.page.build import build_page
 from seriatim.io import find_series, read_volume
 from seriatim.models.detectors import FutureSettings
@@ -27,8 +28,11 @@ from seriatim.scoring import score
 from seriatim.tasks.anomaly import FrameScores
 from seriatim.tasks.events import Event
 from seriatim.tasks.normality import learn_normality
+from seriatim.tasks.profile import place_frames
 from seriatim.trained import load_anomaly_model
+from seriatim.trained.faithfulness import load_faithfulness
 from seriatim.training import train
+from seriatim.training.card import write_card
 from seriatim.transforms.placement import place
 from tiny_runs import CommandLine, read_rows, write_rows
 
@@ -260,3 +264,54 @@ def test_the_command_explains_by_the_same_words(
     assert done.code == 0, done.err
     assert "1 of 1 series explained" in done.out
     assert len(list(tmp_path.glob("*.html"))) == 2  # the page and the index
+
+
+def test_frames_and_places_with_the_highest_error_make_the_score(
+    tmp_path: Path, clips: Path, run: Path, seriatim_command: CommandLine
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    labels = [{"path": "clip8", "index": index, "anomaly": int(6 <= index < 10)} for index in range(16)]
+    slices = write_rows(tmp_path / "slices.csv", labels)
+    done = seriatim_command("faithfulness", tmp_path / "run", "--slice-labels", slices, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "by construction" in " ".join(done.out.split())
+    found = load_faithfulness(tmp_path / "run" / "faithfulness.json", digest=load_anomaly_model(run).digest)
+    assert found is not None
+    assert (found.split, found.count, found.best, found.choice) == ("test", 2, "score", None)
+    frames = found.methods["score"]
+    assert frames["gap"].value > 0.05
+    assert frames["beats_random"].value > 0.9
+    assert (frames["pointing"].value, frames["pointing"].n) == (1.0, 1)
+    assert frames["pointing"].chance == pytest.approx(0.25)
+    assert set(found.methods) == {"score", "gaussian", "memory"}
+    assert set(found.methods["memory"]) == {"pointing", "average_precision"}
+    assert found.pixels is not None
+    of_bright = [row for row in read_rows(tmp_path / "run" / "faithfulness.csv")
+                 if row["method"] == "places" and row["measure"] == "beats_random"]
+    assert float(of_bright[0]["value"]) == 1.0  # the series with the highest score comes first
+    volume, model = read_volume(find_series(clips / "clip8").series[0]), load_anomaly_model(tmp_path / "run")
+    page = build_page(volume, explain_frames(volume, model, top=1), model=model)
+    for said in ("How far to trust these scores", "truly abnormal in 100 %", "put right by those of the most normal"):
+        assert said in page, said
+    assert "truly abnormal in 100 %" in write_card(tmp_path / "run").read_text()
+
+
+def test_what_was_not_measured_of_scores_is_said(clips: Path, run: Path) -> None:
+    volume, model = read_volume(find_series(clips / "clip7").series[0]), load_anomaly_model(run)
+    page = build_page(volume, explain_frames(volume, model, top=1), model=model)
+    assert "was not measured of this model" in page
+    assert "no explanation of it" in page
+
+
+def test_a_place_put_right_is_that_of_the_most_normal_frame(clips: Path, run: Path) -> None:
+    model, series = load_anomaly_model(run), find_series(clips / "clip8").series[0]
+    slices, along = model.prepare(read_volume(series)), place_frames(series.positions)
+    scores = judge(model, look(model, slices), along)
+    assert np.array_equal(scores.surprise, model.score(slices, series).surprise)
+    kept = judge(model, look(model, slices), along, kept=np.array([0, 1, 2]))
+    assert len(kept.surprise) == 3
+    assert kept.level < scores.level
+    found = measure_places(model, slices, along, scores)
+    assert found["gap"].value > found["gap"].chance_high
+    assert measure_frames(model, slices[:2], along[:2], scores) == {}
+    assert measure_places(model, slices, along, replace(scores, places=None)) == {}

@@ -61,8 +61,9 @@ def tabulate(found: Faithfulness) -> Table:
 
     shown = [name for name in SHOWN if any(name in figures for figures in found.methods.values())]
     table = Table("method", *(MEASURES[name].title for name in shown))
+    titles = {name: one.title for name, one in {**SLICE_METHODS, **PIXEL_METHODS}.items()}
     for method, figures in found.methods.items():
-        table.add_row({**SLICE_METHODS, **PIXEL_METHODS}[method].title, *(_cell(figures.get(name)) for name in shown))
+        table.add_row(titles.get(method, method.replace("_", " ")), *(_cell(figures.get(name)) for name in shown))
     chances = [next((one[name].chance for one in found.methods.values() if name in one), None) for name in shown]
     table.add_row("by chance", *("" if chance is None else f"{chance:.2f}" for chance in chances), style="dim")
     return table

@@ -21,6 +21,7 @@ from seriatim.tasks.anomaly import FrameScores
 from seriatim.tasks.events import Event
 from seriatim.tasks.profile import place_frames
 from seriatim.trained import AnomalyModel
+from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
 from seriatim.transforms.placement import Placement, resize
 
 HEAT_FROM, HEAT_TO = 0.25, 0.75
@@ -55,7 +56,7 @@ class FrameExplanation:
 
     ``images`` uint8 (T,H,W) or (T,H,W,3) as in ``Explanation``; ``part_levels`` are the surprises by method on the
     scale of the scores. ``threshold_p_value`` is the share of normal frames that reach the threshold, 0.5; an event
-    goes on down to the score ``release``.
+    goes on down to the score ``release``. ``faithfulness`` is what ``seriatim faithfulness`` measured of the model.
     """
 
     series_uid: str
@@ -76,6 +77,7 @@ class FrameExplanation:
     findings: tuple[str, ...]
     model_name: str
     model_digest: str
+    faithfulness: Faithfulness | None = None
 
     @property
     def noun(self) -> str:
@@ -106,6 +108,7 @@ def explain_frames(volume: Volume, model: AnomalyModel, *, top: int = 6) -> Fram
 
     Raises:
         ValueError: ``top`` is not 1 to 8.
+        ModelError: the ``faithfulness.json`` of the model is damaged.
     """
     if not 1 <= top <= 8:
         raise ValueError(f"top must be 1 to 8, not {top}")
@@ -134,6 +137,7 @@ def explain_frames(volume: Volume, model: AnomalyModel, *, top: int = 6) -> Fram
         findings=model.note(series),
         model_name=model.experiment.name,
         model_digest=model.digest,
+        faithfulness=load_faithfulness(model.path / FAITHFULNESS, digest=model.digest),
     )
 
 

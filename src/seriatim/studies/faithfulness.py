@@ -17,10 +17,11 @@ from seriatim.explanation.faithfulness.maps import MapOptions
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
 from seriatim.explanation.faithfulness.words import DEFAULT
 from seriatim.io.tables.outputs import make_folder, write_csv
+from seriatim.studies.faithful_errors import measure_errors, summarise_errors
 from seriatim.studies.faithful_maps import measure_run_maps
 from seriatim.studies.faithful_rows import COLUMNS, Row, summarise, tabulate
 from seriatim.studies.held_out import find_held_out
-from seriatim.trained import Model, is_anomaly_model, load_ensemble, load_model
+from seriatim.trained import AnomalyModel, Model, is_anomaly_model, load_anomaly_model, load_ensemble, load_model
 from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness
 from seriatim.trained.files import ENSEMBLE
 from seriatim.training.dataset import PreparedSeries
@@ -49,10 +50,14 @@ class FaithfulnessOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was measured of one run: a row for each series, and for each whose maps of pixels were measured."""
+    """What was measured of one run: a row for each series, and for each whose maps of pixels were measured.
+
+    ``errors`` is None of a diagnosis; of an anomaly model, whether all its methods judge frames by themselves.
+    """
 
     rows: Sequence[Row]
     maps: Sequence[Row]
+    errors: bool | None = None
 
 
 def measure_faithfulness(
@@ -79,7 +84,7 @@ def measure_faithfulness(
         report: told after every series.
 
     Raises:
-        ConfigError: a run is that of an anomaly model, or several runs have no ``output``.
+        ConfigError: several runs have no ``output``, or some are anomaly models and some are not.
         InputError: a run has no series to measure with.
         ModelError: a run is incomplete or changed.
     """
@@ -97,18 +102,32 @@ def measure_faithfulness(
     return _write(place, every, digest=digest if len(loaded) == 1 else None)
 
 
-def _load(run: Path, *, device: str) -> tuple[list[Model], str]:
+def _load(run: Path, *, device: str) -> tuple[Sequence[Model | AnomalyModel], str]:
     """The models of a run folder or of a cross-validation, and the digest of all of them as one."""
     if (run / ENSEMBLE).is_file():
         ensemble = load_ensemble(run, device=device)
-        return list(ensemble.members), ensemble.digest
-    if is_anomaly_model(run):
-        raise ConfigError(f"{run} is an anomaly model: its explanation is the error itself, frame by frame.")
-    model = load_model(run, device=device)
+        return ensemble.members, ensemble.digest
+    model = load_anomaly_model(run, device=device) if is_anomaly_model(run) else load_model(run, device=device)
     return [model], model.digest
 
 
-def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report | None) -> Measurement:
+def _measure_run(
+    model: Model | AnomalyModel, *, options: FaithfulnessOptions, report: Report | None
+) -> Measurement:
+    if isinstance(model, Model):
+        found = _measure_diagnosis(model, options=options, report=report)
+    else:
+        rows, places = measure_errors(model, slice_labels=options.slice_labels, limit=options.limit,
+                                      series=options.maps.series, report=report)
+        apart = all(one.before == one.after == 0 for one in model.network.methods)
+        found = Measurement(rows=rows, maps=places, errors=apart)
+    if not found.rows:
+        raise InputError(f"No validation or test series of {model.path} can be read. Bring the images back to where "
+                         "its manifest has them (data.manifest in its config.yaml).")
+    return found
+
+
+def _measure_diagnosis(model: Model, *, options: FaithfulnessOptions, report: Report | None) -> Measurement:
     experiment = model.experiment
     prepared = PreparedSeries(experiment.preprocessing, cache=False, limits=model.limits)
     embedder = Embedder(model.network, prepared, experiment, augment=None)
@@ -121,10 +140,7 @@ def _measure_run(model: Model, *, options: FaithfulnessOptions, report: Report |
             logger.warning("not measured: %s", error)
         if report is not None:
             report(done, len(chosen))
-    if not rows:
-        raise InputError(f"No validation or test series of {model.path} can be read. Bring the images back to where "
-                         "its manifest has them (data.manifest in its config.yaml).")
-    shown = summarise(rows).best or DEFAULT
+    shown = (summarise(rows).best if rows else "") or DEFAULT
     return Measurement(rows=rows, maps=measure_run_maps(model, rows, prepared, shown=shown, options=options.maps))
 
 
@@ -154,7 +170,10 @@ def _measure_one(
 def _write(folder: Path, measured: Sequence[Measurement], *, digest: str | None) -> Faithfulness:
     rows = [row for one in measured for row in one.rows]
     maps = [row for one in measured for row in one.maps]
-    found = summarise(rows, maps)
+    errors = [one.errors for one in measured if one.errors is not None]
+    if 0 < len(errors) < len(measured):
+        raise ConfigError("Some of these runs are anomaly models and some are not: measure them apart.")
+    found = summarise_errors(rows, maps, apart=all(errors)) if errors else summarise(rows, maps)
     found.save(make_folder(folder) / FAITHFULNESS, digest=digest)
     write_csv(folder / TABLE, COLUMNS, tabulate([*rows, *maps]))
     return found

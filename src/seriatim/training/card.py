@@ -75,18 +75,25 @@ def _describe(model: Model | AnomalyModel, figures: Table) -> Iterator[str]:
             f"| {row['metric']} | {tell_number(row['value'])} | {tell_number(row['low'])} to "
             f"{tell_number(row['high'])} | {row['method']} | {row['n']} |" for row in figures if row["value"]
         )
-    if isinstance(model, Model):
-        yield from _explanations(load_faithfulness(run / FAITHFULNESS, digest=model.digest))
+    yield from _explanations(load_faithfulness(run / FAITHFULNESS, digest=model.digest))
 
 
 def _explanations(known: Faithfulness | None) -> Iterator[str]:
-    """What was measured of the explanations: a row for each method, a column for each measure."""
+    """What was measured of the explanations: in words and numbers, of slices and of pixels."""
     yield "\n## Explanations\n"
     if known is None:
         yield ("How faithful they are is not measured yet: `seriatim faithfulness RUN` does it, on series that it was "
                "not trained on.")
         return
-    yield " ".join(known.words)
+    maps = known.pixels
+    yield " ".join([*known.words, *(maps.words if maps is not None else ())])
+    yield from _tabulate_figures(known)
+    if maps is not None:
+        yield from _tabulate_figures(maps)
+
+
+def _tabulate_figures(known: Faithfulness) -> Iterator[str]:
+    """A row for each method, a column for each measure."""
     measures = list(dict.fromkeys(name for figures in known.methods.values() for name in figures))
     yield f"\n| method | {' | '.join(name.replace('_', ' ') for name in measures)} |"
     yield "|---" * (len(measures) + 1) + "|"

@@ -6,7 +6,7 @@ sequence model never reads what no scanner made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ POINTS = 16
 """Numbers of slices kept, evenly from one slice to all of them; all numbers of a shorter series."""
 ORDERS = 50
 Array = NDArray[np.float64]
+Kept = NDArray[np.bool_]
 
 
 def trace_curves(
@@ -32,8 +33,29 @@ def trace_curves(
     count = len(readings[0].embeddings)
     if count < 2:
         return None
+
+    def read(keep: Kept) -> Array:
+        return np.asarray(read_subsets(readings, torch.from_numpy(keep))[:, class_index].numpy())
+
     sizes = np.unique(np.linspace(1, count, min(POINTS, count)).round().astype(int))
     ranked = {name: rank(values, generator) for name, values in attributions.items()}
+    return trace_orders(ranked, read, sizes=sizes, generator=generator, orders=orders)
+
+
+def trace_orders(
+    ranked: Mapping[str, NDArray[np.intp]], read: Callable[[Kept], Array], *, sizes: NDArray[np.intp],
+    generator: np.random.Generator, orders: int,
+) -> Curves:  # fmt: skip
+    """The curves of every order, and those of ``orders`` random ones, each beside its reverse.
+
+    Args:
+        ranked: by method all N things from the first to the last: slices, frames or places.
+        read: what the model answers where just some are kept, (B,N) bool -> (B,).
+        sizes: how many are kept at each point, ascending to N.
+        generator: draws the random orders.
+        orders: how many of them; half are the reverses of the others.
+    """
+    count = int(sizes[-1])
     forward = [generator.permutation(count) for _ in range(orders // 2)]
     chance = [*forward, *(order[::-1] for order in forward)]
     every = [*ranked.values(), *(order[::-1] for order in ranked.values()), *chance]
@@ -41,9 +63,8 @@ def trace_curves(
     for row, order in enumerate(every):
         for column, size in enumerate(sizes):
             keep[row, column, order[:size]] = True
-    found = read_subsets(readings, torch.from_numpy(keep.reshape(-1, count)))[:, class_index].numpy()
-    traced = found.reshape(len(every), len(sizes))
-    methods = len(ranked)
+    states, places = np.unique(keep.reshape(-1, count), axis=0, return_inverse=True)
+    traced, methods = read(states)[places].reshape(len(every), len(sizes)), len(ranked)
     return Curves(
         kept=sizes / count,
         insertion=dict(zip(ranked, traced[:methods], strict=True)),

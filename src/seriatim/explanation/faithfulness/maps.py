@@ -23,7 +23,7 @@ from seriatim.errors import ModelError
 from seriatim.explanation.attribution.backward import evaluating
 from seriatim.explanation.attribution.pixels import PIXEL_WAYS
 from seriatim.explanation.attribution.reading import Reading
-from seriatim.explanation.faithfulness.curves import measure_curves, rank
+from seriatim.explanation.faithfulness.curves import Array, Kept, measure_curves, rank, trace_orders
 from seriatim.models.chunks import encode_in_chunks
 from seriatim.trained.faithfulness import Curves, Measured
 
@@ -109,24 +109,13 @@ def trace_cells(
     """The curves of every method over the share of cells that are clear, and those of random orders of cells."""
     generator, count = np.random.default_rng(options.seed), len(shown) * GRID**2
     ranked = {name: rank(_by_cell(one), generator) for name, one in heat.items()}
-    forward = [generator.permutation(count) for _ in range(options.orders // 2)]
-    every = [*ranked.values(), *(order[::-1] for order in ranked.values()), *forward,
-             *(order[::-1] for order in forward)]
+
+    def read(clear: Kept) -> Array:
+        cells = torch.from_numpy(clear).reshape(-1, len(shown), GRID, GRID)
+        return np.asarray(read_blurred(reading, slices, cells, shown=shown)[:, class_index].numpy())
+
     sizes = np.linspace(0, count, POINTS + 1).round().astype(int)
-    clear = np.zeros((len(every), len(sizes), count), dtype=bool)
-    for row, order in enumerate(every):
-        for column, size in enumerate(sizes):
-            clear[row, column, order[:size]] = True
-    states, places = np.unique(clear.reshape(-1, count), axis=0, return_inverse=True)
-    cells = torch.from_numpy(states).reshape(-1, len(shown), GRID, GRID)
-    found = read_blurred(reading, slices, cells, shown=shown)[:, class_index].numpy()
-    traced, methods = found[places].reshape(len(every), len(sizes)), len(ranked)
-    return Curves(
-        kept=sizes / count,
-        insertion=dict(zip(ranked, traced[:methods], strict=True)),
-        deletion=dict(zip(ranked, traced[methods : 2 * methods], strict=True)),
-        random=traced[2 * methods :],
-    )
+    return trace_orders(ranked, read, sizes=sizes, generator=generator, orders=options.orders)
 
 
 def read_blurred(reading: Reading, slices: Tensor, clear: Tensor, *, shown: Sequence[int]) -> Tensor:

@@ -20,6 +20,7 @@ from seriatim.explanation.page.content import (
     plain,
 )
 from seriatim.explanation.page.pictures import pick_slices
+from seriatim.explanation.page.trust import tell_error_panel
 from seriatim.explanation.style import format_position
 
 HEAT_SIDE = 48
@@ -51,7 +52,7 @@ def describe_frames(explanation: FrameExplanation, *, model: ModelFacts | None =
         marks=_marks(explanation),
         overlays=_overlays(explanation),
         no_overlay=f"No method of this model knows places in a {noun}.",
-        panels=(Panel(title="The model", terms=terms),) if terms else (),
+        panels=(*tell_error_panel(explanation), *((Panel(title="The model", terms=terms),) if terms else ())),
         curve_note=f"Below the score what each method looks at; its dashed line is as rare among normal {noun}s as the "
                    "threshold." if len(explanation.part_levels) else "",
     )  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.faithfulness.error_words import tell_error_trust
 from seriatim.explanation.faithfulness.words import SPLITS, tell_shown
 from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.page.content import Panel, plain
@@ -53,6 +55,14 @@ def _tell_overlay(explanation: Explanation) -> tuple[Panel, ...]:
     ),)
 
 
+def tell_error_panel(explanation: FrameExplanation) -> tuple[Panel, ...]:
+    """What was measured of the scores of an anomaly model, which need no explanation to choose."""
+    known, noun = explanation.faithfulness, explanation.noun
+    said = [one.replace("frame", noun) for one in tell_error_trust(known)]
+    table = _tabulate(known, f"by {noun}s") if known is not None else ()
+    return (Panel(title="How far to trust these scores", paragraphs=_paragraphs(said), table=table),)
+
+
 def _paragraphs(said: Sequence[str]) -> tuple[str, ...]:
     return tuple(_capitalise(plain(one)) for one in dict.fromkeys(said) if one)
 
@@ -68,7 +78,8 @@ def _tabulate(record: Faithfulness, by: str) -> tuple[tuple[str, ...], ...]:
     chose = record.choice if record.choice is not None and record.choice.split != record.split else None
     titles = {name: one.title for name, one in {**SLICE_METHODS, **PIXEL_METHODS}.items()}
     rows = [
-        (titles.get(method, method), *((_tell("gap", chose.methods.get(method, {}).get("gap")),) if chose else ()),
+        (plain(titles.get(method, method.replace("_", " "))),
+         *((_tell("gap", chose.methods.get(method, {}).get("gap")),) if chose else ()),
          *(_tell(name, figures.get(name)) for name in measures))
         for method, figures in record.methods.items() if any(name in figures for name in measures)
     ]  # fmt: skip
