@@ -115,7 +115,7 @@ def test_a_scan_that_does_not_agree_with_the_table_is_left_out_and_said(tmp_path
 
 
 def test_neither_form_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no hemorrhage_diagnosis_raw_ct"):
+    with pytest.raises(InputError, match=r"holds no hemorrhage_diagnosis_raw_ct.* --from FOLDER"):
         ct_ich.prepare(tmp_path, tmp_path)
 
 

@@ -89,7 +89,7 @@ def test_another_set_or_size_is_refused(tmp_path: Path, spec: object, size: int)
     write_npz(tmp_path / "copy.npz")
     with pytest.raises(InputError, match="is not that of"):
         prepare(tmp_path / "copy.npz", tmp_path / "out", spec=spec, size=size)
-    with pytest.raises(InputError, match="none does"):
+    with pytest.raises(InputError, match=r"none does\. Get it from https://"):
         prepare(tmp_path, tmp_path / "out", spec=spec, size=size)
 
 

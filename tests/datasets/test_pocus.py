@@ -103,7 +103,7 @@ def test_copies_join_groups_and_count_once(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_form_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no data/pocus_videos/convex"):
+    with pytest.raises(InputError, match=r"no data/pocus_videos/convex.* name the folder it lies in: --from FOLDER"):
         pocus.prepare(tmp_path, tmp_path)
     (tmp_path / "bad.zip").write_bytes(b"no archive")
     with pytest.raises(InputError, match="no ZIP archive"):

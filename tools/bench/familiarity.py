@@ -34,7 +34,8 @@ from seriatim.training.dataset import PreparedSeries
 from seriatim.training.embeddings import Embedder
 
 KEEP = dict.fromkeys((Code.GAP, Code.MISSING_GEOMETRY, Code.NOT_A_SERIES, Code.DERIVED), "keep")
-TAGS = {"knee": ("CT", "knee"), "chest": ("CT", "chest"), "abdomen": ("CT", "abdomen"), "frames": ("US", "lung")}
+TAGS = {"knee": ("CT", "knee"), "chest": ("CT", "chest"), "abdomen": ("CT", "abdomen"), "frames": ("US", "lung"),
+        "adrenalmnist3d_64_trainval": ("CT", "abdomen")}  # fmt: skip
 """Modality and body part that DICOM files of a kind would name, where those at hand name none."""
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "mirrored": lambda x: x.flip(2),
@@ -57,6 +58,7 @@ class Tally:
     """What became of the series of one kind, each judged by one model or more."""
 
     count: int = 0
+    unitless: int = 0
     distances: list[float] = field(default_factory=list)
     by: dict[str, list[bool]] = field(default_factory=dict)
 
@@ -142,6 +144,25 @@ def judge_own(models: Sequence[Model], data: Path, most: int) -> None:
         print(tally.row(name), flush=True)
 
 
+def judge_foreign(models: Sequence[Model], given: Sequence[Path], most: int) -> None:
+    """Foreign and drawn series by all models; pictures without a unit are refused, and then judged as if in HU."""
+    preprocessing = models[0].experiment.preprocessing
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, paths in foreign_kinds(given, most, Path(folder)):
+            tally = Tally()
+            for series in (one for path in paths for one in find_series(path, KEEP).series if one.usable):
+                volume = read_volume(series)
+                try:
+                    prepared = preprocessing.prepare(volume)
+                except InputError:
+                    spread_out = volume.array.astype(np.float32) * (2000 / 255) - 1000
+                    prepared = preprocessing.prepare(replace(volume, array=spread_out))
+                    tally.unitless += 1
+                judge(tally, models, prepared, series, tags=TAGS.get(kind))
+            without = f", {tally.unitless} of them refused as not in HU and spread over -1000 to 1000 HU"
+            print(tally.row(kind + (without if tally.unitless else "")), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folds", type=Path)
@@ -153,17 +174,7 @@ def main() -> None:
     print("| series | of them | distance (1 is the limit) | distance | intensity | images | headers | tags or images |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     judge_own(models, options.data, options.most)
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, paths in foreign_kinds(options.foreign, options.most, Path(folder)):
-            tally, unread = Tally(), 0
-            for series in (one for path in paths for one in find_series(path, KEEP).series if one.usable):
-                try:
-                    prepared = models[0].experiment.preprocessing.prepare(read_volume(series))
-                except InputError:
-                    unread += 1
-                    continue
-                judge(tally, models, prepared, series, tags=TAGS.get(kind))
-            print(tally.row(kind) + (f" {unread} not read |" if unread else ""), flush=True)
+    judge_foreign(models, options.foreign, options.most)
 
 
 if __name__ == "__main__":

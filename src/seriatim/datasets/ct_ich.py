@@ -51,7 +51,8 @@ def prepare(material: Path, output: Path) -> Prepared:
     scans = {path.name.split(".")[0]: path for path in files if path.parent.name == SCANS and ".nii" in path.name}
     if len(tables) != 1 or not scans:
         raise InputError(
-            f"{found} holds no {TABLE} beside {SCANS}/*.nii, and no patients.csv beside slices.csv with JPEG slices."
+            f"{found} holds no {TABLE} beside {SCANS}/*.nii, and no patients.csv beside slices.csv with JPEG slices. "
+            f"{DATASET.by_hand}"
         )
     check = _check_sums(files, [tables[0], *scans.values()])
     labels, slices, notes = _join(read_rows(tables[0]), scans, output)

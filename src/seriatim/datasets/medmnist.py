@@ -144,7 +144,7 @@ def _pick(material: Path, spec: Spec, size: int) -> Path:
         return material / name
     fitting = [path for path in sorted(material.glob("*.npz")) if _fits(path, spec, size)]
     if len(fitting) != 1:
-        found = "none does" if not fitting else f"{len(fitting)} do; name one of them"
+        found = f"none does. Get it from {RECORD}" if not fitting else f"{len(fitting)} do; name one of them"
         raise InputError(f"{material} should hold {name}, or one NPZ file with its arrays, but {found}.")
     return fitting[0]
 

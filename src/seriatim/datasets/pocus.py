@@ -93,7 +93,8 @@ def _published(found: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
     files = list_files(found)
     clips = {path: match for path in files if (match := _as_clip(path))}
     if not clips:
-        raise InputError(f"{found} holds no data/pocus_videos/convex with videos, and no index.csv with frames.")
+        raise InputError(f"{found} holds no data/pocus_videos/convex with videos, and no index.csv with frames. "
+                         f"{DATASET.by_hand}")
     tables = [path for path in files if path.name == "dataset_metadata.csv"]
     known = {_plain(row.get("Filename", "")): row for row in read_rows(tables[0])} if tables else {}
     about = {path: known.get(_plain(path.stem), {}) for path in clips}
