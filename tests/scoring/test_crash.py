@@ -22,6 +22,7 @@ from seriatim.errors import OutputError
 from seriatim.scoring import run as batch_run
 from seriatim.scoring import score, state
 from seriatim.scoring.options import Options
+from seriatim.scoring.sinks import Sink
 from seriatim.scoring.standing import read_standing
 from seriatim.trained import Scorer, load_scorer
 from tiny_runs import read_rows
@@ -180,6 +181,63 @@ def test_killed_at_every_place(
         score(head_ct, model=scorer, output=folder, options=PLAIN)
         assert read_tables(folder) == whole, place
     pytest.fail("it never came to its end")
+
+
+def place_one_and_die(folder: Path, data: Path, scorer: Scorer) -> None:
+    place, placed = Sink.place, []
+
+    def place_and_die(sink: Sink) -> None:
+        if placed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        placed.append(sink)
+        place(sink)
+
+    Sink.place = place_and_die  # type: ignore[method-assign]
+    score(data, model=scorer, output=folder, options=PLAIN)
+
+
+def test_killed_between_two_tables_and_nothing_left_to_score(
+    tmp_path: Path, head_ct: Path, scorer: Scorer, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is the truth: a run that has nothing to do makes the tables of it."""
+    monkeypatch.setattr(batch_run, "predict_all", Stub())
+    failed = {row["series_uid"] for row in read_table(whole, "scores.csv", tmp_path) if row["status"] == "failed"}
+    assert in_child(lambda: place_one_and_die(tmp_path / "out", head_ct, scorer)) == -signal.SIGKILL
+    found = [name for name in TABLES if (tmp_path / "out" / name).exists()]
+    assert len(found) == 1
+    monkeypatch.setattr(batch_run, "predict_all", again := Stub())
+    score(head_ct, model=scorer, output=tmp_path / "out", options=PLAIN)
+    assert set(again.asked) == failed
+    assert read_tables(tmp_path / "out") == whole
+
+
+def read_table(tables: dict[str, bytes], name: str, folder: Path) -> list[dict[str, str]]:
+    (folder / name).write_bytes(tables[name])
+    return read_rows(folder / name)
+
+
+def test_what_is_put_in_place_outlasts_a_power_cut(
+    tmp_path: Path, head_ct: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is flushed before it is put in place, and the folder after all are."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def tell_fsync(handle: int) -> None:
+        steps.append(f"flush {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        fsync(handle)
+
+    def tell_replace(path: Path, target: Path) -> Path:
+        steps.append(f"place {path.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(batch_run, "predict_all", Stub())
+    monkeypatch.setattr(os, "fsync", tell_fsync)
+    monkeypatch.setattr(Path, "replace", tell_replace)
+    score(head_ct, model=scorer, output=tmp_path / "out", options=PLAIN)
+    for name in (*TABLES, "run.json"):
+        assert steps.index(f"flush {name}.partial") < steps.index(f"place {name}.partial")
+    assert steps[-2:] == ["place run.json.partial", "flush out"]
 
 
 def score_or_tell(data: Path, scorer: Scorer, folder: Path) -> None:

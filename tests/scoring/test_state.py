@@ -235,7 +235,7 @@ def test_two_that_are_alike_in_all_are_two_rows(
 ) -> None:
     inventory = find_series(archive)
     twice = type(inventory)(root=archive, series=(inventory.series[0], inventory.series[0], *inventory.series[1:]))
-    monkeypatch.setattr("seriatim.scoring.search.find_series", lambda *_, **__: twice)
+    monkeypatch.setattr("seriatim.scoring.search.find_many", lambda *_, **__: twice)
     asked, summary = run(monkeypatch, archive, scorer, tmp_path / "out")
     assert len(asked) == len(twice.series) == len(read_rows(tmp_path / "out" / "scores.csv"))
     assert summary["counts"]["discovered"] == len(twice.series)
@@ -274,7 +274,7 @@ def test_files_that_change_while_they_are_found_are_not_trusted(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr("seriatim.scoring.search.find_series", find)
+        patched.setattr("seriatim.scoring.search.find_many", find)
         run(monkeypatch, archive, scorer, tmp_path / "out")
     row = next(row for row in read_rows(tmp_path / "out" / "scores.csv") if row["series_uid"] == uid)
     assert row["reason"].startswith("CHANGED: ")

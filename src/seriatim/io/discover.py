@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from seriatim.io.dicom.index import PlaneReader
 from seriatim.io.dicom.kinds import BrokenImageError, NotAnImageError
 from seriatim.io.dicom.plane import Plane
 from seriatim.io.dicom.series import apply_actions, build_series, refuse_planes
+from seriatim.io.dicom.shelf import PlaneShelf
 from seriatim.io.isolation.limits import IsolatedError, Limits, check_size, run
 from seriatim.io.refused import refuse_file
+from seriatim.io.scratch_database import telling_scratch
+from seriatim.io.stored_series import SeriesStore
 from seriatim.io.time_frames import turn_to_frames
 from seriatim.io.walk import identify_files, natural_key
 from seriatim.series.findings import Action, Code, check_actions
@@ -53,23 +56,67 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
         InputError: there is nothing at ``path``.
         ConfigError: an action cannot be done, for example to keep what has no order.
     """
-    check_actions(actions or {})
-    root = Path(path)
-    files = _read_files(root)
-    skipped = files.skipped
     series: list[Series] = []
-    grids, frames = _find_grids(files.by_kind, limits), _find_frames(files.by_kind, limits)
-    for some, left in (_find_dicom(files, root=root, limits=limits), grids, frames):
+    skipped: list[Skipped] = []
+    for some, left in search(path, actions, sequence=sequence, limits=limits):
         series += some
         skipped += left
-    series = [apply_actions(check_size(one), actions or {}) for one in series]
-    if sequence == "frames":
-        series = [apply_actions(one, actions or {}) for one in turn_to_frames(series)]
     return Inventory(
-        root=root,
+        root=Path(path),
         series=tuple(sorted(series, key=_order)),
         skipped=tuple(sorted(skipped, key=lambda one: str(one.path))),
     )
+
+
+def find_many(path: Path | str, actions: Mapping[Code, Action] | None = None, *, sequence: SequenceKind = "volumes",
+              limits: Limits | None = None) -> Inventory:
+    """The inventory of ``find_series``, whose arguments these are, for an archive of any size.
+
+    Series and skipped files are outside of memory until they are asked for, and made anew each time: some bytes are
+    held for each. As ``frames``, all series are held while they are found.
+
+    Raises:
+        InputError, ConfigError: as ``find_series``.
+        OutputError: there is no room where TMPDIR is.
+    """
+    store = SeriesStore()
+    for series, skipped in search(path, actions, sequence=sequence, limits=limits):
+        store.add(series, skipped)
+    return Inventory(root=Path(path), series=store.list_series(), skipped=store.list_skipped())
+
+
+def search(path: Path | str, actions: Mapping[Code, Action] | None = None, *, sequence: SequenceKind = "volumes",
+           limits: Limits | None = None) -> Iterator[Result]:
+    """What ``find_series`` finds, whose arguments these are, in parts and in any order.
+
+    Between the first and the last part, what was read of DICOM headers is on disk: nothing is held of a file that was
+    given. As ``frames``, all series are held, since one may need any other.
+    """
+    check_actions(actions or {})
+    with telling_scratch():
+        found = ((_act(map(check_size, series), actions), skipped) for series, skipped in _search(Path(path), limits))
+        if sequence == "volumes":
+            yield from found
+            return
+        parts = list(found)
+        series = turn_to_frames([one for some, _ in parts for one in some])
+        yield _act(series, actions), [one for _, left in parts for one in left]
+
+
+def _act(series: Iterable[Series], actions: Mapping[Code, Action] | None) -> list[Series]:
+    return [apply_actions(one, actions or {}) for one in series]
+
+
+def _search(root: Path, limits: Limits | None) -> Iterator[Result]:
+    with PlaneShelf() as shelf:
+        files = _read_files(root, shelf)
+        for series, skipped in _find_dicom(files, shelf, root=root, limits=limits):
+            if files.by_kind["picture"] or files.by_kind["tiff"]:
+                files.dicom_folders.update(instance.path.parent for one in series for instance in one.instances)
+            yield series, skipped
+    yield _find_grids(files.by_kind, limits)
+    yield _find_frames(files, limits)
+    yield [], files.skipped
 
 
 def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
@@ -78,16 +125,18 @@ def _order(series: Series) -> tuple[str, str, str, list[tuple[bool, int, str]]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Files:
-    """The files of each kind, the planes of each DICOM file, what is neither, and what may have been a slice."""
+    """The files that are looked into later, by kind, where DICOM files lie, what is neither, and what may have been
+    a slice.
+    """
 
     by_kind: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    planes: list[list[Plane]] = field(default_factory=list)
+    dicom_folders: set[Path] = field(default_factory=set)
     skipped: list[Skipped] = field(default_factory=list)
     broken: list[Path] = field(default_factory=list)
 
 
-def _read_files(root: Path) -> _Files:
-    """What lies at and below ``root``. Each file is opened once here."""
+def _read_files(root: Path, shelf: PlaneShelf) -> _Files:
+    """What lies at and below ``root``; the planes of DICOM files go on the shelf. Each file is opened once here."""
     reader = PlaneReader()
     found, skipped = identify_files(root)
     files = _Files(skipped=skipped)
@@ -95,22 +144,21 @@ def _read_files(root: Path) -> _Files:
         if file.kind is None:
             files.skipped.append(Skipped(path=file.path, reason=file.reason))
             files.broken.extend([file.path] if file.damaged else [])
-            continue
-        files.by_kind[file.kind].append(file.path)
-        if file.kind == "dicom":
+        elif file.kind == "dicom":
             try:
-                files.planes.append(reader.read(file.path, file.head, file.size))
+                shelf.put(reader.read(file.path, file.head, file.size))
             except (NotAnImageError, OSError) as error:
                 files.skipped.append(Skipped(path=file.path, reason=str(error)))
+                files.dicom_folders.add(file.path.parent)
                 foreign = isinstance(error, NotAnImageError) and not isinstance(error, BrokenImageError)
                 files.broken.extend([] if foreign else [file.path])
+        else:
+            files.by_kind[file.kind].append(file.path)
     return files
 
 
-def _find_dicom(files: _Files, *, root: Path, limits: Limits | None) -> Result:
-    skipped: list[Skipped] = []
-    series: list[Series] = []
-    for group in group_planes(files.planes):
+def _find_dicom(files: _Files, shelf: PlaneShelf, *, root: Path, limits: Limits | None) -> Iterator[Result]:
+    for group in group_planes(shelf):
         planes, folder = group.planes, _common_folder(group.planes, root)
         try:
             built = build_series(planes, path=folder, notes=group.notes, limits=limits)
@@ -123,9 +171,8 @@ def _find_dicom(files: _Files, *, root: Path, limits: Limits | None) -> Result:
             built = [replace(one, volume=", ".join(filter(None, (group.name, one.volume)))) for one in built]
         used = {instance.path for one in built for instance in one.instances}
         copies = sorted({plane.path for plane in planes if plane.path not in used})
-        skipped += [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
-        series += built
-    return [note_broken(one, files.broken) for one in series], skipped
+        skipped = [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
+        yield [note_broken(one, files.broken) for one in built], skipped
 
 
 def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
@@ -136,16 +183,18 @@ def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) ->
     return [*series, *others], [*skipped, *unread]
 
 
-def _find_frames(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
+def _find_frames(files: _Files, limits: Limits | None) -> Result:
     """Videos, GIFs and multi-page TIFFs are a series each; the single pictures of a folder are one together."""
     from seriatim.io.pictures.pictures import find_pages
     from seriatim.io.pictures.video import find_clip
 
+    by_kind = files.by_kind
     pages = [path for path in by_kind.get("tiff", ()) if _has_pages(path, limits)]
     single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in set(pages))]
     clips, unread = _find_each(by_kind.get("video", ()), find_clip, limits)
     paged, unopened = _find_each([*pages, *by_kind.get("gif", ())], find_pages, limits)
-    taken = {path.parent for kind in ("dicom", "nifti", "itk") for path in by_kind.get(kind, ())} if single else set()
+    taken = {path.parent for kind in ("nifti", "itk") for path in by_kind.get(kind, ())}
+    taken |= files.dicom_folders
     stacks, left = _find_stacks(single, taken, limits)
     return [*clips, *paged, *stacks], [*unread, *unopened, *left]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -65,8 +65,10 @@ class Found:
     """True for an empty file and one that is neither text nor anything known: it may have been a slice."""
 
 
-def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
+def find_files(root: Path) -> tuple[Iterable[Path], list[Skipped]]:
     """Every file at or below ``root``, sorted by path; and what was not entered, with the reason.
+
+    Folders are listed as the first is iterated; the second is complete when the first has come to its end.
 
     Links are never followed below ``root``: what they lead to inside it is found in its own place, and what lies
     outside was not asked for. Archives on disk are one file here; ``identify_files`` looks into them.
@@ -81,7 +83,8 @@ def find_files(root: Path) -> tuple[list[Path], list[Skipped]]:
         return files, skipped
     if not root.is_dir():
         return [root], []
-    return _walk(root)
+    left: list[Skipped] = []
+    return _walk(root, left), left
 
 
 def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
@@ -94,7 +97,7 @@ def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
     return _identify_each(root, files, skipped), skipped
 
 
-def _identify_each(root: Path, files: list[Path], skipped: list[Skipped]) -> Iterator[Found]:
+def _identify_each(root: Path, files: Iterable[Path], skipped: list[Skipped]) -> Iterator[Found]:
     for first in map_ahead(partial(identify, named=files == [root]), files):
         if first.kind == "archive":
             yield from _identify_members(first.path, skipped)
@@ -138,26 +141,42 @@ def _find_members(root: Path, archive: Path | None) -> tuple[list[Path], list[Sk
     return members, skipped
 
 
-def _walk(root: Path) -> tuple[list[Path], list[Skipped]]:
+def _walk(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """The files below a folder, one folder after the other: of those above, only the names are held."""
     inside = Path(os.path.realpath(root))
-    files: list[Path] = []
-    skipped: list[Skipped] = []
-    waiting = [(root, True)]
-    while waiting:
-        path, is_folder = waiting.pop()
-        if not is_folder:
-            files.append(path)
+    open_folders = [(root, *_list(root, inside, skipped))]
+    while open_folders:
+        folder, names, folders = open_folders[-1]
+        if not names:
+            open_folders.pop()
             continue
-        try:
-            with os.scandir(path) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name, reverse=True)
-        except OSError as error:
-            skipped.append(Skipped(path=path, reason=f"a folder that cannot be opened: {tell(error)}"))
-            continue
-        links = [path / entry.name for entry in entries if entry.is_symlink()]
-        skipped += [Skipped(path=link, reason=_tell_link(link, inside)) for link in links]
-        waiting += [(path / entry.name, entry.is_dir()) for entry in entries if not entry.is_symlink()]
-    return files, skipped
+        name = names.pop()
+        path = folder / name
+        if name in folders:
+            open_folders.append((path, *_list(path, inside, skipped)))
+        else:
+            yield path
+
+
+def _list(folder: Path, inside: Path, skipped: list[Skipped]) -> tuple[list[str], set[str]]:
+    """The names in a folder, the last first, and which of them are folders; links are skipped."""
+    names: list[str] = []
+    folders: set[str] = set()
+    try:
+        with os.scandir(folder) as listed:
+            for entry in listed:
+                if entry.is_symlink():
+                    link = folder / entry.name
+                    skipped.append(Skipped(path=link, reason=_tell_link(link, inside)))
+                    continue
+                names.append(entry.name)
+                if entry.is_dir():
+                    folders.add(entry.name)
+    except OSError as error:
+        skipped.append(Skipped(path=folder, reason=f"a folder that cannot be opened: {tell(error)}"))
+        return [], set()
+    names.sort(reverse=True)
+    return names, folders
 
 
 def _tell_link(path: Path, inside: Path) -> str:

@@ -95,7 +95,7 @@ class _Pipeline:
             for _ in range(lanes.count):
                 lanes.submit(self._guard, work)
         try:
-            for _ in self._series:
+            for _ in range(len(self._series)):
                 found = self._done.take()
                 if isinstance(found, BaseException):
                     raise found
@@ -178,8 +178,12 @@ class _Pipeline:
 
 def _worthwhile(series: Sequence[Series]) -> int:
     """How many worker processes to start: at most one for each core, and no more than have a second's work or so."""
-    volumes = sum(BYTES_PER_PIXEL * count_pixels(one) for one in series if one.usable)
-    return min(count_cores(), 1 + volumes // BYTES_FOR_A_WORKER)
+    most, volumes = count_cores(), 0
+    for one in series:
+        if 1 + volumes // BYTES_FOR_A_WORKER >= most:
+            break
+        volumes += BYTES_PER_PIXEL * count_pixels(one) if one.usable else 0
+    return min(most, 1 + volumes // BYTES_FOR_A_WORKER)
 
 
 def _expect_bytes(series: Series, model: Scorer) -> tuple[int, int]:

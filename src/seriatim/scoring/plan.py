@@ -81,6 +81,24 @@ class Plan:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """What scoring a series depends on, and its place in the inventory."""
+
+    place: int
+    pixels: int
+    slices: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """What is asked for: so many rows; what of it would be scored; and what of that is scored to measure."""
+
+    rows: int
+    accepted: Sequence[_Size]
+    chosen: Mapping[_Size, Series]
+
+
 def make_plan(
     path: Path | str, *, model: Models, output: Path | str, device: str = "auto",
     only: Collection[str] | None = None, actions: Mapping[Code, Action] | None = None, outside: Outside | None = None,
@@ -97,11 +115,16 @@ def make_plan(
     started = perf_counter()
     inventory, _ = search.find()
     look_seconds = perf_counter() - started
-    asked = [one for one in inventory.series if only is None or one.series_uid in only]
-    planned = tuple(_plan_series(one, search.model) for one in asked)
-    accepted = [one for one, plan in zip(asked, planned, strict=True) if not plan.reason]
-    cost = _measure(accepted, search.model, rows=len(asked), look_seconds=look_seconds, output=Path(output))
-    return Plan(series=planned, files_skipped=len(inventory.skipped), cost=cost)
+    planned, accepted = [], []
+    for place, one in enumerate(inventory.series):
+        if only is None or one.series_uid in only:
+            planned.append(_plan_series(one, search.model))
+            if not planned[-1].reason:
+                accepted.append(_Size(place=place, pixels=count_pixels(one), slices=len(one.instances)))
+    chosen = {size: inventory.series[size.place] for size in _choose(accepted)}
+    sample = _Sample(rows=len(planned), accepted=accepted, chosen=chosen)
+    cost = _measure(sample, search.model, look_seconds=look_seconds, output=Path(output))
+    return Plan(series=tuple(planned), files_skipped=len(inventory.skipped), cost=cost)
 
 
 def describe_plan(plan: Plan) -> Iterator[str]:
@@ -132,22 +155,20 @@ def _plan_series(series: Series, model: Scorer) -> Planned:
     )
 
 
-def _measure(
-    accepted: Sequence[Series], model: Scorer, *, rows: int, look_seconds: float, output: Path
-) -> Cost:
+def _measure(sample: _Sample, model: Scorer, *, look_seconds: float, output: Path) -> Cost:
     """The cost of all, from that of a few: the stages before the network cost by the pixel, the others by the slice."""
-    chosen = _choose(accepted)
-    spent, wall_s, start_s, found = _spend(chosen, model)
+    accepted, chosen = sample.accepted, list(sample.chosen)
+    spent, wall_s, start_s, found = _spend(list(sample.chosen.values()), model)
     told = chosen[1:] or chosen
-    by_pixel = _share(accepted, told, count_pixels)
-    by_slice = _share(accepted, told, lambda series: len(series.instances))
+    by_pixel = _share(accepted, told, lambda size: size.pixels)
+    by_slice = _share(accepted, told, lambda size: size.slices)
     cpu_seconds = {name: round(spent[name] * (by_pixel if name in BY_PIXEL else by_slice), 3) for name in STAGES}
     cores = count_cores()
     busy = max(sum(cpu_seconds.values()) / cores, cpu_seconds["network"] / min(torch.get_num_threads(), cores))
     busy, waiting = start_s + busy, start_s + max(busy, wall_s * max(by_pixel, by_slice))
-    slices = sum(len(series.instances) for series in accepted)
-    packed = sum(len(pack_prediction(one)) for one in found) * _share(accepted, chosen, lambda one: len(one.instances))
-    disk = packed + 2 * ROW_BYTES * rows + SLICE_BYTES * slices
+    slices = sum(size.slices for size in accepted)
+    packed = sum(len(pack_prediction(one)) for one in found) * _share(accepted, chosen, lambda size: size.slices)
+    disk = packed + 2 * ROW_BYTES * sample.rows + SLICE_BYTES * slices
     return Cost(
         measured_on=len(chosen), look_seconds=round(look_seconds, 3), cpu_seconds=cpu_seconds, cores=cores,
         seconds_busy=round(busy if model.compute.home == "cpu" else waiting, 3), seconds_waiting=round(waiting, 3),
@@ -172,13 +193,13 @@ def _spend(chosen: Sequence[Series], model: Scorer) -> tuple[Mapping[str, float]
     return spent, max(together.wall_s - alone.wall_s, 0.0), alone.wall_s, found
 
 
-def _choose(accepted: Sequence[Series]) -> list[Series]:
-    by_size = sorted(accepted, key=count_pixels)
+def _choose(accepted: Sequence[_Size]) -> list[_Size]:
+    by_size = sorted(accepted, key=lambda size: size.pixels)
     places = dict.fromkeys(min(int(share * len(by_size)), len(by_size) - 1) for share in QUANTILES)
     return [by_size[place] for place in places] if by_size else []
 
 
-def _share(accepted: Sequence[Series], chosen: Sequence[Series], count: Callable[[Series], int]) -> float:
+def _share(accepted: Sequence[_Size], chosen: Sequence[_Size], count: Callable[[_Size], int]) -> float:
     """How many times as much all are as the chosen."""
     return sum(map(count, accepted)) / sum(map(count, chosen)) if chosen else 0.0
 

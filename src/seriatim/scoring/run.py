@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, overload
 
 from seriatim.io.stamps import NO_STAMP, Stamp, digest_facts, is_unchanged, stamp_series
-from seriatim.io.tables.outputs import write_json
+from seriatim.io.tables.outputs import flush_to_disk, write_json
 from seriatim.scoring.columns import Columns
 from seriatim.scoring.engine import leave_unscored
 from seriatim.scoring.options import Keep, Options, Report, Stop
@@ -38,7 +38,7 @@ class BatchRun:
         self._state, self._model, self._options = state, model, options
         self._settings = digest_settings(model)
         self._series: Sequence[Series] = ()
-        self._stamps: list[Stamp] = []
+        self._stamps: list[str] = []
         self._root = Path()
         self._started, self._whole, self._fresh = perf_counter(), False, 0
         self.costs = options.costs or Costs()
@@ -54,9 +54,9 @@ class BatchRun:
         ``retry`` is False: then only where the series changed.
         """
         self._root, self._series = inventory.root, inventory.series
-        self._stamps = [self._stamp(series, began_ns) for series in self._series]
-        skipped = [one for one in inventory.skipped if not self.is_own(one.path)]
-        self._state.look(list(self._rows(only, retry=retry)), skipped, relative=self._relative)
+        self._stamps = []
+        skipped = (one for one in inventory.skipped if not self.is_own(one.path))
+        self._state.look(self._rows(only, began_ns, retry=retry), skipped, relative=self._relative)
         self._state.forget_moved(lambda file: os.path.lexists(self._root / file))
 
     def score(
@@ -72,7 +72,7 @@ class BatchRun:
             return
         cluster, resources = self._options.cluster, self._options.resources
         predict = cluster.predict if cluster else partial(predict_all, resources=resources, costs=self.costs)
-        with closing(predict([self._series[place] for place in places], self._model)) as found:
+        with closing(predict(_Chosen(self._series, places), self._model)) as found:
             for index, prediction in found:
                 self._state.put(places[index], self._check(places[index], prediction), settings=self._settings)
                 done, self._fresh = done + 1, self._fresh + 1
@@ -89,22 +89,26 @@ class BatchRun:
         return summary
 
     def write(self, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Write the tables, and ``run.json`` with what is ``told`` beside the rest; what ``run.json`` holds."""
+        """Write the tables, and ``run.json`` with what is ``told`` beside the rest; what ``run.json`` holds.
+
+        What the tables say is in the state on the disk before them, and all of it is on the disk in the end.
+        """
+        self._state.flush()
         self._write_tables()
         summary = self.describe() | dict(told or {})
         write_json(self._state.path.with_name("run.json"), summary)
+        flush_to_disk(self._state.path.parent)
         return summary
 
     def file(self, keep: Keep, *, since: float = 0.0, stop: Stop | None = None) -> None:
         """Hand every scored series with its result to ``keep``, also those of earlier calls, back to ``since``, until
         it is to be stopped: the next call goes on.
         """
-        found = {_identify(series.path, series): series for series in self._series}
-        for prediction in self._state.predictions(self._root, since=since):
+        for place, prediction in self._state.placed_predictions(self._root, since=since):
             if stop is not None and stop():
                 return
             if prediction.status == "scored":
-                keep(found[_identify(prediction.path, prediction)], prediction)
+                keep(self._series[place], prediction)
 
     def describe(self) -> dict[str, Any]:
         """What ran and how far it came: see ``run.json`` in docs/outputs.md."""
@@ -133,7 +137,7 @@ class BatchRun:
     def _check(self, place: int, prediction: Prediction) -> Prediction:
         """The prediction, if the files are still those that were looked at; only then do header and pixels agree."""
         series = self._series[place]
-        if prediction.status == "failed" or not series.usable or is_unchanged(series, self._stamps[place].text):
+        if prediction.status == "failed" or not series.usable or is_unchanged(series, self._stamps[place]):
             return prediction
         return leave_unscored(series, "failed", CHANGED, seconds=prediction.seconds)
 
@@ -142,9 +146,14 @@ class BatchRun:
         changed = began_ns is not None and stamp.newest_ns >= began_ns  # header and pixels may be of two versions
         return NO_STAMP if changed else stamp
 
-    def _rows(self, only: Collection[str] | None, *, retry: bool) -> Iterator[tuple[Row, bool]]:
+    def _rows(
+        self, only: Collection[str] | None, began_ns: int | None, *, retry: bool
+    ) -> Iterator[tuple[Row, bool]]:
+        """The rows of all series, whose stamps are taken here: each series is unpacked once."""
         alike: Counter[tuple[object, ...]] = Counter()
-        for series, stamp in zip(self._series, self._stamps, strict=True):
+        for series in self._series:
+            stamp = self._stamp(series, began_ns)
+            self._stamps.append(stamp.text)
             row = self._row(series, asked=only is None or series.series_uid in only, stamp=stamp)
             number = alike[row.key]
             alike[row.key] += 1
@@ -175,10 +184,25 @@ class BatchRun:
         return path.name.startswith(OWN) and path.parent.resolve() == self._state.path.parent.resolve()
 
 
-def _identify(path: Path, one: Series | Prediction) -> tuple[Any, ...]:
-    uids = one.sop_instance_uids if isinstance(one, Prediction) else tuple(
-        instance.sop_instance_uid for instance in one.instances)
-    return str(path), one.study_uid, one.series_uid, one.volume, uids
+class _Chosen(Sequence[Series]):
+    """The series at some places, each taken when it is asked for."""
+
+    def __init__(self, series: Sequence[Series], places: Sequence[int]) -> None:
+        self._series, self._places = series, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Series: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Series]: ...
+
+    def __getitem__(self, index: int | slice) -> Series | Sequence[Series]:
+        if isinstance(index, slice):
+            return _Chosen(self._series, self._places[index])
+        return self._series[self._places[index]]
 
 
 def _never() -> bool:

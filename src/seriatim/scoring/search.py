@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seriatim.experiment.envelope import Outside
-from seriatim.io import find_series
+from seriatim.io.discover import find_many
 from seriatim.io.isolation.limits import Limits
 from seriatim.series import Code, Inventory
 from seriatim.series.findings import Action
@@ -28,7 +28,7 @@ class Search:
         """What lies there, and when the search began (``time.time_ns``). Raises InputError where nothing is."""
         began = time.time_ns()
         sequence = self.model.experiment.data.sequence
-        return find_series(self.path, self.policy, sequence=sequence, limits=self.model.limits), began
+        return find_many(self.path, self.policy, sequence=sequence, limits=self.model.limits), began
 
     def describe(self) -> dict[str, Any]:
         """What ``run.json`` says about it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from seriatim.errors import ConfigError, OutputError, printable
-from seriatim.io.tables.outputs import cell_text
+from seriatim.io.tables.outputs import cell_text, flush_to_disk
 from seriatim.scoring.columns import Cell, Kind, Row, Table, plain_cell
 
 Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
@@ -64,7 +63,7 @@ class Sink(ABC):
     def finish(self) -> None:
         """All rows are there: they go to the disk."""
         self._try(self._close)
-        self._try(lambda: _flush_to_disk(self.partial))
+        self._try(lambda: flush_to_disk(self.partial))
 
     def place(self) -> None:
         """Put the file in place of the last one."""
@@ -192,7 +191,3 @@ _CSV: Mapping[Kind, Callable[[Any], str | int]] = {
     "seconds": lambda value: f"{value:.3f}", "distance": lambda value: f"{value:.4g}",
 }
 
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

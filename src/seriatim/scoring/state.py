@@ -13,8 +13,9 @@ from typing import Any, Literal, Self, TypeAlias
 
 from seriatim.errors import OutputError
 from seriatim.io.lock import FileLock
+from seriatim.io.scratch_database import pack_text, unpack_text
 from seriatim.io.tables.outputs import make_folder
-from seriatim.scoring.state_rows import pack_prediction, pack_text, reason_code, unpack_prediction, unpack_text
+from seriatim.scoring.state_rows import pack_prediction, reason_code, unpack_prediction
 from seriatim.series import Prediction, Skipped
 
 STATE, LOCK = "state.sqlite", "state.lock"
@@ -134,7 +135,7 @@ class State:
             found = self._database.execute(asked, row.key).fetchone()
         return None if found is None else Known(facts=found[0], stamp=found[1], settings=found[2], status=found[3])
 
-    def look(self, rows: Iterable[tuple[Row, bool]], skipped: Sequence[Skipped], *,
+    def look(self, rows: Iterable[tuple[Row, bool]], skipped: Iterable[Skipped], *,
              relative: Callable[[Path], str]) -> None:
         """Take over what was discovered, in its order; True beside a series whose result still holds.
 
@@ -178,17 +179,23 @@ class State:
                   "WHERE place = ?",
                   (prediction.status, reason_code(prediction.reason), blob, settings, time.time(), place))
 
-    def predictions(self, root: Path, *, with_gone: bool = False, since: float = 0.0) -> Iterator[Prediction]:
-        """The results of what is asked for, one by one in the order of discovery; what is gone comes last.
+    def predictions(self, root: Path, *, with_gone: bool = False) -> Iterator[Prediction]:
+        """The results of what is asked for, one by one in the order of discovery; what is gone comes last."""
+        return (prediction for _, prediction in self._predictions(root, with_gone=with_gone))
 
-        Only those that were put ``since`` a time (seconds since 1970).
-        """
-        rows = self._read("SELECT path, prediction FROM series WHERE prediction IS NOT NULL AND asked "
+    def placed_predictions(self, root: Path, *, since: float = 0.0) -> Iterator[tuple[int, Prediction]]:
+        """The results that were put ``since`` a time (seconds since 1970), with the places of their series."""
+        return self._predictions(root, since=since)
+
+    def _predictions(
+        self, root: Path, *, with_gone: bool = False, since: float = 0.0
+    ) -> Iterator[tuple[int, Prediction]]:
+        rows = self._read("SELECT place, path, prediction FROM series WHERE prediction IS NOT NULL AND asked "
                           "AND finished >= ? AND (place IS NOT NULL OR ?) ORDER BY place IS NULL, place, id",
                           (since, with_gone))
-        for path, blob in rows:
+        for place, path, blob in rows:
             try:
-                yield replace(unpack_prediction(blob), path=root / unpack_text(path))
+                yield place, replace(unpack_prediction(blob), path=root / unpack_text(path))
             except (ValueError, zlib.error) as error:
                 raise OutputError(f"{self.path} is damaged. {ANEW}") from error
 
@@ -196,6 +203,11 @@ class State:
         """The files that are part of no series."""
         for path, reason in self._read("SELECT path, reason FROM skipped ORDER BY place"):
             yield Skipped(path=root / unpack_text(path), reason=unpack_text(reason))
+
+    def flush(self) -> None:
+        """Have all that was put outlast a power cut."""
+        with telling(self.path):
+            self._database.execute("PRAGMA wal_checkpoint").fetchone()
 
     def count(self) -> dict[str, int]:
         """How many of the series that were found and asked for are in each status; and how many series are gone."""

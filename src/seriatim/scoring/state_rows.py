@@ -23,16 +23,6 @@ def unpack_prediction(packed: bytes) -> Prediction:
     return prediction
 
 
-def pack_text(text: str) -> bytes:
-    """A text that may be the name of a file, which need not be UTF-8."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def unpack_text(packed: bytes) -> str:
-    """The text of ``pack_text``."""
-    return packed.decode("utf-8", "surrogatepass")
-
-
 def reason_code(reason: str) -> str:
     """The code with which a reason begins; "OTHER" where it has none, "" where there is no reason."""
     found = CODE.match(reason)

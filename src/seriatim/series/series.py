@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,8 +112,8 @@ class Inventory:
     """Everything found below a path: each file is in exactly one series or among the skipped."""
 
     root: Path
-    series: tuple[Series, ...]
-    skipped: tuple[Skipped, ...] = ()
+    series: Sequence[Series]
+    skipped: Sequence[Skipped] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.dicom.plane import Plane
+from seriatim.io.dicom.shelf import FileKey, PlaneShelf
 from seriatim.series.findings import Code, Finding, find
 
 MIN_SLICES = 3
@@ -28,30 +28,31 @@ class PlaneGroup:
     notes: tuple[Finding, ...] = ()
 
 
-def group_planes(files: Iterable[list[Plane]]) -> list[PlaneGroup]:
-    """Group the planes of files (one list each) into series; no series mixes studies or patients.
+def group_planes(shelf: PlaneShelf) -> Iterator[PlaneGroup]:
+    """Group the planes of all files on a shelf into series, one after the other; no series mixes studies or patients.
 
     Files without a SeriesInstanceUID are grouped by folder, modality and series number, and get UIDs from their
     content. Patients are compared by digest; files that name none stay with the only patient of their series.
     """
-    groups: dict[Hashable, list[Plane]] = defaultdict(list)
-    for planes in _adopt(list(files)):
-        groups[_key(planes[0])] += planes
-    notes = _notes_of_studies(groups)
-    named = [_name(replace(group, notes=(*group.notes, *notes.get(key, ()))))
-             for key, planes in groups.items() for group in _split_patients(planes)]
-    return [_note_strays(group, named) for group in named]
+    strays = list(_find_strays(shelf))
+    for key in shelf.list_keys():
+        same = shelf.list_keys_of(key.series_uid) if key.series_uid else [key]
+        studies = [one for one in same if one.study_uid]
+        homeless = [one for one in same if not one.study_uid] if len(studies) == 1 else []
+        if key in homeless:
+            continue
+        planes = list(_adopt(shelf, key, homeless))
+        notes = _note_studies(len(same) - len(homeless))
+        for group in _split_patients(planes):
+            yield _note_strays(_name(replace(group, notes=(*group.notes, *notes))), strays)
 
 
-def _adopt(files: list[list[Plane]]) -> list[list[Plane]]:
-    """The files, those without a StudyInstanceUID put into the only study that has a series of their UID."""
-    studies: dict[str, set[str]] = defaultdict(set)
-    for planes in files:
-        if planes[0].study_uid:
-            studies[planes[0].series_uid].add(planes[0].study_uid)
-    only = {uid: min(found) for uid, found in studies.items() if uid and len(found) == 1}
-    return [[replace(plane, study_uid=only[plane.series_uid], findings=(*plane.findings, _no_study())) for plane in
-             planes] if not planes[0].study_uid and planes[0].series_uid in only else planes for planes in files]
+def _adopt(shelf: PlaneShelf, key: FileKey, homeless: Sequence[FileKey]) -> Iterator[Plane]:
+    """The planes of a series, those of its UID without a StudyInstanceUID put into it: it is the only study with it."""
+    for planes in shelf.read(key, *homeless):
+        for plane in planes:
+            yield plane if planes[0].study_uid or not homeless else replace(
+                plane, study_uid=key.study_uid, findings=(*plane.findings, _no_study()))
 
 
 def _no_study() -> Finding:
@@ -59,36 +60,34 @@ def _no_study() -> Finding:
     return replace(find(Code.BAD_VALUE, message), action="keep")
 
 
-def _notes_of_studies(groups: Mapping[Hashable, list[Plane]]) -> dict[Hashable, tuple[Finding, ...]]:
-    """A note for each group whose SeriesInstanceUID is also in another study: one may hold slices of the other."""
-    keys: dict[str, list[Hashable]] = defaultdict(list)
-    for key, planes in groups.items():
-        keys[planes[0].series_uid].append(key)
+def _note_studies(studies: int) -> tuple[Finding, ...]:
+    """A note for a series whose UID is also in another study: one may hold slices of the other."""
     message = "One SeriesInstanceUID is found in several studies: each is a series of its own, perhaps not whole."
-    note = replace(find(Code.BAD_VALUE, message), action="keep")
-    return {key: (note,) for uid, same in keys.items() if uid and len(same) > 1 for key in same}
+    return (replace(find(Code.BAD_VALUE, message), action="keep"),) if studies > 1 else ()
 
 
-def _note_strays(group: PlaneGroup, groups: Sequence[PlaneGroup]) -> PlaneGroup:
+def _find_strays(shelf: PlaneShelf) -> Iterator[PlaneGroup]:
+    """The few slices without a SeriesInstanceUID that lie somewhere."""
+    for key in shelf.list_keys_of(""):
+        for group in _split_patients([plane for planes in shelf.read(key) for plane in planes]):
+            if len(group.planes) < MIN_SLICES:
+                yield group
+
+
+def _note_strays(group: PlaneGroup, strays: Sequence[PlaneGroup]) -> PlaneGroup:
     """The group with a note where a few slices without a SeriesInstanceUID lie beside it and could be its own."""
     first = group.planes[0]
-    strays = sum(len(other.planes) for other in groups if other.nameless and len(other.planes) < MIN_SLICES <= len(
-        group.planes) and not group.nameless and _are_alike(first, other.planes[0]))
-    if not strays:
+    slices = sum(len(other.planes) for other in strays if len(group.planes) >= MIN_SLICES and not group.nameless
+                 and _are_alike(first, other.planes[0]))
+    if not slices:
         return group
-    message = f"{strays} slices without a SeriesInstanceUID lie beside this series: it may not be whole."
-    return replace(group, notes=(*group.notes, find(Code.SHORT_COVERAGE, message, slices=strays)))
+    message = f"{slices} slices without a SeriesInstanceUID lie beside this series: it may not be whole."
+    return replace(group, notes=(*group.notes, find(Code.SHORT_COVERAGE, message, slices=slices)))
 
 
 def _are_alike(plane: Plane, other: Plane) -> bool:
     return (plane.path.parent == other.path.parent and plane.modality == other.modality
             and (plane.rows, plane.columns) == (other.rows, other.columns))
-
-
-def _key(plane: Plane) -> Hashable:
-    if plane.series_uid:
-        return plane.study_uid, plane.series_uid
-    return plane.study_uid, plane.path.parent, plane.modality, plane.traits.get("SeriesNumber", "")
 
 
 def _split_patients(planes: list[Plane]) -> list[PlaneGroup]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ def cell_text(value: str) -> str:
     return f"'{flat}" if flat.startswith(FORMULA) and not _is_number(flat) else flat
 
 
+def flush_to_disk(path: Path) -> None:
+    """Have the content of a file outlast a power cut; of a folder, the names in it, where the system can. Raises
+    OSError.
+    """
+    if not path.is_dir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return
+    with suppress(OSError):  # Windows opens no folder, and some network folders are not flushed
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _refuse(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path} cannot be written: {error.strerror}. Free space, or choose another --output.")
 
@@ -67,6 +85,7 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        flush_to_disk(partial)
         partial.replace(path)
     except OSError as error:
         raise _refuse(path, error) from error
