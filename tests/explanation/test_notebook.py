@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
+import sys
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from page_samples import explanation_of, ramp_of, volume_of
 
 import seriatim
 from browser import Tab
 from seriatim.explanation.batch import explain_volume
+from seriatim.explanation.notebook import Shown
 from seriatim.io import find_series, read_volume
 from seriatim.trained import load_model
 
@@ -52,3 +57,58 @@ def test_a_series_is_read_again_and_must_be_the_one_explained(head_ct: Path, tin
         seriatim.show(found[1], explanation)
     with pytest.raises(ValueError, match="is of series"):
         seriatim.show(found[0], replace(explanation, sop_instance_uids=tuple("x" * len(explanation.positions))))
+
+
+def layers_of(shown: Shown) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(voxels, affine) of what was given to niivue, the images first, as nibabel reads them."""
+    images = [nibabel.Nifti1Image.from_bytes(gzip.decompress(one.data)) for one in shown.viewer.volumes]
+    return [(np.asarray(one.dataobj), one.affine) for one in images]
+
+
+def test_niivue_gets_images_and_heat_on_one_grid(head_ct: Path, tiny_run: Path) -> None:
+    pytest.importorskip("ipyniivue", reason="the extra niivue is not installed")
+    model = load_model(tiny_run)
+    volume = read_volume(find_series(head_ct / "series").series[0])
+    explanation = explain_volume(volume, model, top=2)
+    shown = seriatim.show(volume, explanation, model=model, viewer="niivue", height=400)
+    (images, affine), (heat, own) = layers_of(shown)
+    assert volume.affine is not None
+    np.testing.assert_array_equal(images.transpose(2, 1, 0), volume.array)
+    np.testing.assert_allclose(affine, volume.affine, atol=1e-4)
+    np.testing.assert_array_equal(affine, own)
+    assert set(np.flatnonzero(heat.any(axis=(0, 1)))) <= set(explanation.top)
+    assert shown.viewer.volumes[1].name == "grad_cam.nii.gz"
+    window = model.experiment.preprocessing.windows_hu[0]
+    assert (shown.viewer.volumes[0].cal_min, shown.viewer.volumes[0].cal_max) == (
+        window[0] - window[1] / 2, window[0] + window[1] / 2)
+    bundle, _ = shown._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")  # where widgets are not shown
+    assert all(volume.series.series_uid not in str(value) for value in (shown.viewer.get_state(), bundle))
+
+
+def test_niivue_gets_signs_where_there_is_no_map() -> None:
+    pytest.importorskip("ipyniivue", reason="the extra niivue is not installed")
+    explanation = explanation_of(attributions={"leave_out": np.linspace(-2, 1, 12)}, shown_attribution="leave_out")
+    shown = seriatim.show(volume_of(explanation, ramp_of(12)), explanation, viewer="niivue")
+    _, (values, _) = layers_of(shown)
+    np.testing.assert_allclose(values[0, 0], np.linspace(-2, 1, 12), rtol=1e-6)
+    overlay = shown.viewer.volumes[1]
+    assert (overlay.cal_max, overlay.cal_min_neg, overlay.colormap_negative) == (2, -2, "winter")
+
+
+def test_without_niivue_the_page_is_shown(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "ipyniivue", None)  # as where it is not installed
+    explanation = explanation_of()
+    shown = seriatim.show(volume_of(explanation, ramp_of(12)), explanation, viewer="niivue")
+    assert shown.viewer is None
+    assert "text/html" in shown._repr_mimebundle_()
+    assert 'pip install "seriatim[niivue]"' in caplog.text
+
+
+def test_a_clip_is_shown_as_a_page() -> None:
+    pytest.importorskip("ipyniivue", reason="the extra niivue is not installed")
+    clip = explanation_of(axis="time", unit="s", letters=None)
+    shown = seriatim.show(volume_of(clip, ramp_of(12), modality="US"), clip, viewer="niivue")
+    assert shown.viewer is None
+    assert shown.page

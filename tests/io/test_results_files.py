@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import make_enhanced, make_stack, random_stack, save, save_stack
-from results_of import LABEL, check_valid, find_one, make_result, read_results
+from results_of import DIGEST, LABEL, check_valid, find_one, make_result, read_results
 from test_dicom_frames import make_cine
 
 from seriatim.errors import InputError
@@ -129,6 +129,10 @@ ODD: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
                 {"PatientBirthDate": "19700102", "PatientSex": "", "StudyDate": "", "StudyTime": ""}),
     "backslash": ({"PatientID": "A\\B"}, {"PatientID": "A\\B"}),
     "single-name": ({"PatientName": "REMOVED"}, {"PatientName": "REMOVED"}),
+    "hostile": ({"SpecificCharacterSet": "ISO_IR 192", "PatientName": "<script>alert(1)</script>^\x1b[31m\u202eRed",
+                 "PatientID": "'; DROP TABLE patients;--", "StudyDescription": "<img src=x>\x00\x1b[2J"},
+                {"PatientName": "<script>alert(1)</script>^[31m\u202eRed", "PatientID": "'; DROP TABLE patients;--",
+                 "StudyDescription": "<img src=x>[2J"}),
     "anonymous": ({"PatientIdentityRemoved": "YES"}, {"DeidentificationMethod": "not stated"}),
 }
 
@@ -150,6 +154,25 @@ def test_odd_values_of_the_source_break_nothing(tmp_path: Path, kind: str) -> No
             assert "PatientAge" not in dataset or kind != "illegal"
     if kind not in ("long", "backslash"):  # an identifier that is none in the source stays what it is
         check_valid([tmp_path / "out" / f"{name}.dcm" for name in ALL if name != "gradcam"])
+
+
+def test_names_of_classes_and_models_are_plain_text_in_the_objects(tmp_path: Path) -> None:
+    """What seriatim adds to the objects is one printable line, as long as DICOM allows."""
+    hostile = "<script>\u202e\x1b[31m\\'; DROP TABLE x;--\n" + "long " * 40
+    series = make_series(tmp_path)
+    algorithm = Algorithm(name=hostile, version="0.1", digest=DIGEST, parameters=(hostile,))
+    count = len(series.instances)
+    result = make_result(series, algorithm=algorithm, thresholds={hostile: 0.5}, predicted={
+        "probabilities": {hostile: 0.5}, "slice_scores": {hostile: np.linspace(0, 1, count)}})
+    filed = write_results(replace(result, maps=tuple(replace(one, label=hostile) for one in result.maps)),
+                          tmp_path / "out")
+    assert not filed.left_out
+    check_valid(sorted((tmp_path / "out").iterdir()))
+    for dataset in read_results(tmp_path / "out").values():
+        told = str(dataset)  # pydicom writes one line for each element
+        assert "\u202e" not in told
+        assert "\x1b" not in told
+        assert "DROP TABLE" in told
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -42,6 +42,9 @@ def run(
     figures: Annotated[
         list[str] | None, typer.Option(metavar="png|svg", help="Figures for papers too; repeatable.")
     ] = None,
+    nifti: Annotated[
+        bool, typer.Option("--nifti", help="Attention and maps of pixels as NIfTI volumes on the grid of the images.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, max=8, help="How many slices to show.")] = 6,
     limit: Annotated[int | None, typer.Option(min=1, help="Explain at most this many series.")] = None,
     on: Annotated[
@@ -72,7 +75,7 @@ def run(
     loaded = load_scorer(model, device=device).with_outside(outside)
     only = loaded.find_split(split) if split else None
     options = ExplainOptions(show=show, pixels=tuple(pixels or ()), measured=faithfulness, page=page,
-                             figures=tuple(figures or ()))
+                             figures=tuple(figures or ()), nifti=nifti)
     actions = parse_actions(on or ())
     results = open_results(dicom_results, model=loaded, searched=path, top=top, show=show)
     with SeriesBar("explaining") as bar:

@@ -23,6 +23,7 @@ from seriatim.explanation.index_page import write_index
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.series_files import COLUMNS as OF_FILES
 from seriatim.explanation.series_files import FIGURES, draw_figures, write_series
+from seriatim.explanation.volumes import write_volumes
 from seriatim.io import find_series, read_volume
 from seriatim.io.isolation.limits import Limits
 from seriatim.io.tables.manifest import Case
@@ -60,8 +61,8 @@ def explain(
     """Write ``<series_uid>.png`` and ``<series_uid>.csv`` for every series below ``path``, and ``explanations.csv``.
 
     With ``options.page`` there is ``<series_uid>.html`` too, a page to go through the slices, and ``index.html`` over
-    all series; with ``options.figures`` a folder of figures for papers. Where faithfulness is measured there is
-    ``faithfulness.csv``, a row for each figure of each series.
+    all series; with ``options.figures`` a folder of figures for papers, with ``options.nifti`` one of volumes. Where
+    faithfulness is measured there is ``faithfulness.csv``, a row for each figure of each series.
 
     Args:
         path: a folder (searched through), a file, or a ZIP archive or a folder in one.
@@ -188,9 +189,13 @@ def _explain_into(stem: Path, series: Series, model: Scorer, *, options: Explain
         options = replace(options, top=min(options.top, len(series.instances)))
         if isinstance(model, AnomalyModel):
             frames = explain_frames(volume, model, top=options.top)
+            if options.nifti:
+                write_volumes(volume, frames, stem)
             return _Made(cells=write_series(volume, frames, stem, model=model, page=options.page), shown="score")
         explanation = explain_volume(volume, model, options=options, truth=true.of(series))
         draw_figures(explanation, stem, kinds=options.figures)
+        if options.nifti:
+            write_volumes(volume, explanation, stem)
         return _Made(cells=write_series(volume, explanation, stem, model=model, page=options.page),
                      measured=tuple(_tell_measured(explanation, volume=series.volume)),
                      shown=explanation.shown_attribution)

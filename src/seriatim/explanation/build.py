@@ -41,7 +41,7 @@ class ExplainOptions:
     that measured best (``faithfulness.json`` of the run, else on head CT). ``pixels`` are names of ``PIXEL_METHODS``,
     the first one drawn; empty for the one that measured best, else Grad-CAM. ``measured`` measures the faithfulness on
     each series. ``page`` writes the page of each series and an index, ``figures`` those for papers as each kind named:
-    png, svg.
+    png, svg, and ``nifti`` volumes of numbers and maps.
     """
 
     top: int = 6
@@ -50,6 +50,7 @@ class ExplainOptions:
     measured: bool = False
     page: bool = True
     figures: tuple[str, ...] = ()
+    nifti: bool = False
     attribution: AttributionOptions = field(default_factory=AttributionOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
 

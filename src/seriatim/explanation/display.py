@@ -44,7 +44,7 @@ def show_slices(
     tissue window, 8-bit values are shown as stored, and anything else between its own percentiles. MONOCHROME1 is
     turned to bright-is-high. Without an affine the slices stay as stored and have no letters.
     """
-    low, high, text = _window(volume, window_hu)
+    low, high, text = find_window(volume, window_hu)
     values = np.nan_to_num(volume.array[list(indices)].astype(np.float32), nan=low, posinf=high, neginf=low)
     grey = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
     planes = turn_slices(255 - grey if volume.inverted else grey, volume)
@@ -71,7 +71,7 @@ def fit_heat(heat: Tensor, *, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return resize(heat.detach().float().cpu(), (height, width)).clamp(0, 1).numpy()
 
 
-def _window(volume: Volume, window_hu: tuple[float, float] | None) -> tuple[float, float, str]:
+def find_window(volume: Volume, window_hu: tuple[float, float] | None) -> tuple[float, float, str]:
     """The values shown as black and white, and the window in words ("" where values are shown as stored)."""
     if window_hu is None and volume.series.modality == "CT":
         window_hu = DEFAULT_WINDOW_HU

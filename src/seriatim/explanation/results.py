@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from seriatim import __version__
-from seriatim.explanation.alignment import resize_heat
 from seriatim.explanation.anomaly import FrameExplanation, explain_frames
 from seriatim.explanation.anomaly_figure import compose_frames
 from seriatim.explanation.build import ExplainOptions, explain_volume
@@ -19,11 +18,10 @@ from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import compose
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.shown import first_slices
+from seriatim.explanation.volumes import map_places, map_stored
 from seriatim.io.results import Algorithm, MapKind, SeriesResult, SliceAttribution, SliceMaps
 from seriatim.series import Prediction, Series, Volume
 from seriatim.trained import AnomalyModel, Scorer
-from seriatim.transforms.orientation import orient, turn_back
-from seriatim.transforms.placement import resize
 
 EVEN_SIDE, MOST_SIDE = 64, 1024
 """Pixels along an edge at most: of a map that is even over each slice, and of one that is not."""
@@ -123,20 +121,13 @@ def _map_heat(explanation: Explanation, volume: Volume) -> tuple[SliceMaps, ...]
 
 
 def _map_places(explanation: FrameExplanation, volume: Volume) -> tuple[SliceMaps, ...]:
-    places = explanation.places
-    if places is None:
+    if explanation.places is None:
         return ()
-    shown = list(explanation.shown)
-    levels = resize_heat(torch.from_numpy(places.levels[shown]).float(), places.grid, size=places.placement.size)
-    heat = dict(zip(shown, places.placement.invert(levels), strict=True))
-    return (_place(heat, volume, kind="anomaly", label=places.method),)
+    heat = map_places(explanation, list(explanation.shown))
+    return (_place(heat, volume, kind="anomaly", label=explanation.places.method),)
 
 
 def _place(heat: Mapping[int, Tensor], volume: Volume, *, kind: MapKind, label: str) -> SliceMaps:
     """Maps over slices as they are turned for display -> on the grid of the slices as stored, by slice index."""
-    indices = sorted(heat)
-    rows, columns = orient(volume.array[:1], volume.affine).shape[1:3]
-    size = (min(rows, MOST_SIDE), min(columns, MOST_SIDE))
-    turned = resize(torch.stack([heat[index] for index in indices]).float(), size).numpy()
-    values = np.asarray(turn_back(turned, volume.affine), dtype=np.float32)
-    return SliceMaps(kind=kind, indices=tuple(indices), values=values, label=label)
+    values = map_stored(heat, volume, most_side=MOST_SIDE)
+    return SliceMaps(kind=kind, indices=tuple(sorted(heat)), values=values, label=label)
