@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,15 +12,27 @@ from page_samples import HOSTILE, explanation_of, ramp_of, volume_of
 from PIL import Image
 
 from browser import Tab
+from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.page.build import write_page
+from seriatim.explanation.page.trust import SHOWN
+from seriatim.trained.faithfulness import Choice, Faithfulness, Measured
 
 COUNT = 30
+
+
+def measured() -> Faithfulness:
+    """All that a page tells of a model, for every method."""
+    every = {name: {one: Measured(value=-0.12) for one in SHOWN} for name in SLICE_METHODS}
+    maps = dict.fromkeys(PIXEL_METHODS, every["attention"])
+    record = Faithfulness(about="model", methods=every, best="leave_out", words=("it measured best. " * 9,), count=23,
+                          split="test", choice=Choice(split="val", count=11, methods=every))
+    return replace(record, pixels=replace(record, methods=maps))
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "ct.html"
-    explanation = explanation_of(COUNT, 4, label=HOSTILE, classes=(HOSTILE, "b"))
+    explanation = explanation_of(COUNT, 4, label=HOSTILE, classes=(HOSTILE, "b"), model_faithfulness=measured())
     write_page(volume_of(explanation, ramp_of(COUNT)), explanation, path)
     return path
 
@@ -193,6 +206,24 @@ def test_the_page_fits_its_window_and_follows_the_theme(tab: Tab, page: Path, wi
     assert tab.ask(background) == shades[not dark]
     tab.click("#theme")
     assert tab.ask(background) == shades[dark]
+    check_quiet(tab)
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_tables_fit_their_panels_or_can_be_moved_within_them(tab: Tab, page: Path, width: int) -> None:
+    tab.open(page, width=width)
+    spare = tab.ask("[...document.querySelectorAll('.figures')].map(one => one.clientWidth - one.scrollWidth)")
+    assert len(spare) == 2
+    if width > 390:
+        assert min(spare) >= 0
+        return
+    assert max(spare) < 0
+    tab.ask("document.querySelector('.figures').focus()")
+    for _ in range(3):
+        tab.press("ArrowRight")
+    moved = "new Promise(done => setTimeout(() => done(document.querySelector('.figures').scrollLeft), 400))"
+    assert tab.ask(moved) > 0
+    assert tab.ask("document.documentElement.scrollWidth") <= width
     check_quiet(tab)
 
 

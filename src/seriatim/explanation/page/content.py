@@ -15,6 +15,9 @@ from seriatim.explanation.explanation import Letters, Unit
 LONGEST_TEXT = 400
 """Signs of a text that came with a file or a model; more would push the rest off the page."""
 
+MOST_COLUMNS = 5
+"""Columns of a table that fit into a panel beside others."""
+
 
 def plain(text: str) -> str:
     """A text from outside on one line, cut where it is endless; signs that are not seen but obeyed are written out."""
@@ -93,12 +96,19 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """A block of words: paragraphs, a table whose first row is its head, then terms with what is said of each."""
+    """A block of words: paragraphs, a table whose first row is its head, then terms with what is said of each.
+
+    One whose table has many columns takes the width of the page.
+    """
 
     title: str
     paragraphs: tuple[str, ...] = ()
     table: tuple[tuple[str, ...], ...] = ()
     terms: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def wide(self) -> bool:
+        return bool(self.table) and len(self.table[0]) > MOST_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

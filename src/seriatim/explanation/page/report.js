@@ -191,7 +191,8 @@
     if (at.closest("select, input[type=number], input[type=range]:not(#slider)")) return;
     if (key === " " && at.closest("button, summary, [type=checkbox]")) return;
     if (/^Arrow(Up|Down)$/.test(key) && !at.closest("#screen, #slider")) return;
-    if (key.length > 1 && !/^Arrow(Left|Right)$/.test(key) && at.matches(".list")) return;
+    const own = at.matches(".list, .figures"), sideways = /^Arrow(Left|Right)$/.test(key);
+    if (own && key.length > 1 && (!sideways || at.scrollWidth > at.clientWidth)) return; // what is cut off moves
     const act = key >= "1" && key <= "9" ? () => usePreset(Number(key) - 1) : keys[key];
     if (!act) return;
     event.preventDefault();

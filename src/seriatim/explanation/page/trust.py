@@ -23,7 +23,9 @@ def tell_trust(explanation: Explanation, methods: Sequence[str]) -> tuple[Panel,
 
     The second panel is about the maps of pixels, where there are any.
     """
-    said = [explanation.shown_because] if explanation.shown_because else []
+    model = explanation.model_faithfulness
+    told = model is not None and model.choice is not None and model.best == explanation.shown_attribution
+    said = [] if told else [explanation.shown_because]  # the words of the choice say it already
     records = [one for one in (explanation.model_faithfulness, explanation.faithfulness) if one is not None]
     said += [one for record in records for one in record.words]
     if (own := explanation.faithfulness) is not None:
@@ -47,9 +49,11 @@ def _tell_overlay(explanation: Explanation) -> tuple[Panel, ...]:
     if not drawn:
         return ()
     record = explanation.model_faithfulness.pixels if explanation.model_faithfulness is not None else None
+    told = record is not None and record.choice is not None and record.best == explanation.shown_map
+    said = [] if told else [explanation.map_because]
     return (Panel(
         title="How far to trust the overlay",
-        paragraphs=_paragraphs([explanation.map_because, *(record.words if record is not None else ())]),
+        paragraphs=_paragraphs([*said, *(record.words if record is not None else ())]),
         table=_tabulate(record, "by pixels, in logits") if record is not None else (),
         terms=tuple((PIXEL_METHODS[name].title, PIXEL_METHODS[name].says) for name in drawn),
     ),)
@@ -91,6 +95,8 @@ def _tabulate(record: Faithfulness, by: str) -> tuple[tuple[str, ...], ...]:
 def _tell(measure: str, figure: Measured | None) -> str:
     if figure is None:
         return ""
+    if measure == "seconds":
+        return f"{figure.value:.2f}" if figure.value >= 0.01 else "< 0.01"
     if measure in SHARES:
         return f"{100 * figure.value:.0f} %"
     return f"{figure.value:+.2f}".replace("-", "−")
