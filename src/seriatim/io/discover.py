@@ -13,6 +13,7 @@ from seriatim.io.dicom.coverage import note_broken
 from seriatim.io.dicom.groups import group_planes
 from seriatim.io.dicom.index import PlaneReader
 from seriatim.io.dicom.kinds import BrokenImageError, NotAnImageError
+from seriatim.io.dicom.known import KnownFiles
 from seriatim.io.dicom.plane import Plane
 from seriatim.io.dicom.series import apply_actions, build_series, refuse_planes
 from seriatim.io.dicom.shelf import PlaneShelf
@@ -69,24 +70,27 @@ def find_series(path: Path | str, actions: Mapping[Code, Action] | None = None, 
 
 
 def find_many(path: Path | str, actions: Mapping[Code, Action] | None = None, *, sequence: SequenceKind = "volumes",
-              limits: Limits | None = None) -> Inventory:
+              limits: Limits | None = None, known: KnownFiles | None = None) -> Inventory:
     """The inventory of ``find_series``, whose arguments these are, for an archive of any size.
 
     Series and skipped files are outside of memory until they are asked for, and made anew each time: some bytes are
-    held for each. As ``frames``, all series are held while they are found.
+    held for each. As ``frames``, all series are held while they are found. ``known``: what earlier searches of the same
+    path read; only what is new or changed is read.
 
     Raises:
         InputError, ConfigError: as ``find_series``.
         OutputError: there is no room where TMPDIR is.
     """
     store = SeriesStore()
-    for series, skipped in search(path, actions, sequence=sequence, limits=limits):
+    for series, skipped in search(path, actions, sequence=sequence, limits=limits, known=known):
         store.add(series, skipped)
+    if known is not None:
+        known.end_search()
     return Inventory(root=Path(path), series=store.list_series(), skipped=store.list_skipped())
 
 
 def search(path: Path | str, actions: Mapping[Code, Action] | None = None, *, sequence: SequenceKind = "volumes",
-           limits: Limits | None = None) -> Iterator[Result]:
+           limits: Limits | None = None, known: KnownFiles | None = None) -> Iterator[Result]:
     """What ``find_series`` finds, whose arguments these are, in parts and in any order.
 
     Between the first and the last part, what was read of DICOM headers is on disk: nothing is held of a file that was
@@ -94,7 +98,8 @@ def search(path: Path | str, actions: Mapping[Code, Action] | None = None, *, se
     """
     check_actions(actions or {})
     with telling_scratch():
-        found = ((_act(map(check_size, series), actions), skipped) for series, skipped in _search(Path(path), limits))
+        found = ((_act(map(check_size, series), actions), skipped)
+                 for series, skipped in _search(Path(path), limits, known))
         if sequence == "volumes":
             yield from found
             return
@@ -107,9 +112,9 @@ def _act(series: Iterable[Series], actions: Mapping[Code, Action] | None) -> lis
     return [apply_actions(one, actions or {}) for one in series]
 
 
-def _search(root: Path, limits: Limits | None) -> Iterator[Result]:
+def _search(root: Path, limits: Limits | None, known: KnownFiles | None) -> Iterator[Result]:
     with PlaneShelf() as shelf:
-        files = _read_files(root, shelf)
+        files = _read_files(root, shelf, known)
         for series, skipped in _find_dicom(files, shelf, root=root, limits=limits):
             if files.by_kind["picture"] or files.by_kind["tiff"]:
                 files.dicom_folders.update(instance.path.parent for one in series for instance in one.instances)
@@ -135,10 +140,10 @@ class _Files:
     broken: list[Path] = field(default_factory=list)
 
 
-def _read_files(root: Path, shelf: PlaneShelf) -> _Files:
+def _read_files(root: Path, shelf: PlaneShelf, known: KnownFiles | None) -> _Files:
     """What lies at and below ``root``; the planes of DICOM files go on the shelf. Each file is opened once here."""
     reader = PlaneReader()
-    found, skipped = identify_files(root)
+    found, skipped = identify_files(root, known.identify if known else None)
     files = _Files(skipped=skipped)
     for file in found:
         if file.kind is None:
@@ -146,7 +151,7 @@ def _read_files(root: Path, shelf: PlaneShelf) -> _Files:
             files.broken.extend([file.path] if file.damaged else [])
         elif file.kind == "dicom":
             try:
-                shelf.put(reader.read(file.path, file.head, file.size))
+                shelf.put(known.read(file) if known else reader.read(file.path, file.head, file.size))
             except (NotAnImageError, OSError) as error:
                 files.skipped.append(Skipped(path=file.path, reason=str(error)))
                 files.dicom_folders.add(file.path.parent)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from seriatim.errors import InputError
 from seriatim.io.ahead import map_ahead
@@ -63,6 +63,15 @@ class Found:
     size: int = 0
     damaged: bool = False
     """True for an empty file and one that is neither text nor anything known: it may have been a slice."""
+    stamp: str = ""
+    known: bool = False
+    """``stamp`` changes with the file, "" where that is not told; ``known``: it is as an earlier search found it."""
+
+
+class Identify(Protocol):
+    """What ``identify`` does."""
+
+    def __call__(self, path: Path, *, named: bool = False) -> Found: ...
 
 
 def find_files(root: Path) -> tuple[Iterable[Path], list[Skipped]]:
@@ -87,18 +96,20 @@ def find_files(root: Path) -> tuple[Iterable[Path], list[Skipped]]:
     return _walk(root, left), left
 
 
-def identify_files(root: Path) -> tuple[Iterator[Found], list[Skipped]]:
+def identify_files(root: Path, identify_one: Identify | None = None) -> tuple[Iterator[Found], list[Skipped]]:
     """What each file at or below ``root`` is, the members of ZIP archives included; and what was not entered.
 
     Files are opened as the first is iterated, some of them ahead; the second is complete when the first has come to its
-    end.
+    end. ``identify_one`` takes the place of ``identify`` for files on disk.
     """
     files, skipped = find_files(root)
-    return _identify_each(root, files, skipped), skipped
+    return _identify_each(partial(identify_one or identify, named=files == [root]), files, skipped), skipped
 
 
-def _identify_each(root: Path, files: Iterable[Path], skipped: list[Skipped]) -> Iterator[Found]:
-    for first in map_ahead(partial(identify, named=files == [root]), files):
+def _identify_each(
+    identify_one: Callable[[Path], Found], files: Iterable[Path], skipped: list[Skipped]
+) -> Iterator[Found]:
+    for first in map_ahead(identify_one, files):
         if first.kind == "archive":
             yield from _identify_members(first.path, skipped)
         else:

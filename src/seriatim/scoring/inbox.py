@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from seriatim.errors import InputError, SeriatimError
 from seriatim.experiment.envelope import Outside
+from seriatim.io.dicom.known import KnownFiles
 from seriatim.io.growing import RestingFiles
 from seriatim.io.isolation.limits import Limits
 from seriatim.io.stamps import files_of
@@ -48,6 +49,7 @@ def watch_folder(
     if not Path(path).is_dir():
         raise InputError(f"{path} is no folder. Give the folder in which series arrive.")
     search = prepare_search(path, model, device=device, actions=actions, limits=limits, outside=outside)
+    search = replace(search, known=KnownFiles())
     with State(Path(output)) as state:
         run = BatchRun(state, search.model, options=options or Options(gone="keep"))
         files = RestingFiles(folder=Path(path), settle_s=settle_s, ignored=run.is_own)

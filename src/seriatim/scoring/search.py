@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seriatim.experiment.envelope import Outside
+from seriatim.io.dicom.known import KnownFiles
 from seriatim.io.discover import find_many
 from seriatim.io.isolation.limits import Limits
 from seriatim.series import Code, Inventory
@@ -18,17 +19,22 @@ from seriatim.trained import Models, Scorer, load_scorer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A path, and how the series below it are found and read for a model."""
+    """A path, and how the series below it are found and read for a model.
+
+    ``known``: what earlier searches read of the files there, where there are several searches.
+    """
 
     path: Path
     model: Scorer
     policy: Mapping[Code, Action]
+    known: KnownFiles | None = None
 
     def find(self) -> tuple[Inventory, int]:
         """What lies there, and when the search began (``time.time_ns``). Raises InputError where nothing is."""
         began = time.time_ns()
         sequence = self.model.experiment.data.sequence
-        return find_many(self.path, self.policy, sequence=sequence, limits=self.model.limits), began
+        found = find_many(self.path, self.policy, sequence=sequence, limits=self.model.limits, known=self.known)
+        return found, began
 
     def describe(self) -> dict[str, Any]:
         """What ``run.json`` says about it."""
