@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seriatim.models.chunks import OfChunk, Slices, encode_in_chunks
 from seriatim.models.detectors.network import AnomalyNetwork
+from seriatim.models.exact import in_full
 from seriatim.models.lanes import on_lanes
 from seriatim.models.network import SequenceNetwork
 from seriatim.models.output import SequenceOutput
@@ -61,7 +62,7 @@ class SeriesScores:
 
 def embed_series(network: SliceNetwork, slices: Slices, *, view: OfChunk | None = None) -> Tensor:
     """(S,C,H,W) -> (S,E) in fixed-size chunks, so that an embedding never depends on its neighbours."""
-    with torch.inference_mode():
+    with torch.inference_mode(), in_full(network.device):
         return encode_in_chunks(
             network.encoder, slices, chunk_size=network.chunk_size, view=view, device=network.device
         )
@@ -112,7 +113,7 @@ def _read(network: ScoringNetwork, task: DiagnosisTask, embeddings: Tensor) -> t
     each output (S,K), or (S,0).
     """
     mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=network.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), in_full(network.device):
         output = network.read(embeddings[None].to(network.device), mask)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
     attention = output.attention[0].double().cpu()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from seriatim.errors import ConfigError
+from seriatim.models.exact import EXACT
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 CUBLAS_WORKSPACE = ":4096:8"
@@ -34,14 +35,13 @@ def choose_device(name: str) -> str:
 def compute_exactly(device: str) -> None:
     """On CUDA, for the rest of this process: fp32 in full and the same kernels each time. On other devices it is so.
 
-    By default cuDNN rounds the inputs of fp32 convolutions and LSTMs to TF32, which has 10 bits, and may choose kernels
-    that add up in any order; so may cuBLAS, below cuDNN's LSTMs too, without workspaces of a fixed size (cuBLAS
-    documentation, reproducibility), which it reads when it is first used.
+    For cuDNN it is ``EXACT``; cuBLAS, below cuDNN's LSTMs too, needs fixed workspaces, and reads which when it is first
+    used.
     """
     import torch
 
     if device.partition(":")[0] == "cuda":
-        cudnn = torch.backends.cudnn
-        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+        for name, value in EXACT.items():
+            setattr(torch.backends.cudnn, name, value)
         torch.backends.cuda.matmul.allow_tf32 = False
         os.environ.setdefault(CUBLAS, CUBLAS_WORKSPACE)

@@ -19,6 +19,7 @@ from seriatim.models.detectors import (
 )
 from seriatim.models.detectors.memory import make_patches
 from seriatim.models.detectors.network import DetectorSettings
+from seriatim.models.exact import in_full
 from seriatim.tasks.anomaly import AnomalySettings, AnomalyTask
 from seriatim.training.detector_series import choose_labelled, choose_normal, label_frames, place_all
 from seriatim.training.detector_stage import AnomalySession, DetectorStage, Sequences
@@ -70,7 +71,7 @@ def _learn_norms(session: AnomalySession, held_out: Sequence[Example]) -> tuple[
 
 def examine(session: AnomalySession, example: Example) -> list[Evidence]:
     """The evidence of every detector about one series, as scoring will have it."""
-    with torch.inference_mode():
+    with torch.inference_mode(), in_full(session.fabric.device):
         return [one.examine(_look(session, example, one.reads)) for one in session.network.methods]
 
 

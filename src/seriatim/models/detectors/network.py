@@ -17,6 +17,7 @@ from seriatim.models.detectors.memory import MemorySettings
 from seriatim.models.detectors.prediction import PredictionSettings
 from seriatim.models.detectors.supervised import SupervisedSettings
 from seriatim.models.encoder import Encoder
+from seriatim.models.exact import in_full
 from seriatim.models.lanes import on_lanes
 
 DetectorSettings = Annotated[
@@ -57,12 +58,14 @@ class AnomalyNetwork(nn.Module):
 
     def look(self, slices: Float[Tensor, "slices channels rows columns"], reads: str) -> Tensor:
         """What a detector that reads ``embeddings``, ``maps`` or ``slices`` is given, frame by frame."""
-        return self._see(slices, {reads})[reads]
+        with in_full(self.device):
+            return self._see(slices, {reads})[reads]
 
     def examine(self, slices: Float[Tensor, "slices channels rows columns"]) -> list[Evidence]:
         """The evidence of every detector about one sequence."""
-        seen = self._see(slices, {one.reads for one in self.methods})
-        return on_lanes(lambda one: one.examine(seen[one.reads]), self.methods)
+        with in_full(self.device):
+            seen = self._see(slices, {one.reads for one in self.methods})
+            return on_lanes(lambda one: one.examine(seen[one.reads]), self.methods)
 
     def follow(
         self, frame: Float[Tensor, "channels rows columns"], states: Sequence[Any] | None
