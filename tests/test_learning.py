@@ -93,6 +93,7 @@ def test_labels_that_mean_nothing_teach_nothing(tmp_path: Path, stacks: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_demo_config_learns_head_ct(tmp_path: Path) -> None:
     data = tmp_path / "heads"
     synthesize("head-ct", data, count=80, seed=0, size=96)

@@ -65,6 +65,14 @@ def test_what_cannot_be_is_refused(run: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean ethics"):
         write_card(run)
     (run / "card.yaml").unlink()
+    header = "metric,value,low,high,method,n"
+    for text, told in (("a,b\n1,2\n", "has no column 'metric'"), (f"{header}\nauc,high,,,x,3\n", "line 2")):
+        (run / "evaluation.csv").write_text(text)
+        with pytest.raises(ConfigError, match=told):
+            write_card(run, evaluation=run)
+    (run / "split.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"split\.json cannot be read"):
+        write_card(run)
     (run / "split.json").unlink()
     with pytest.raises(ModelError, match=r"has no split\.json"):
         write_card(run)

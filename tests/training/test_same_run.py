@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -115,3 +116,13 @@ def test_weights_may_lie_elsewhere_but_not_be_others(tmp_path: Path, head_ct: Pa
         train(read_run_config(run, [elsewhere]), run, resume=True)
     with pytest.raises(ConfigError, match="did not start from"):
         train(read_run_config(run, ["network.encoder.weights=null"]), run, resume=True)
+
+
+@pytest.mark.parametrize(("name", "content"), [("split.json", "{"), ("start.json", "x"), ("start.json", "{}"),
+                                               ("start.json", "[]"), ("config.yaml", "name: [")])  # fmt: skip
+def test_a_damaged_record_is_told(tmp_path: Path, tiny_run: Path, name: str, content: str) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    experiment = read_run_config(tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(name)):
+        train(experiment, tmp_path / "run", resume=True)

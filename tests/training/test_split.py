@@ -63,6 +63,8 @@ def test_drawn_validation_depends_on_the_seed_and_not_on_the_row_order() -> None
     [
         ([{"patient": "a", "split": "trian"}], {}, "'trian'; legal are"),
         ([{"patient": "a", "fold": "0"}], {"fold": "7"}, "fold=7 is none of"),
+        ([{"patient": "a", "fold": "0"}, {"patient": "b", "fold": ""}], {"fold": "0"}, "line 3: 'fold' is ''"),
+        ([{"patient": "a", "fold": "/../x"}], {"fold": "/../x"}, r"line 2: 'fold' is '/\.\./x', and folders"),
         ([{"patient": "a"}], {"fold": "0"}, "no column 'fold'"),
         ([{"patient": "a", "split": "test"}, {"patient": "b", "split": "test"}], {}, "No series is left for train"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from seriatim.evaluation.find import CROSSVAL
 from seriatim.evaluation.samples import Samples
 from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
-from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.series.batch import IGNORE
 from seriatim.studies.runs import AnyExperiment, evaluation_settings, run_all, run_one
 from seriatim.tasks import DiagnosisTask
@@ -98,7 +97,7 @@ def _write_ensemble(
     """
     members = {}
     for folder in folders.values():
-        told = json.loads((folder / "scores" / "run.json").read_text(encoding="utf-8"))
+        told = read_json(folder / "scores" / "run.json", "model")
         members[f"{folder.name}/run"] = told["model"]["digest"]
     write_ensemble(
         output, members=members, thresholds=average_thresholds(experiment.task.build(), evaluation.samples),
@@ -135,7 +134,7 @@ def _open(
     content = {"experiment": settings, "folds": list(folds), "labels": digest_labels(experiment)}
     path, members = output / CROSSVAL, output / FOLDS
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
         if any(known.get(name) != content[name] for name in ("experiment", "folds")):
             raise ConfigError(f"{output} holds a cross-validation with other settings. Choose another --output.")
         if members.is_file() and read_table(members) != list(table):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from seriatim.errors import ConfigError
 from seriatim.evaluation import Estimate, evaluate
 from seriatim.experiment import Experiment
 from seriatim.io.tables.manifest import read_manifest, read_table
-from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.studies.curve_figure import draw_curve
 from seriatim.studies.draws import average_draws
 from seriatim.studies.runs import evaluation_settings, run_all, run_one, share_embeddings
@@ -130,7 +129,7 @@ def _open(experiment: Experiment, output: Path) -> dict[str, Any]:
     if not path.is_file():
         write_json(path, {**content, "points": []})
         return content
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_json(path, "experiment")
     if known["experiment"] != content["experiment"]:
         raise ConfigError(f"{output} holds a learning curve of other settings. Choose another --output.")
     if known.get("rows", content["rows"]) != content["rows"]:

@@ -15,7 +15,7 @@ import yaml
 from seriatim.errors import ConfigError
 from seriatim.experiment import Experiment, TuneSettings
 from seriatim.io.lock import FileLock
-from seriatim.io.tables.outputs import make_folder, write_csv, write_json
+from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.studies.crossval import CrossValidation, cross_validate, run_fold
 from seriatim.studies.crossval import Report as FoldReport
 from seriatim.studies.runs import share_embeddings, start_pool
@@ -98,7 +98,7 @@ def tune_nested(
     _settings(experiment)
     open_search(experiment)
     done = cross_validate(experiment, output, jobs=jobs, report=report, work=tune_fold)
-    chosen = {name: json.loads((folder / "tune" / "chosen.json").read_text()) for name, folder in done.folders.items()}
+    chosen = {name: read_json(folder / "tune" / "chosen.json") for name, folder in done.folders.items()}
     rows = [
         {"fold": name, "trial": one["trial"], one["metric"]: one["value"],
          **{key: json.dumps(value) for key, value in one["values"].items()}}
@@ -160,7 +160,7 @@ def _open(experiment: Experiment, output: Path) -> None:
     make_folder(output)
     with FileLock(output / "lock"):
         path, manifest = output / RECORD, output / "development.csv"
-        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
+        if path.is_file() and read_json(path) != content:
             raise ConfigError(f"{output} holds a study with other settings. Choose another --output.")
         before = manifest.read_bytes() if path.is_file() else None
         development = write_development(experiment, output, folds=settings.folds)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from seriatim.errors import ModelError
+from seriatim.errors import ConfigError, ModelError
 from seriatim.io.tables.manifest import read_table
-from seriatim.io.tables.outputs import write_text
+from seriatim.io.tables.outputs import read_json, write_text
 from seriatim.settings import build_settings, read_yaml
 from seriatim.trained import AnomalyModel, Model, is_anomaly_model, load_anomaly_model, load_model
 from seriatim.trained.faithfulness import FAITHFULNESS, Faithfulness, load_faithfulness
@@ -39,10 +38,24 @@ def write_card(run: Path, *, evaluation: Path | None = None, answers: Path | Non
     missing = [name for name in ("split.json", "manifest.csv", "validation.csv") if not (run / name).is_file()]
     if missing:
         raise ModelError(f"{run} has no {' and no '.join(missing)}: copy the whole run folder to make its card.")
-    figures = read_table(evaluation / "evaluation.csv") if evaluation else ()
+    figures = _read_figures(evaluation / "evaluation.csv") if evaluation else ()
     lines = [*_describe(model, figures), *_checklists(gather_facts(model, figures), told)]
     write_text(run / CARD, "\n".join(lines) + "\n")
     return run / CARD
+
+
+def _read_figures(path: Path) -> Table:
+    """The rows of an ``evaluation.csv``. Raises ConfigError where it is none."""
+    rows = read_table(path)
+    for line, row in enumerate(rows, start=2):
+        for name in ("metric", "value", "low", "high", "method", "n"):
+            if name not in row:
+                raise ConfigError(f"{path} has no column {name!r}. Give --evaluation a folder of `seriatim evaluate`.")
+        try:
+            [tell_number(row[name]) for name in ("value", "low", "high")]
+        except ValueError as error:
+            raise ConfigError(f"{path}, line {line}: {error}. Run `seriatim evaluate` again.") from error
+    return rows
 
 
 def write_questions(path: Path) -> None:
@@ -53,13 +66,13 @@ def write_questions(path: Path) -> None:
 
 def _describe(model: Model | AnomalyModel, figures: Table) -> Iterator[str]:
     experiment, run = model.experiment, model.path
-    splits = json.loads((run / "split.json").read_text())["splits"]
+    splits = read_json(run / "split.json", "splits")["splits"]
     yield f"# Model card: {experiment.name}\n\n**Research use only; not a medical device.**\n"
     yield f"{describe_method(model)}\n\n## Data\n\n| split | series | patients |\n|---|---|---|"
     yield from (f"| {name} | {one['series']} | {one['patients']} |" for name, one in splits.items())
     yield f"\n{describe_splits(run)}\n\n## Input it is made for\n\n| | training and validation | else |\n|---|---|---|"
     yield from _envelope_rows(model)
-    validation = json.loads((run / "model.json").read_text())["validation"]
+    validation = read_json(run / "model.json", "validation")["validation"]
     yield "\n## Validation (it chose the kept epoch and the thresholds: optimistic, no test result)\n"
     yield "| measure | value |\n|---|---|"
     yield from (f"| {name} | {value:.4f} |" for name, value in validation.items())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seriatim.io.tables.manifest import read_table
+from seriatim.io.tables.outputs import read_json
 from seriatim.tasks import ViewSettings
 from seriatim.trained import AnomalyModel, Model
 
@@ -117,7 +117,7 @@ def describe_method(model: Model | AnomalyModel) -> str:
 
 def describe_splits(run: Path) -> str:
     """What proves that the splits of a run share no patient and no images."""
-    proof = json.loads((run / "split.json").read_text())
+    proof = read_json(run / "split.json", "patients_in_two_splits")
     found = proof.get("duplicates", {})
     told = f"Patients in two splits: {proof['patients_in_two_splits']}."
     if not found.get("compared"):
@@ -141,4 +141,4 @@ def _views(views: ViewSettings) -> str:
 
 def _environment(run: Path) -> str:
     path = run / "environment.json"
-    return str(json.loads(path.read_text()).get("device", "unknown")) if path.is_file() else "unknown"
+    return str(read_json(path).get("device", "unknown")) if path.is_file() else "unknown"

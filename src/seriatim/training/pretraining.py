@@ -21,7 +21,7 @@ from torch.optim import AdamW, Optimizer
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import BaseExperiment, PretrainingSettings
-from seriatim.io.tables.outputs import write_csv, write_json
+from seriatim.io.tables.outputs import read_json, write_csv, write_json
 from seriatim.models.network import SequenceNetwork
 from seriatim.models.pretext import PretextHeads
 from seriatim.series import Series
@@ -245,7 +245,7 @@ def _gather(session: Session, settings: PretrainingSettings) -> tuple[Pretrainin
               "series_sha256": hashlib.sha256(json.dumps(keys).encode()).hexdigest()}
     path = session.run / RECORD
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != record:
+        if read_json(path) != record:
             raise ConfigError(f"The series of pretraining changed since {session.run} was started. Put them back, or "
                               "train anew.")
     elif session.fabric.is_global_zero:

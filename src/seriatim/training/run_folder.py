@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from lightning_fabric import Fabric
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, read_experiment
-from seriatim.io.tables.outputs import make_folder, write_csv, write_json, write_text
+from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json, write_text
 from seriatim.trained.lineage import CONFIG
 from seriatim.training.examples import Example, Examples
 from seriatim.training.runtime import describe_environment
@@ -58,7 +57,7 @@ def read_duplicates(run: Path) -> dict[str, Any] | None:
 
 def _read_proof(run: Path) -> dict[str, Any]:
     path = run / "split.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def write_start(run: Path, *, experiment: BaseExperiment, examples: Examples, fabric: Fabric) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from seriatim.errors import ConfigError
 from seriatim.experiment import BaseExperiment, Experiment, read_experiment
+from seriatim.io.tables.outputs import read_json
 from seriatim.models.encoder import digest_weights
 from seriatim.trained.lineage import CONFIG
 
@@ -70,7 +71,7 @@ def digest_start(network: nn.Module, experiment: BaseExperiment) -> str:
 def refuse_other_start(run: Path, digest: str, experiment: BaseExperiment) -> None:
     """Raise ConfigError where a run that goes on would start from other weights than it did."""
     path = run / START
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["weights_sha256"] != digest:
+    if path.is_file() and read_json(path, "weights_sha256")["weights_sha256"] != digest:
         encoder = experiment.network.encoder.weights
         whole = getattr(experiment.network, "weights", None)
         name, given = ("encoder.weights", encoder) if encoder else ("weights", whole)

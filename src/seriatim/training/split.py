@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from seriatim.experiment import DataSettings
 from seriatim.io.tables.manifest import Case
 from seriatim.training.few_shot import Groups, draw_labelled
 
+FOLD = re.compile(r"[\w.-]{1,64}")
 Split = Literal["train", "val", "test", "unlabelled"]
 """``unlabelled``: a training patient whose labels are not used (``data.patients_per_class``)."""
 NAMES: Mapping[str, Split] = {
@@ -93,12 +95,14 @@ def assign_folds(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[
     """The fold of every case: from the manifest's column, or drawn by patient and alike in ``strata``.
 
     Raises:
-        ConfigError: there is neither a column of folds nor ``data.folds``, or both, or a patient stands in two folds.
+        ConfigError: there is neither a column of folds nor ``data.folds``, or both, a patient stands in two folds, or a
+            fold has no name that a folder can have.
     """
     if data.fold_column in cases[0].row:
         if data.folds is not None:
             raise ConfigError(f"The manifest has a column {data.fold_column!r}: leave data.folds out.")
         folds = [_cell(case, data.fold_column).removesuffix(".0") for case in cases]  # as pandas writes whole numbers
+        _require_names(folds, column=data.fold_column)
         refuse_overlap(cases, folds)
         return folds
     if data.folds is None:
@@ -107,6 +111,16 @@ def assign_folds(cases: Sequence[Case], data: DataSettings, *, strata: Sequence[
             "be made: data.folds=5."
         )
     return draw_folds(cases, strata=strata, count=data.folds, seed=seed)
+
+
+def _require_names(folds: Sequence[str], *, column: str) -> None:
+    """Raise ConfigError where a row names no fold, which would be one of its own, or one that cannot name a folder."""
+    for line, fold in enumerate(folds, start=2):
+        if not FOLD.fullmatch(fold):
+            raise ConfigError(
+                f"Manifest line {line}: {column!r} is {fold!r}, and folders are named after folds. Give every row one "
+                "of letters, digits, '_', '-' or '.', 64 at most; drop rows that belong to none."
+            )
 
 
 def draw_folds(cases: Sequence[Case], *, strata: Sequence[str], count: int, seed: int) -> list[str]:

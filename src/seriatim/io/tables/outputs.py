@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seriatim.errors import OutputError, printable
+from seriatim.errors import ConfigError, OutputError, printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -31,6 +31,23 @@ def make_folder(path: Path) -> Path:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON and put it in place whole. Raises OutputError."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Read what ``write_json`` wrote, which has these keys.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Copy its folder again, or start in another.") from error
+    lacking = [key for key in keys if key not in content] if isinstance(content, dict) else ["a mapping"]
+    if lacking or not isinstance(content, dict):
+        raise ConfigError(f"{path} is not as it was written: it holds no {lacking[0]}. Copy its folder again, or start "
+                          "in another.")
+    return content
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
