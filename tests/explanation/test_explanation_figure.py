@@ -13,6 +13,7 @@ from seriatim.explanation.curve import spread
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.faithfulness.words import why_shown
 from seriatim.explanation.figure import compose, draw_explanation
+from seriatim.explanation.known_before import KNOWN_BEFORE
 from seriatim.explanation.montage import arrange, blend_heat
 
 UID = "1.2.840.113619.2.55.3"
@@ -60,7 +61,8 @@ CASES = {
     "even attention": explanation_of(attention=np.full(12, 1 / 12)),
     "regression": explanation_of(label="volume_ml", probability=1234.5, threshold=None, prediction="1234 ml"),
     "long words": explanation_of(
-        label="a $class_{" + "very " * 40, prediction="so " * 80, findings=tuple(f"CODE_{i}" for i in range(40))
+        label="a $class_{" + "very " * 40, prediction="so " * 80, findings=tuple(f"CODE_{i}" for i in range(40)),
+        known_before=KNOWN_BEFORE["unlabelled"],
     ),
 }
 
@@ -114,6 +116,12 @@ def test_what_the_picture_says(tmp_path):
     for text in ("bleed", *numbers, "◂ I", "S ▸"):
         assert text in written
     assert any("not a medical device" in text for text in written)
+
+
+def test_the_picture_says_that_the_model_knew_the_series_before():
+    page = compose(explanation_of(known_before=KNOWN_BEFORE["train"]))
+    assert KNOWN_BEFORE["train"] in [text.get_text() for text in page.figure.texts]
+    assert not any("no test" in text.get_text() for text in compose(explanation_of()).figure.texts)
 
 
 def test_small_attributions_keep_their_digits():

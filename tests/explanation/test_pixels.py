@@ -1,5 +1,7 @@
 """Maps and gradients: against arithmetic done by hand, on a planted square, and without a trace left behind."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -152,6 +154,23 @@ def fail_within(network):
         assert not network.training
         assert not torch.backends.cudnn.enabled
         raise RuntimeError("on the way")
+
+
+def test_threads_take_turns_and_the_last_leaves_the_flag_as_it_was():
+    seen, inside = [], threading.Event()
+
+    def differentiate():
+        with backward.differentiable_rnn(), backward.differentiable_rnn():
+            seen.append(torch.backends.cudnn.enabled)
+            inside.set()
+
+    other = threading.Thread(target=differentiate)
+    with backward.differentiable_rnn():
+        other.start()
+        assert not inside.wait(0.1)
+    other.join()
+    assert seen == [False]
+    assert torch.backends.cudnn.enabled
 
 
 @pytest.mark.cuda  # cuDNN is what refuses the backward pass

@@ -16,7 +16,8 @@ from page_samples import HOSTILE, UID, explanation_of, ramp_of, volume_of
 from PIL import Image
 
 from seriatim.explanation.batch import explain_volume
-from seriatim.explanation.page.about import KNOWN_BEFORE, tell_model, tell_split
+from seriatim.explanation.known_before import KNOWN_BEFORE, tell_split
+from seriatim.explanation.page.about import tell_model
 from seriatim.explanation.page.build import build_page, write_page
 from seriatim.explanation.page.content import Track
 from seriatim.explanation.page.curves import draw_track, trace_curve

@@ -14,6 +14,7 @@ from torch import Tensor
 from seriatim.explanation.alignment import MapGrid, locate_cells, resize_heat
 from seriatim.explanation.display import show_slices, window_of
 from seriatim.explanation.explanation import Letters, Unit, unit_of
+from seriatim.explanation.known_before import tell_split
 from seriatim.models.detectors import Evidence, FutureDetector
 from seriatim.series import Volume
 from seriatim.series.series import Axis
@@ -56,7 +57,8 @@ class FrameExplanation:
 
     ``images`` uint8 (T,H,W) or (T,H,W,3) as in ``Explanation``; ``part_levels`` are the surprises by method on the
     scale of the scores. ``threshold_p_value`` is the share of normal frames that reach the threshold, 0.5; an event
-    goes on down to the score ``release``. ``faithfulness`` is what ``seriatim faithfulness`` measured of the model.
+    goes on down to the score ``release``. ``known_before`` is as in ``Explanation``, ``faithfulness``
+    what ``seriatim faithfulness`` measured of the model.
     """
 
     series_uid: str
@@ -77,6 +79,7 @@ class FrameExplanation:
     findings: tuple[str, ...]
     model_name: str
     model_digest: str
+    known_before: str = ""
     faithfulness: Faithfulness | None = None
 
     @property
@@ -137,6 +140,7 @@ def explain_frames(volume: Volume, model: AnomalyModel, *, top: int = 6) -> Fram
         findings=model.note(series),
         model_name=model.experiment.name,
         model_digest=model.digest,
+        known_before=tell_split(model, series.series_uid),
         faithfulness=load_faithfulness(model.path / FAITHFULNESS, digest=model.digest),
     )
 

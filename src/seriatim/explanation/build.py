@@ -19,6 +19,7 @@ from seriatim.explanation.attribution.reading import Reading, read_ways
 from seriatim.explanation.display import fit_heat, show_slices, window_of
 from seriatim.explanation.explanation import Explanation, unit_of
 from seriatim.explanation.faithfulness.series import MeasureOptions, measure_series
+from seriatim.explanation.known_before import tell_split
 from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.shown import choose_maps, choose_shown, first_slices, load_known
 from seriatim.series import Volume
@@ -254,4 +255,5 @@ def _describe(volume: Volume, ensemble: Ensemble, scores: EnsembleScores, *, cho
         "findings": tuple(dict.fromkeys([*ensemble.note(series), *scores.verdict.notes])),
         "model_name": ensemble.experiment.name,
         "model_digest": ensemble.digest,
+        "known_before": tell_split(ensemble, series.series_uid),
     }

@@ -18,7 +18,7 @@ Letters = tuple[str, str, str, str]
 
 
 class Drawn(Protocol):
-    """What the axis of positions is labelled by, and the header tells."""
+    """What the axis of positions is labelled by, and header and footer tell."""
 
     @property
     def unit(self) -> Unit: ...
@@ -36,6 +36,8 @@ class Drawn(Protocol):
     def model_name(self) -> str: ...
     @property
     def model_digest(self) -> str: ...
+    @property
+    def known_before(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,8 @@ class Explanation:
     series, ``model_faithfulness`` on series that the model was not trained on; None where it was not measured.
 
     ``probabilities`` are those of all classes (for regression, values); ``prediction_set`` holds the answers that are
-    likely enough, in words ("" where the model makes no sets).
+    likely enough, in words ("" where the model makes no sets). ``known_before`` says that the model learnt from this
+    series or was chosen by it ("" where it was not).
     """
 
     series_uid: str
@@ -95,6 +98,7 @@ class Explanation:
     model_faithfulness: Faithfulness | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
     prediction_set: str = ""
+    known_before: str = ""
 
     def __post_init__(self) -> None:
         self._check_slices()

@@ -46,6 +46,7 @@ def compose(explanation: Explanation) -> Page:
     curve, montage = curve_height(explanation), montage_height(explanation)
     page = Page(HEADER_HEIGHT + curve + SECTION_GAP + montage + FOOTER_HEIGHT)
     _draw_header(page, explanation)
+    warn_known(page, explanation)
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
     for line, text in enumerate((explanation.shown_because, FOOTNOTE.format(noun=explanation.noun))):
@@ -79,6 +80,13 @@ def draw_gauge(page: Page, share: float, threshold: float | None) -> float:
     if threshold is not None and _is_share(threshold):
         axes.plot([threshold] * 2, [-0.7, 1.7], color=style.INK, linewidth=1.6, clip_on=False)
     return GAUGE[0] + 0.3
+
+
+def warn_known(page: Page, explanation: Drawn) -> None:
+    """A line below the answer where the model knew the series before: a picture travels without its page."""
+    if explanation.known_before:
+        page.note(style.MARGIN, 1.24, explanation.known_before, width=style.FIGURE_WIDTH - 2 * style.MARGIN,
+                  color=style.EVENT, weight="bold")
 
 
 def tell_facts(explanation: Drawn) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 from torch import Tensor, nn
 
 from seriatim.errors import ModelError
+
+_TURN = RLock()
 
 
 @contextmanager
@@ -17,8 +20,10 @@ def differentiable_rnn() -> Iterator[None]:
 
     cuDNN keeps what its backward needs only in training mode, and training mode would switch dropout on. PyTorch's own
     RNN kernels have no such limit, so cuDNN is off for the forward and the backward inside, and as before afterwards.
+    The switch is one of the process: threads take their turns, else the last one out would leave it off. What other
+    threads compute meanwhile is computed without cuDNN too.
     """
-    with torch.backends.cudnn.flags(enabled=False):
+    with _TURN, torch.backends.cudnn.flags(enabled=False):
         yield
 
 

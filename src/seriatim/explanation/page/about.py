@@ -9,7 +9,7 @@ from seriatim.errors import leave_out
 from seriatim.explanation.figure import shorten
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.series import Series
-from seriatim.trained import Ensemble, Model, Scorer, load_ensemble, read_splits
+from seriatim.trained import Ensemble, Model, Scorer, load_ensemble
 from seriatim.trained.envelope import Envelope
 
 Term = tuple[str, str]
@@ -17,12 +17,6 @@ KINDS = {"binary": "yes or no", "multiclass": "one of several classes", "multila
          "regression": "numbers"}
 OUTSIDE = ("OUTSIDE_", "OUT_OF_")
 """How the codes begin that say a series lies outside of what a model was trained on."""
-KNOWN_BEFORE = {
-    "train": "The model was trained on this series: what it says of it is no test.",
-    "val": "The model and its threshold were chosen on validation series, and this is one of them: it is no test.",
-    "unlabelled": "The model, or one that it started from, learnt from the images of this series: it is no test.",
-}
-"""What is said of a series by its split in the model's manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +40,6 @@ def tell_model(model: Scorer | Model) -> ModelFacts:
         terms.append(("models", f"the mean of {len(model.members)}; what follows is of the first"))
     terms += [*_tell_question(model), *_tell_envelope(model.members[0].envelope)]
     return ModelFacts(terms=tuple(terms), sentence=_tell_calibration(model))
-
-
-def tell_split(model: Scorer | Model, series_uid: str) -> str:
-    """That the model knew the series before it was asked; "" where it did not, or nothing tells."""
-    splits = read_splits(model.path) if isinstance(model, Model) else model.read_splits()
-    return KNOWN_BEFORE.get(splits.get(series_uid, ""), "")
 
 
 def tell_series(series: Series, noticed: Sequence[str]) -> Panel:

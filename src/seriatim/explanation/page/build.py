@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.explanation import Explanation
-from seriatim.explanation.page.about import tell_model, tell_series, tell_split
+from seriatim.explanation.page.about import tell_model, tell_series
 from seriatim.explanation.page.diagnosis import describe_diagnosis
 from seriatim.explanation.page.frames import describe_frames
 from seriatim.explanation.page.layout import render_report
@@ -38,7 +38,7 @@ def build_page(volume: Volume, explanation: Explained, *, model: Model | Scorer 
         content = describe_frames(explanation, model=facts)
     else:
         content = describe_diagnosis(explanation, model=facts)
-    known = "" if model is None else tell_split(model, volume.series.series_uid)
+    known = explanation.known_before
     headline = replace(content.headline, sentences=(*content.headline.sentences, *([known] if known else [])))
     panels = (*content.panels, tell_series(volume.series, explanation.findings))
     content = replace(content, headline=headline, panels=panels)
