@@ -196,3 +196,8 @@ def test_whose_a_series_is_may_stand_in_a_column_of_another_name(tmp_path):
     assert (clusters.number.tolist(), by) == ([0, 0], "patient")
     with pytest.raises(ConfigError, match="no column 'person' of patients"):
         join(tables, labels, patient="person")
+
+
+def test_a_series_that_stands_twice_in_the_scores_is_told_as_that(tmp_path):
+    with pytest.raises(ConfigError, match=r"Series 1\.1, which line 2 of .* stands 2 times in the scores"):
+        joined(tmp_path, [score("1.1", "a"), score("1.1", "a")], [{"series_uid": "1.1", "name": "x"}])

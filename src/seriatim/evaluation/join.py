@@ -182,6 +182,9 @@ def _only_one(pairs: list[Pair], *, where: str, include_training: bool) -> Pair:
     usable = [pair for pair in scored if include_training or not pair.trained_on]
     if len(usable) > 1:
         shown = [(pair.score["series_uid"], pair.score.get("volume", "")) for pair in usable[:2]]
+        if shown[0] == shown[1] and usable[0].score["path"] == usable[1].score["path"]:
+            raise ConfigError(f"Series {shown[0][0]}, which {where} labels, stands {len(usable)} times in the scores. "
+                              "Keep one of its rows, and give each scores.csv only once.")
         names = " and ".join(" ".join(filter(None, one)) for one in shown)
         raise ConfigError(
             f"The label in {where} fits {len(usable)} scored series, among them {names}. Give the labels a series_uid "
