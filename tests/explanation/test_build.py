@@ -14,12 +14,13 @@ import torch
 from seriatim.errors import ConfigError
 from seriatim.explanation import ExplainOptions, explain, explain_volume
 from seriatim.explanation.faithfulness.series import MeasureOptions
+from seriatim.explanation.known_slices import KnownSlices
 from seriatim.io import find_series, read_volume
 from seriatim.series import Volume
 from seriatim.tasks.views import ViewSettings
-from seriatim.trained import Model, load_ensemble, load_model
+from seriatim.trained import Model, load_ensemble, load_model, load_scorer
 from seriatim.trained.faithfulness import FAITHFULNESS, Choice, Faithfulness, Measured
-from tiny_runs import CommandLine, read_header, read_rows
+from tiny_runs import CommandLine, read_header, read_rows, write_rows
 
 FEW = MeasureOptions(orders=10, draws=1, shuffles=1)
 
@@ -168,3 +169,25 @@ def test_soft_and_unknown_slice_labels_are_not_measured_against(
                    slice_labels=slices)
     assert rows[0]["status"] == "explained"
     assert "labels a slice of these series" in caplog.text
+
+
+def test_slice_labels_by_path_are_found_as_in_training(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:
+    rows = [row for row in read_rows(head_ct / "labels.csv") if row["bleed"] == "1"][:1]
+    series = find_series(head_ct / rows[0]["path"]).series[0]
+    true = [row for row in read_rows(head_ct / "slices.csv") if row["series_uid"] == series.series_uid]
+    marked = [bool(int(row["bleed"])) for row in sorted(true, key=lambda row: int(row["index"]))]
+    named = [{"path": rows[0]["path"], "index": row["index"], "bleed": row["bleed"]} for row in true]
+    model = load_scorer(tiny_run)
+    by_manifest = write_rows(tmp_path / "elsewhere" / "slices.csv", named)
+    shutil.copytree(head_ct / rows[0]["path"], tmp_path / "moved" / "one")
+    moved = find_series(tmp_path / "moved" / "one").series[0]
+    for one in (series, moved):  # the run's manifest tells where a series lay
+        known = KnownSlices.read(by_manifest, model).of(one)
+        assert known is not None
+        assert (known[:, 0] == 1).tolist() == marked
+    by_table = write_rows(tmp_path / "moved" / "slices.csv", [{**row, "path": "one"} for row in named])
+    known = KnownSlices.read(by_table, model).of(moved)
+    assert known is not None
+    assert (known[:, 0] == 1).tolist() == marked
+    other = write_rows(tmp_path / "other.csv", [{**row, "path": "two"} for row in named])
+    assert KnownSlices.read(other, model).of(moved) is None

@@ -9,30 +9,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from seriatim.errors import OutputError, RefusedError, reason_of
 from seriatim.experiment.envelope import Outside
 from seriatim.explanation.anomaly import explain_frames
-from seriatim.explanation.build import ExplainOptions, explain_volume, mark_truth
+from seriatim.explanation.build import ExplainOptions, explain_volume
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figures import draw_cohort, read_cohort
 from seriatim.explanation.figures.paper import UNITS
 from seriatim.explanation.index_page import write_index
+from seriatim.explanation.known_slices import KnownSlices
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.series_files import COLUMNS as OF_FILES
 from seriatim.explanation.series_files import FIGURES, draw_figures, write_series
 from seriatim.explanation.volumes import write_volumes
 from seriatim.io import find_series, read_volume
 from seriatim.io.isolation.limits import Limits
-from seriatim.io.tables.manifest import Case
 from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
-from seriatim.io.tables.slice_labels import SliceLabels, read_slice_labels
 from seriatim.series import Code, Series
-from seriatim.series.batch import IGNORE
 from seriatim.series.findings import Action
-from seriatim.tasks import DiagnosisTask
 from seriatim.trained import AnomalyModel, Models, Scorer, load_scorer
 
 logger = logging.getLogger(__name__)
@@ -95,7 +89,7 @@ def explain(
     loaded = load_scorer(model, device=device).with_outside(outside)
     loaded = loaded if limits is None else loaded.with_limits(limits)
     options = replace(options or ExplainOptions(), top=top)
-    true = _SliceTruth.read(slice_labels, loaded)
+    true = KnownSlices.read(slice_labels, loaded)
     folder = make_folder(Path(output))
     data = loaded.experiment.data
     policy = {**data.findings, **(actions or {})}
@@ -119,7 +113,8 @@ def explain(
             report(done, len(asked), series, reason)
     if asked and len(true.table) and true.table.unused_count == len(true.table):
         logger.warning("No row of %s labels a slice of these series: nothing is marked, and nothing was measured "
-                       "against it. Its UIDs differ; rows are found by series UID.", slice_labels)
+                       "against it. Its UIDs or paths differ; a path counts from the table or from "
+                       "the manifest of the run.", slice_labels)
     write_csv(folder / "explanations.csv", COLUMNS, rows)
     if options.measured and not isinstance(loaded, AnomalyModel):
         write_csv(folder / "faithfulness.csv", MEASURED, measured)
@@ -145,31 +140,6 @@ def unique_names(found: Sequence[Series]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SliceTruth:
-    """The true labels of slices, from a table; nothing is known of any without one."""
-
-    table: SliceLabels
-    task: DiagnosisTask | None
-
-    @classmethod
-    def read(cls, path: Path | None, model: Scorer) -> _SliceTruth:
-        if path is None or isinstance(model, AnomalyModel):
-            return cls(table=SliceLabels(), task=None)
-        settings = model.experiment.task
-        table = read_slice_labels(path, labels=settings.slice_labels or settings.labels)
-        return cls(table=table, task=model.task)
-
-    def of(self, series: Series) -> NDArray[np.float64] | None:
-        """(S,K), nan where a label is not known; None where none is."""
-        if self.task is None:
-            return None
-        rows = self.table.of(series, Case(path=series.path, patient="", row={}))
-        unknown = (float(IGNORE),) * self.task.outputs
-        labels = np.array([unknown if row is None else self.task.encode_slice_labels(row) for row in rows])
-        return mark_truth(self.task, labels)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
     """What became of one series, why where nothing was made, its further cells, the rows of what was measured, and
     what its table calls the values that are shown first.
@@ -182,7 +152,7 @@ class _Made:
     shown: str = ""
 
 
-def _explain_into(stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: _SliceTruth) -> _Made:
+def _explain_into(stem: Path, series: Series, model: Scorer, *, options: ExplainOptions, true: KnownSlices) -> _Made:
     """Write the files of one series."""
     try:
         volume = read_volume(series, limits=model.limits)
