@@ -14,7 +14,9 @@ from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.faithfulness.words import why_shown
 from seriatim.explanation.figure import compose, draw_explanation
 from seriatim.explanation.known_before import KNOWN_BEFORE
-from seriatim.explanation.montage import arrange, blend_heat
+from seriatim.explanation.montage import arrange, blend_heat, draw_image, draw_letters
+from seriatim.explanation.notebook import STATIC_DPI
+from seriatim.explanation.results import PICTURE_DPI
 
 UID = "1.2.840.113619.2.55.3"
 
@@ -192,3 +194,17 @@ def test_heat_is_clear_where_there_is_none_and_never_hides_the_anatomy():
 def test_an_explanation_that_does_not_add_up_is_not_made(changes, message):
     with pytest.raises(ValueError, match=message):
         explanation_of(**changes)
+
+
+@pytest.mark.parametrize("dpi", [STATIC_DPI, PICTURE_DPI, style.DPI])
+def test_left_is_not_taken_for_inferior(dpi):
+    """In a coarse picture a thin L loses its foot: edges are moved to pixels, and the foot may fall between them."""
+    for shift in np.arange(6) / 6 / dpi:
+        wide = {}
+        for one in "LI":
+            page = style.Page(2.0)
+            axes = page.add_axes(1 + shift, 0.2 + shift, 1.5, 1.5)
+            draw_image(axes, np.zeros((8, 8), np.uint8))
+            draw_letters(axes, (one, " ", " ", " "), size=(1.5, 1.5))
+            wide[one] = np.ptp(np.nonzero((page.render(dpi)[..., 1] > 160).any(axis=0))[0])
+        assert wide["L"] >= wide["I"] + 2

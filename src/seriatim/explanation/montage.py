@@ -234,7 +234,8 @@ def draw_letters(axes: Any, letters: Letters | None, *, size: tuple[float, float
         places += [(left, (0.0, 0.5), (4, 0), "left", "center"), (right, (1.0, 0.5), (-4, 0), "right", "center")]
     if size[1] >= SMALLEST_EDGE:
         places += [(top, (0.5, 1.0), (0, -4), "center", "top"), (bottom, (0.5, 0.0), (0, 4), "center", "bottom")]
-    how = how or {"fontsize": style.SMALL, "path_effects": [withStroke(linewidth=2, foreground="black")]}
+    outline = [withStroke(linewidth=2, foreground="black")]
+    how = how or {"fontsize": style.SMALL, "weight": "bold", "path_effects": outline}  # thin, an L may lose its foot
     for text, place, offset, across, down in places:
         axes.annotate(text, place, offset, xycoords="axes fraction", textcoords="offset points", ha=across, va=down,
                       color=style.INK, **how)

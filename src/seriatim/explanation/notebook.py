@@ -16,8 +16,8 @@ from seriatim.io import read_volume
 from seriatim.series import Series, Volume
 from seriatim.trained import Model, Scorer
 
-STATIC_DPI = 72
-"""Of the picture, which is 16 inches wide."""
+STATIC_DPI = 100
+"""Of the picture, which is 16 inches wide. At 72 an L (left) is drawn as an I (inferior)."""
 FRAME = ('<iframe srcdoc="{page}" sandbox="allow-scripts" allow="clipboard-write; fullscreen" allowfullscreen '
          'title="{title}" style="width:100%;height:{height}px;border:0"></iframe>'
          '<details><summary>The same as a picture</summary><img alt="{title}" src="data:image/png;base64,{picture}" '
