@@ -54,6 +54,7 @@ class PlaneShelf:
         self._database = open_scratch(SCHEMA)
         self._rows = PlaneRows(self._database)
         self._blocks: dict[tuple[str, str, bytes], _Block] = {}
+        self._by_number: dict[int, _Block] = {}
         self._files = self._held = 0
 
     def __enter__(self) -> PlaneShelf:
@@ -83,7 +84,8 @@ class PlaneShelf:
 
     def read(self, *keys: FileKey) -> list[list[Plane]]:
         """The planes of the files of these keys, a list for each file, in the order in which files were put."""
-        files = [file for block in self._blocks.values() if block.key in keys for file in block.files]
+        held = (self._by_number.get(key.number) for key in keys)
+        files = [file for block in held if block for file in block.files]
         for key in keys:
             for (text,) in self._database.execute("SELECT files FROM blocks WHERE key = ?", (key.number,)):
                 files += [(place, self._unpack(Path(name), rows)) for place, name, rows in json.loads(text)]
@@ -101,7 +103,8 @@ class PlaneShelf:
         block = self._blocks.get(key)
         if block is None:
             number = self._number(json.dumps(key[0]), json.dumps(key[1]), more)
-            block = self._blocks[key] = _Block(FileKey(number=number, study_uid=key[0], series_uid=key[1]))
+            block = _Block(FileKey(number=number, study_uid=key[0], series_uid=key[1]))
+            self._blocks[key] = self._by_number[number] = block
         return block
 
     def _number(self, *key: str | bytes) -> int:
@@ -122,4 +125,5 @@ class PlaneShelf:
             self._database.execute("INSERT INTO blocks VALUES (?, ?)", (block.key.number, encode(files)))
             block.files = kept
         self._blocks = {key: block for key, block in self._blocks.items() if block.files}
+        self._by_number = {block.key.number: block for block in self._blocks.values()}
         self._held = 0
