@@ -231,6 +231,21 @@ def test_what_chose_is_never_told_as_what_estimates():
     assert "integrated gradients" in gone[0]
 
 
+def test_a_method_that_was_passed_over_is_told_with_its_reason():
+    kept = {"attention": (0.6, 0.7), "leave_out": (0.4, 0.1), "gradient_input": (0.3, 0.2)}
+    of_val = {name: {"gap": Measured(value=gap), "randomised": Measured(value=same)}
+              for name, (gap, same) in kept.items()}
+    choice = Choice(split="val", count=7, methods=of_val)
+    assert choose_best(of_val) == "leave_out"
+    said = tell_model(of_val, best="leave_out", count=9, split="test", choice=choice)
+    assert "best of the methods whose order changes when the weights are shuffled" in said[0]
+    assert "unless another is asked for" in said[0]
+    assert said[1].startswith("Higher on them and not chosen")
+    assert said[1].endswith("attention +0.600.")
+    assert "shuffled" in why_shown("leave_out", choice=choice)
+    assert "of all methods" not in why_shown("leave_out", choice=choice)
+
+
 def test_figures_on_disk_come_back_and_belong_to_one_model(tmp_path, caplog):
     path = tmp_path / "faithfulness.json"
     found = Faithfulness(

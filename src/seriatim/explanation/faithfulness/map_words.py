@@ -26,7 +26,8 @@ def tell_maps(figures: Figures, *, best: str, count: int, split: str, choice: Ch
     else:
         others = [name for name in choice.methods if name != best and "gap" in choice.methods[name]]
         rivals = "; ".join(f"{_title(name)} {tell_gap(choice.methods[name])}" for name in others)
-        told = f"Of the maps of pixels {_title(best)} measured best on {tell_series_of(choice)}, and so is drawn"
+        told = (f"Of the maps of pixels {_title(best)} measured best on {tell_series_of(choice)}, and is drawn "
+                "unless another is asked for")
         gap = f"insertion less deletion over places in their first slices is {tell_gap(choice.methods[best])} (logits)"
         said = [f"{told}: {gap}, random orders give 0{f'; {rivals}' if rivals else ''}."]
     said += tell_estimate(figures, shown=best or DEFAULT_MAP, count=count, split=split, choice=choice)

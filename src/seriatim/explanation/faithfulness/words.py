@@ -97,7 +97,7 @@ def why_shown(name: str, *, choice: Choice | None = None, asked: bool = False, m
     if asked:
         return f"{shown}, as was asked for."
     if choice is not None:
-        return f"{shown}, which measured best of all methods on {tell_series_of(choice)}."
+        return f"{shown}, which measured best of {_field(name, choice)} on {tell_series_of(choice)}."
     if name == DEFAULT:
         why = "no validation series could be read to choose by" if measured else (
             "of this model nothing was measured (seriatim faithfulness)")
@@ -119,8 +119,30 @@ def _tell_choice(best: str, choice: Choice | None) -> tuple[str, ...]:
     if choice is None or not best:
         told = "No validation series of the training could be read, so none of the methods was chosen"
         return (f"{told}: {_title(DEFAULT)}, which measured best on head CT, is shown first.",)
-    told = f"On {tell_series_of(choice)} {_title(best)} measured best, and so is shown first"
-    return (f"{told}: insertion less deletion is {tell_gap(choice.methods[best])}; random orders give 0.",)
+    told = (f"On {tell_series_of(choice)} {_title(best)} measured best of {_field(best, choice)}, and is shown first "
+            "unless another is asked for")
+    said = f"{told}: insertion less deletion is {tell_gap(choice.methods[best])}; random orders give 0."
+    higher = _passed_over(best, choice.methods)
+    if not higher:
+        return (said,)
+    figures = ", ".join(f"{_title(name)} {tell_gap(choice.methods[name])}" for name in higher)
+    passed = (f"Higher on them and not chosen, since the order stays much the same when the weights are shuffled "
+              f"(rank correlation above {BLIND}): {figures}.")
+    return said, passed
+
+
+def _field(best: str, choice: Choice) -> str:
+    """Among which methods the one chosen is best: those passed over may have a larger gap, and a reader sees it."""
+    seeing = "the methods whose order changes when the weights are shuffled"
+    return seeing if _passed_over(best, choice.methods) else "all methods"
+
+
+def _passed_over(best: str, figures: Figures) -> list[str]:
+    """The methods with a larger gap than the one chosen: those that depend too little on the weights."""
+    if "gap" not in figures.get(best, {}):
+        return []
+    least = figures[best]["gap"].value
+    return [name for name, one in figures.items() if "gap" in one and one["gap"].value > least]
 
 
 def _tell_blind(figures: Figures) -> tuple[str, ...]:
