@@ -10,7 +10,9 @@ import pytest
 from dicom_files import make_stack, random_stack, save_stack
 from pydicom.dataset import Dataset
 
+from seriatim.errors import InputError
 from seriatim.io import find_series, read_volume
+from seriatim.io.dicom import groups
 from seriatim.series import Code, Series
 
 SHIFT = (-7.0, -3.0, 31.2)
@@ -46,6 +48,20 @@ def test_files_without_a_series_uid_are_a_series_per_folder(tmp_path: Path, miss
     for index, path in enumerate(sorted((tmp_path / "a").iterdir(), reverse=True)):
         path.rename(tmp_path / "a" / f"{index}")
     assert usable(tmp_path / "a")[0].series_uid == first.series_uid
+
+
+def test_a_file_without_a_series_uid_that_goes_while_the_folder_is_searched_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_stack(stack(1, SeriesInstanceUID=""), tmp_path / "nameless")
+    save_stack(stack(2), tmp_path / "other")
+    gone = sorted((tmp_path / "nameless").iterdir())[3]
+    monkeypatch.setattr(groups, "_find_strays", lambda _: gone.unlink(missing_ok=True) or ())  # after headers were read
+    nameless, other = find_series(tmp_path).series
+    assert_whole(other, 2)
+    assert gone in {instance.path for instance in nameless.instances}
+    with pytest.raises(InputError):
+        read_volume(nameless)
 
 
 def test_a_missing_study_uid_is_made_and_leaves_the_series_whole(tmp_path: Path) -> None:

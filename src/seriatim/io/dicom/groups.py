@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from seriatim.io.content import digest_files, make_uid
 from seriatim.io.dicom.plane import Plane
 from seriatim.io.dicom.shelf import FileKey, PlaneShelf
+from seriatim.io.scratch_database import pack_text
 from seriatim.series.findings import Code, Finding, find
 
 MIN_SLICES = 3
@@ -124,5 +126,12 @@ def _name(group: PlaneGroup) -> PlaneGroup:
 
 
 def _digest(paths: Sequence[Path]) -> bytes:
-    """A digest of the content of files that does not depend on their names."""
-    return b"".join(sorted(digest_files([path]) for path in paths))
+    """A digest of the content of files that does not depend on their names, but for those that cannot be read."""
+    return b"".join(sorted(map(_digest_file, paths)))
+
+
+def _digest_file(path: Path) -> bytes:
+    try:
+        return digest_files([path])
+    except OSError:  # gone since its header was read, or damaged behind it: reading the series will say so
+        return hashlib.sha256(pack_text(str(path))).digest()
