@@ -126,6 +126,12 @@ def test_the_picture_says_that_the_model_knew_the_series_before():
     assert not any("no test" in text.get_text() for text in compose(explanation_of()).figure.texts)
 
 
+def test_the_picture_warns_of_a_series_unlike_those_of_training():
+    page = compose(explanation_of(findings=("OUTSIDE_TRAINED_INTENSITY", "GANTRY_TILT")))
+    said = [text.get_text() for text in page.figure.texts]
+    assert any("never validated" in text and text.endswith("(outside trained intensity).") for text in said)
+
+
 def test_small_attributions_keep_their_digits():
     page = compose(explanation_of(shown=1, attributions={"leave_out": -0.00427 * np.eye(12)[7]}, top=(7,)))
     assert "−0.00427 logits" in [text.get_text() for text in page.figure.texts]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from seriatim.explanation.batch import explain_volume
 from seriatim.explanation.known_before import KNOWN_BEFORE, tell_split
-from seriatim.explanation.page.about import tell_model
+from seriatim.explanation.page.about import ModelFacts, tell_model
 from seriatim.explanation.page.build import build_page, write_page
 from seriatim.explanation.page.content import Track
 from seriatim.explanation.page.curves import draw_track, trace_curve
@@ -189,7 +189,15 @@ def test_a_model_tells_how_it_is_calibrated_and_what_it_saw(tiny_run) -> None:
 def test_a_series_out_of_the_envelope_is_told_in_words() -> None:
     explanation = explanation_of(findings=("OUTSIDE_TRAINED_SPACING", "UNEVEN_SPACING"))
     page = build_page(volume_of(explanation, ramp_of(12)), explanation)
-    assert "It lies outside of what the model was trained on (outside trained spacing)" in page
+    header = page[page.index("<header"):page.index("</header>")]
+    assert "never validated: the series lies outside of what it was trained on (outside trained spacing)" in header
+
+
+def test_a_threshold_that_validation_did_not_choose_is_not_told_as_chosen_there() -> None:
+    facts = ModelFacts(terms=(), threshold_source="mean of the members' thresholds, not validated")
+    said = " ".join(describe_diagnosis(explanation_of(), model=facts).headline.sentences)
+    assert "not validated" in said
+    assert "chosen on validation" not in said
 
 
 def test_curves_lead_with_the_method_that_is_shown() -> None:

@@ -32,7 +32,7 @@ from seriatim.explanation.figure import (
     draw_gauge,
     save_page,
     tell_facts,
-    warn_known,
+    warn_reader,
 )
 from seriatim.explanation.film_strip import draw_strip, strip_height
 from seriatim.explanation.style import Page, quiet
@@ -63,7 +63,7 @@ def compose_frames(explanation: FrameExplanation) -> Page:
     curves = curves_height(explanation)
     page = Page(HEADER_HEIGHT + curves + SECTION_GAP + strip_height(explanation) + FOOTER_HEIGHT)
     _draw_header(page, explanation)
-    warn_known(page, explanation)
+    warn_reader(page, explanation)
     _draw_curves(page, explanation, top=HEADER_HEIGHT)
     draw_strip(page, explanation, top=HEADER_HEIGHT + curves + SECTION_GAP)
     width = style.FIGURE_WIDTH - 2 * style.MARGIN

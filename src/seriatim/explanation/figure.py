@@ -16,6 +16,8 @@ from seriatim.explanation.style import Page
 HEADER_HEIGHT = 1.5
 SECTION_GAP = 0.3
 FOOTER_HEIGHT = 0.75
+OUTSIDE = ("OUTSIDE_", "OUT_OF_")
+"""How the codes begin that say a series lies outside of what a model was trained on."""
 GAUGE = (3.4, 0.1)
 """Width and height in inches of the bar that shows the probability beside its threshold."""
 FOOTNOTE = (
@@ -46,7 +48,7 @@ def compose(explanation: Explanation) -> Page:
     curve, montage = curve_height(explanation), montage_height(explanation)
     page = Page(HEADER_HEIGHT + curve + SECTION_GAP + montage + FOOTER_HEIGHT)
     _draw_header(page, explanation)
-    warn_known(page, explanation)
+    warn_reader(page, explanation)
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
     for line, text in enumerate((explanation.shown_because, FOOTNOTE.format(noun=explanation.noun))):
@@ -82,11 +84,19 @@ def draw_gauge(page: Page, share: float, threshold: float | None) -> float:
     return GAUGE[0] + 0.3
 
 
-def warn_known(page: Page, explanation: Drawn) -> None:
-    """A line below the answer where the model knew the series before: a picture travels without its page."""
-    if explanation.known_before:
-        page.note(style.MARGIN, 1.24, explanation.known_before, width=style.FIGURE_WIDTH - 2 * style.MARGIN,
+def warn_reader(page: Page, explanation: Drawn) -> None:
+    """A line below the answer where it proves little: a picture travels without its page."""
+    if warnings := tell_warnings(explanation):
+        page.note(style.MARGIN, 1.24, " ".join(warnings), width=style.FIGURE_WIDTH - 2 * style.MARGIN,
                   color=style.EVENT, weight="bold")
+
+
+def tell_warnings(explanation: Drawn) -> tuple[str, ...]:
+    """Why the answer proves little: the model knew the series before, or it is unlike those of training."""
+    outside = ", ".join(shorten(one) for one in explanation.findings if one.startswith(OUTSIDE))
+    unlike = "" if not outside else (
+        f"What the model says here was never validated: the series lies outside of what it was trained on ({outside}).")
+    return tuple(one for one in (explanation.known_before, unlike) if one)
 
 
 def tell_facts(explanation: Drawn) -> list[str]:

@@ -10,21 +10,23 @@ from seriatim.explanation.figure import shorten
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.series import Series
 from seriatim.trained import Ensemble, Model, Scorer, load_ensemble
+from seriatim.trained.ensemble import VALIDATION
 from seriatim.trained.envelope import Envelope
 
 Term = tuple[str, str]
 KINDS = {"binary": "yes or no", "multiclass": "one of several classes", "multilabel": "several findings",
          "regression": "numbers"}
-OUTSIDE = ("OUTSIDE_", "OUT_OF_")
-"""How the codes begin that say a series lies outside of what a model was trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a page says of a model: ``terms`` with their words, and what its probability means in a ``sentence``."""
+    """What a page says of a model: ``terms`` with their words, what its probability means, and by what its
+    thresholds were chosen.
+    """
 
     terms: tuple[Term, ...]
     sentence: str = ""
+    threshold_source: str = ""
 
 
 def tell_model(model: Scorer | Model) -> ModelFacts:
@@ -39,26 +41,21 @@ def tell_model(model: Scorer | Model) -> ModelFacts:
     if len(model.members) > 1:
         terms.append(("models", f"the mean of {len(model.members)}; what follows is of the first"))
     terms += [*_tell_question(model), *_tell_envelope(model.members[0].envelope)]
-    return ModelFacts(terms=tuple(terms), sentence=_tell_calibration(model))
+    return ModelFacts(terms=tuple(terms), sentence=_tell_calibration(model), threshold_source=_tell_source(model))
 
 
 def tell_series(series: Series, noticed: Sequence[str]) -> Panel:
-    """The findings of a series in words, and whether it lies within what the model was trained on.
+    """The findings of a series in words.
 
     ``noticed`` are codes, those of discovery among them. File names, which may name a patient, are left out.
     """
     words = {str(one.code): leave_out(series.files, one.full_message) for one in series.findings}
     codes = [code.partition(":")[0] for code in noticed]
-    outside = [shorten(code) for code in codes if code.startswith(OUTSIDE)]
-    within = "" if not outside else (
-        f"It lies outside of what the model was trained on ({', '.join(outside)}): what the model says of it was never "
-        "validated.")
     size = f"{series.columns} × {series.rows} pixels"
     spacing = "" if series.spacing_mm is None else " × ".join(f"{one:.3g}" for one in series.spacing_mm) + " mm"
     terms = [("modality", plain(series.modality)), ("size", size), ("spacing", spacing),
              *((shorten(code), plain(words.get(code, "noticed"))) for code in codes)]
-    return Panel(title="This series", paragraphs=tuple(one for one in (within,) if one),
-                 terms=tuple((term, said) for term, said in terms if said))
+    return Panel(title="This series", terms=tuple((term, said) for term, said in terms if said))
 
 
 def _tell_calibration(model: Ensemble) -> str:
@@ -79,11 +76,16 @@ def _tell_question(model: Ensemble) -> list[Term]:
     return [
         ("asks", f"{KINDS[model.experiment.task.target]}: {', '.join(plain(name) for name in task.class_names)}"),
         ("network", f"encoder {parts[0]}, sequence {parts[1]}, pooling {parts[2]}"),
-        *([("threshold", f"{decided}; chosen on {plain(model.thresholds_from)}")] if decided else []),
+        *([("threshold", f"{decided}; {_tell_source(model)}")] if decided else []),
         ("calibration", "none" if task.calibration is None else f"{task.calibration.kind}, fitted on validation"),
         *([("prediction sets", f"hold the truth in {100 * coverage:g} of 100 series like those of validation")]
           if coverage is not None else []),
     ]
+
+
+def _tell_source(model: Ensemble) -> str:
+    source = plain(model.thresholds_from)
+    return f"chosen on {source}" if model.thresholds_from == VALIDATION else source
 
 
 def _tell_envelope(envelope: Envelope) -> list[Term]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.explanation import Explanation
+from seriatim.explanation.figure import tell_warnings
 from seriatim.explanation.page.about import tell_model, tell_series
 from seriatim.explanation.page.diagnosis import describe_diagnosis
 from seriatim.explanation.page.frames import describe_frames
@@ -38,8 +39,7 @@ def build_page(volume: Volume, explanation: Explained, *, model: Model | Scorer 
         content = describe_frames(explanation, model=facts)
     else:
         content = describe_diagnosis(explanation, model=facts)
-    known = explanation.known_before
-    headline = replace(content.headline, sentences=(*content.headline.sentences, *([known] if known else [])))
+    headline = replace(content.headline, sentences=(*content.headline.sentences, *tell_warnings(explanation)))
     panels = (*content.panels, tell_series(volume.series, explanation.findings))
     content = replace(content, headline=headline, panels=panels)
     windows = getattr(model.experiment.preprocessing, "windows_hu", ()) if model is not None else ()

@@ -103,7 +103,8 @@ def _headline(explanation: Explanation, model: ModelFacts | None) -> Headline:
         near = abs(explanation.probability - explanation.threshold) < NEAR
         exact = f"{explanation.probability:.4f}, and the threshold {explanation.threshold:.4f}" if near else (
             f"threshold {explanation.threshold:.2f}")
-        answer += f" ({exact}, chosen on validation)"
+        source = f", {model.threshold_source}" if model is not None and model.threshold_source else ""
+        answer += f" ({exact}{source})"
     sets = explanation.prediction_set
     told = f"Prediction set: {plain(sets)}" if sets else ""
     return Headline(
