@@ -8,7 +8,9 @@ mounted at the same place on all of them.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -196,7 +198,8 @@ def _connect(cluster: Cluster) -> Generator[Any, None, None]:
         more = {"include_dashboard": False} if cluster.address == LOCAL else {}
         try:
             _call(cluster.address)
-            ray.init(address=cluster.address, log_to_driver=False, logging_level="error", **more)
+            with _own_sigterm():
+                ray.init(address=cluster.address, log_to_driver=False, logging_level="error", **more)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"There is no Ray cluster at {cluster.address} ({type(error).__name__}). Start one with "
                               "'ray start --head', or use --cluster local.") from error
@@ -205,6 +208,17 @@ def _connect(cluster: Cluster) -> Generator[Any, None, None]:
     finally:
         if mine:
             ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Generator[None, None, None]:
+    """Have SIGTERM answered as before: Ray's own answer is to leave at once, without the tables of what is done."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _call(address: str) -> None:
