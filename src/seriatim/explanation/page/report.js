@@ -142,7 +142,7 @@
     event.preventDefault();
     wheeled += event.deltaMode ? 100 * event.deltaY : event.deltaY;
     const steps = Math.trunc(wheeled / 40);
-    if (steps) { wheeled -= 40 * steps; go(state.current + Math.sign(steps) * Math.min(3, Math.abs(steps))); }
+    if (steps) { wheeled -= 40 * steps; go(state.current + Math.sign(steps)); }
   }, { passive: false });
   let drag = null;
   screen.addEventListener("pointerdown", (event) => {
