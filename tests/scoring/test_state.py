@@ -17,6 +17,7 @@ from stub_batch import Stub, read_tables, stub_prediction
 
 from seriatim.errors import OutputError
 from seriatim.io import find_series
+from seriatim.io.discover import find_many
 from seriatim.scoring import run as batch_run
 from seriatim.scoring import score
 from seriatim.scoring.options import Options
@@ -267,7 +268,7 @@ def test_files_that_change_while_they_are_found_are_not_trusted(
     uid = next(one.series_uid for one in find_series(archive).series if stub_prediction(one).status == "scored")
 
     def find(*arguments: object, **options: object) -> object:
-        found = find_series(*arguments, **options)
+        found = find_many(*arguments, **options)
         file = min((archive / uid[-6:]).iterdir())
         time.sleep(0.02)  # longer than a tick of the clock of the file system
         file.write_bytes(file.read_bytes())

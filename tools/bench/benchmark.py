@@ -1,7 +1,8 @@
 """One table of models on one set of real data: same folds, same budget, same frozen encoder, several seeds.
 
 usage: benchmark.py SET OUT [--seeds 3] [--models NAME ...] [--set KEY=VALUE ...]
-for example: benchmark.py ct_ich work/bench/ct_ich          (sets: ct_ich, ct_ich_subtypes, pocus, adrenal)
+for example: benchmark.py ct_ich work/bench/ct_ich
+sets: ct_ich, ct_ich_fine, ct_ich_subtypes, pocus, pocus_standardised, adrenal
 
 Every series is scored by models that never saw its patient, one for each seed; their mean is the model's answer. The
 encoder runs once: embeddings are shared through OUT/store. The last model learns from labels that were exchanged
