@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from anomaly_runs import train_run
-from seriatim.deploy import largest_moves
+from seriatim.deploy import find_doubt, largest_logit_move, largest_moves
 from seriatim.errors import ConfigError, ModelError
 from seriatim.trained import Model, load_model, load_scorer
 from seriatim.trained.backends import choose_compute
@@ -77,12 +78,36 @@ def test_the_largest_move_is_that_of_parity_and_of_validation() -> None:
     assert largest_moves({**report, "validation": {"series": 0}}) == report["parity"]["largest_difference"]
 
 
+def test_a_model_that_is_certain_of_all_passes_with_a_warning_and_its_logits(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    """Probabilities near 1e-40 agree to 1e-4 whatever the logits do."""
+    from seriatim.deploy.parity import Differences, compare_lengths
+
+    model = load_model(tiny_run)
+    saturated, moved = (copy.deepcopy(model) for _ in range(2))
+    saturated.network.output_center.fill_(-92.0)
+    moved.network.output_center.fill_(-95.0)
+    seen, _ = compare_lengths(saturated, moved, torch.rand(4, 2, 32, 32))
+    assert seen.largest["probability"] < 1e-30
+    assert seen.largest_logit == pytest.approx(3.0, abs=1e-3)
+    assert "logit" not in seen.largest, "logits must not decide"
+    report = {"parity": seen.describe(), "validation": {"series": 0}}
+    assert largest_logit_move(report) == seen.largest_logit
+    assert "says little" in find_doubt(report)
+    plain, _ = compare_lengths(model, model, torch.rand(4, 2, 32, 32))
+    assert (plain.largest_logit, find_doubt({**report, "validation": plain.describe()})) == (0.0, "")
+    assert find_doubt({"parity": Differences().describe(), "validation": {}}) == ""
+
+
 def test_the_report_tells_what_was_measured(exported: Path) -> None:
     report = json.loads((exported / "exported/onnx/int8/report.json").read_text())
     assert report["model_digest"] == load_model(exported).digest
     assert report["parity"]["passed"]
     assert {1, 2, 3, 500} <= set(report["parity"]["lengths"])
     assert set(report["parity"]["largest_difference"]) == {"probability", "attention", "slice_score"}
+    assert report["parity"]["largest_logit_difference"] >= 4 * report["parity"]["largest_difference"]["probability"]
+    assert 1e-3 < report["parity"]["least_certain"] <= 0.5
     assert report["calibration"]["series"] > 0
     assert report["parity"]["pictures_of_training"] == 32
     validation = report["validation"]

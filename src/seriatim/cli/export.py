@@ -30,7 +30,7 @@ def run(
 
     Example: `seriatim export runs/demo --to onnx`
     """
-    from seriatim.deploy import export_run, largest_moves
+    from seriatim.deploy import export_run, find_doubt, largest_logit_move, largest_moves
     from seriatim.trained import load_scorer
     from seriatim.trained.anomaly import AnomalyModel
     from seriatim.trained.backends import choose_compute
@@ -40,6 +40,10 @@ def run(
     for model in (scorer,) if isinstance(scorer, AnomalyModel) else scorer.members:
         report = export_run(model, compute, tolerance=tolerance)
         moved = ", ".join(f"{name} {value:.1e}" for name, value in largest_moves(report).items())
+        logit = largest_logit_move(report)
+        moved += "" if logit is None else f"; logits by {logit:.1e}"
         change = report["validation"].get("change", {}).get("auc")
         told = "" if change is None else f"; validation AUC {change:+.4f} over {report['validation']['series']} series"
         typer.echo(f"Exported: {model.path / 'exported' / to / precision} (scores move by at most {moved}{told})")
+        if doubt := find_doubt(report):
+            typer.echo(f"Warning: {doubt}", err=True)

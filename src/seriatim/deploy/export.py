@@ -30,6 +30,8 @@ from seriatim.trained.backends.use import Files, back_encoder, back_network, giv
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3, "int8": 5e-3}
 """How far a probability, an attention weight or a slice's score may move."""
+CERTAIN = 1e-3
+"""Where all probabilities are nearer to 0 or 1 than this, they hardly move whatever the network says."""
 PICTURES = 32
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ def _check(order: Order, candidate: AnyModel, *, tolerance: float) -> dict[str, 
         "input": {"slice": list(order.shape), "slices_at_a_time": order.model.network.chunk_size,
                   "gives": gives_of(order.model.network)},
         "parity": {
-            "passed": worst <= tolerance, "tolerance": tolerance, "largest_difference": seen.largest,
+            "passed": worst <= tolerance, "tolerance": tolerance, **seen.describe(),
             "lengths": lengths, "pictures_of_training": len(real), "pictures_made": len(pictures) - len(real),
         },
         "validation": validation,
@@ -175,6 +177,27 @@ def largest_moves(report: Mapping[str, Any]) -> dict[str, float]:
     parity, validation = report["parity"]["largest_difference"], report["validation"].get("largest_difference", {})
     names = dict.fromkeys([*parity, *validation])
     return {name: max(parity.get(name, 0.0), validation.get(name, 0.0)) for name in names}
+
+
+def largest_logit_move(report: Mapping[str, Any]) -> float | None:
+    """The largest difference of a logit that an export's report tells; None where the model gives none."""
+    return _largest_of(report, "largest_logit_difference")
+
+
+def find_doubt(report: Mapping[str, Any]) -> str:
+    """Why an export that passed says little, in words; "" where it says what it seems to."""
+    certain = _largest_of(report, "least_certain")
+    if certain is None or certain >= CERTAIN:
+        return ""
+    return (
+        f"All probabilities that were compared lie within {CERTAIN:g} of 0 or 1, where they hardly move: that scores "
+        "agree says little. See by how much logits move, and train again if the model is this certain of all it sees."
+    )
+
+
+def _largest_of(report: Mapping[str, Any], name: str) -> float | None:
+    told = [report[part].get(name) for part in ("parity", "validation")]
+    return max((value for value in told if value is not None), default=None)
 
 
 def _tell_failure(report: Mapping[str, Any], refused: Path) -> str:

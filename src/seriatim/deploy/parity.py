@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seriatim.deploy.pictures import Pictured
-from seriatim.tasks.predict import SeriesScores
+from seriatim.tasks.predict import read_logits
 from seriatim.tasks.profile import place_frames
 from seriatim.trained import AnomalyModel, Model
 
 MOST_SLICES, DRAWN_LENGTHS = 500, 12
 MOST_FRAMES, DRAWN_CLIPS = 64, 4
+LOGIT = "logit"
+"""What the network says before it becomes a probability; it is told, and decides nothing."""
 AnyModel: TypeAlias = Model | AnomalyModel
 Array: TypeAlias = NDArray[np.float64]
 
@@ -29,17 +31,30 @@ Array: TypeAlias = NDArray[np.float64]
 class Differences:
     """The largest differences seen, by what differs: ``probability``, ``attention``, ``slice_score``.
 
-    Of a regression they are in units of the labels' spread.
+    Of a regression they are in units of the labels' spread. ``largest_logit`` is that of the network's answers before
+    they become probabilities, and ``least_certain`` how far from both 0 and 1 a probability was at most; both None
+    where the answers are not of logits.
     """
 
     largest: dict[str, float] = field(default_factory=dict)
+    largest_logit: float | None = None
+    least_certain: float | None = None
 
     def add(self, one: Mapping[str, Array], other: Mapping[str, Array]) -> None:
         """Count what differs between two answers; what is not a number on one side alone differs by infinity."""
         for name, values in one.items():
-            seen = np.abs(values - other[name])
-            worst = float(np.max(np.where(np.isfinite(seen), seen, np.inf), initial=0.0))
-            self.largest[name] = max(self.largest.get(name, 0.0), worst)
+            worst = _largest_difference(values, other[name])
+            if name == LOGIT:
+                certain = np.minimum(one["probability"], 1 - one["probability"])
+                self.largest_logit = max(self.largest_logit or 0.0, worst)
+                self.least_certain = max(self.least_certain or 0.0, float(np.max(certain)))
+            else:
+                self.largest[name] = max(self.largest.get(name, 0.0), worst)
+
+    def describe(self) -> dict[str, Any]:
+        """What the report says of it."""
+        return {"largest_difference": self.largest, "largest_logit_difference": self.largest_logit,
+                "least_certain": self.least_certain}
 
     @property
     def worst(self) -> float:
@@ -63,7 +78,7 @@ def compare_lengths(reference: AnyModel, candidate: AnyModel, pictures: Tensor) 
     ours, theirs = reference.embed(pictures), candidate.embed(pictures)
     for length in lengths:
         told = [
-            _tell(model, model.read([stretch(view, length) for view in views]))
+            _tell(model, [stretch(view, length) for view in views])
             for model, views in ((reference, ours), (candidate, theirs))
         ]
         seen.add(told[0], told[1])
@@ -84,7 +99,7 @@ def compare_validation(reference: AnyModel, candidate: AnyModel, series: Iterabl
     labels = np.array(rows, dtype=float)
     old, new = (reference.task.metrics(np.stack(found), labels) for found in (before, after))
     change = {name: new[name] - value for name, value in old.items() if name in new}
-    return {"series": len(rows), "largest_difference": seen.largest, "before": old, "after": new, "change": change}
+    return {"series": len(rows), **seen.describe(), "before": old, "after": new, "change": change}
 
 
 def draw_lengths(seed: str, count: int, *, least: int, most: int) -> list[int]:
@@ -106,18 +121,28 @@ def stretch(values: Tensor, length: int) -> Tensor:
 def _answer(model: AnyModel, one: Pictured) -> dict[str, Array]:
     if isinstance(model, AnomalyModel):
         return _judge(model, one.slices, one.series.positions)
-    return _tell(model, model.read(model.embed(one.slices)))
+    return _tell(model, model.embed(one.slices))
 
 
-def _tell(model: Model, scores: SeriesScores) -> dict[str, Array]:
-    """What the tables say of a series, for regression in units of the labels' spread."""
+def _tell(model: Model, views: Sequence[Tensor]) -> dict[str, Array]:
+    """What the tables say of a series with these embeddings, for regression in units of the labels' spread; else with
+    the logits of each view, before calibration.
+    """
+    scores = model.read(views)
     unit = model.network.output_scale.double().cpu().numpy()
     told = {"probability": scores.probabilities.numpy() / unit, "attention": scores.attention.numpy()}
     if model.network.attends_by_class:
         told["class_attention"] = scores.class_attention.numpy()
     if model.task.scores_slices:
         told["slice_score"] = scores.slice_probabilities.numpy() / unit
+    if model.task.settings.target != "regression":
+        told[LOGIT] = np.stack([read_logits(model.backed or model.network, view).numpy() for view in views])
     return told
+
+
+def _largest_difference(one: Array, other: Array) -> float:
+    seen = np.abs(one - other)
+    return float(np.max(np.where(np.isfinite(seen), seen, np.inf), initial=0.0))
 
 
 def _judge(model: AnomalyModel, slices: Tensor, positions: Array | None = None) -> dict[str, Array]:

@@ -112,10 +112,19 @@ def _read(network: ScoringNetwork, task: DiagnosisTask, embeddings: Tensor) -> t
     """Of one view: probabilities (K,) before calibration, attention (S,), slice probabilities (S,K), and attention of
     each output (S,K), or (S,0).
     """
-    mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=network.device)
-    with torch.inference_mode(), in_full(network.device):
-        output = network.read(embeddings[None].to(network.device), mask)
+    output = _run(network, embeddings)
     logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
     attention = output.attention[0].double().cpu()
     by_class = attention.new_zeros(len(attention), 0) if output.class_attention is None else output.class_attention[0]
     return task.probabilities(logits), attention, task.slice_probabilities(slice_logits), by_class.double().cpu()
+
+
+def read_logits(network: ScoringNetwork, embeddings: Tensor) -> Tensor:
+    """Embeddings (S,E) of one series in one view -> what the network says of it (K,), before it is a probability."""
+    return _run(network, embeddings).volume_logits[0].double().cpu()
+
+
+def _run(network: ScoringNetwork, embeddings: Tensor) -> SequenceOutput:
+    mask = torch.ones(1, embeddings.shape[0], dtype=torch.bool, device=network.device)
+    with torch.inference_mode(), in_full(network.device):
+        return network.read(embeddings[None].to(network.device), mask)
