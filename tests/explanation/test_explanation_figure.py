@@ -17,6 +17,8 @@ from seriatim.explanation.known_before import KNOWN_BEFORE
 from seriatim.explanation.montage import arrange, blend_heat, draw_image, draw_letters
 from seriatim.explanation.notebook import STATIC_DPI
 from seriatim.explanation.results import PICTURE_DPI
+from seriatim.explanation.shown import first_slices
+from seriatim.explanation.words import tell_rest
 
 UID = "1.2.840.113619.2.55.3"
 
@@ -64,7 +66,7 @@ CASES = {
     "regression": explanation_of(label="volume_ml", probability=1234.5, threshold=None, prediction="1234 ml"),
     "long words": explanation_of(
         label="a $class_{" + "very " * 40, prediction="so " * 80, findings=tuple(f"CODE_{i}" for i in range(40)),
-        known_before=KNOWN_BEFORE["unlabelled"],
+        known_before=KNOWN_BEFORE["unlabelled"], calibration="The probability is not calibrated. " * 8,
     ),
 }
 
@@ -114,7 +116,7 @@ def test_no_identifier_is_in_the_picture_or_its_file(tmp_path):
 def test_what_the_picture_says(tmp_path):
     page = compose(explanation_of(attributions={"leave_out": -1.5 * np.eye(12)[7]}, top=(7, 3, 4, 5)))
     written = [text.get_text() for text in page.figure.findobj(match=lambda part: hasattr(part, "get_text"))]
-    numbers = ("0.87", "−1.5 logits", "+0 logits", "5.0 mm · index 7", "12 slices · L 40 W 80 HU")
+    numbers = ("0.87", "−1.5 logits", "+0 logits", "5.0 mm · slice 8", "12 slices · L 40 W 80 HU")
     for text in ("bleed", *numbers, "◂ I", "S ▸"):
         assert text in written
     assert any("not a medical device" in text for text in written)
@@ -130,6 +132,36 @@ def test_the_picture_warns_of_a_series_unlike_those_of_training():
     page = compose(explanation_of(findings=("OUTSIDE_TRAINED_INTENSITY", "GANTRY_TILT")))
     said = [text.get_text() for text in page.figure.texts]
     assert any("never validated" in text and text.endswith("(outside trained intensity).") for text in said)
+
+
+def test_the_picture_says_that_its_probability_is_not_calibrated():
+    told = "The probability is not calibrated: 0.8 does not mean that it holds for 80 of 100 such series."
+    written = [text.get_text() for text in compose(explanation_of(calibration=told)).figure.texts]
+    assert told in written
+    assert "Leave one out is shown." in written
+    assert any(text.endswith("Research use, not a medical device.") for text in written)
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.99987, "> 0.99"), (0.994, "0.99"), (1.0, "> 0.99"), (0.0049, "< 0.01")])
+def test_no_probability_is_told_as_certain(value, told):
+    assert told in [text.get_text() for text in compose(explanation_of(probability=value)).figure.texts]
+
+
+def test_slices_that_do_not_speak_for_the_class_are_no_evidence():
+    values = np.array([0.5, -1, 0, 2, -3, 0, 0, 0])
+    assert first_slices(values, top=6, signed=True) == (3, 0)
+    assert first_slices(-np.abs(values), top=6, signed=True) == (2,)
+    assert len(first_slices(values, top=6)) == 6
+    few = {"attributions": {"leave_out": values}, "top": (3, 0), "shown": 2}
+    assert tell_rest(explanation_of(8, **few)) == "no other slice raises the score"
+    assert tell_rest(explanation_of(8, **few | {"top": (3,), "shown": 1})) == ""
+    assert tell_rest(explanation_of(8, **few | {"attributions": {"leave_out": -np.abs(values)}})) == (
+        "no slice raises the score")
+    shown = explanation_of(8, **few | {"attributions": {}, "shown_attribution": "attention"})
+    assert tell_rest(shown) == ""
+    name = "integrated_gradients"
+    page = compose(explanation_of(8, **few | {"attributions": {name: values}, "shown_attribution": name}))
+    assert any(text.get_text().endswith("; no other slice raises the score") for text in page.figure.texts)
 
 
 def test_small_attributions_keep_their_digits():

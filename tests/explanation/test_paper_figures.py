@@ -105,7 +105,9 @@ def test_a_cohort_is_ordered_by_score_and_each_series_fills_the_width(tmp_path: 
     assert grid.shape == (40, BINS)
     assert (np.abs(grid.argmax(axis=1) - 70) <= 12).all()
     np.testing.assert_allclose(grid.mean(axis=1), 1, atol=0.35)  # multiples of the even share
-    draw_cohort(rows[:1], tmp_path / "one.png")
+    assert "first slice to last" in (tmp_path / "a.svg").read_text()
+    draw_cohort(rows[:1], tmp_path / "one.svg", noun="frame")
+    assert "first frame to last" in (tmp_path / "one.svg").read_text()
     signed = CohortRow(score=-3.0, positions=np.arange(4.0), values=np.array([1.0, -1, 0, 2]))
     draw_cohort([signed], tmp_path / "signed.png", name="leave one out")
     np.testing.assert_allclose(resample(signed)[[0, -1]], [1, 2], atol=0.1)

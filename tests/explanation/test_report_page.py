@@ -200,6 +200,17 @@ def test_a_threshold_that_validation_did_not_choose_is_not_told_as_chosen_there(
     assert "chosen on validation" not in said
 
 
+def test_the_page_says_that_no_other_slice_counts_and_tells_no_probability_as_certain() -> None:
+    values = np.where(np.arange(12) < 2, 1.0, -1.0)
+    explanation = explanation_of(shown=2, top=(0, 1), attributions={"leave_out": values}, probability=0.99987,
+                                 shown_attribution="leave_out", probabilities={"bleed": 0.99987, "none": 0.00013})
+    page = build_page(volume_of(explanation, ramp_of(12)), explanation)
+    assert "No other slice raises the score." in page
+    assert "<b>&gt; 0.99</b>" in page
+    assert "<bdi>&lt; 0.01</bdi>" in page
+    assert "1.00" not in page[page.index("<header"):page.index("</header>")]
+
+
 def test_curves_lead_with_the_method_that_is_shown() -> None:
     values = np.linspace(-1, 1, 12)
     given = {"leave_out": values, "gradient_input": values, "attention": explanation_of().attention}

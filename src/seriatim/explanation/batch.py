@@ -118,7 +118,8 @@ def explain(
     write_csv(folder / "explanations.csv", COLUMNS, rows)
     if options.measured and not isinstance(loaded, AnomalyModel):
         write_csv(folder / "faithfulness.csv", MEASURED, measured)
-    _write_overview(folder, rows, options=options, shown=shown)
+    noun = "frame" if {series.axis for series in asked} == {"time"} else "slice"
+    _write_overview(folder, rows, options=options, shown=shown, noun=noun)
     return rows
 
 
@@ -178,7 +179,9 @@ def _explain_into(stem: Path, series: Series, model: Scorer, *, options: Explain
         return _Made(status="failed", reason=reason_of(error, files=series.files))
 
 
-def _write_overview(folder: Path, rows: Sequence[Mapping[str, str]], *, options: ExplainOptions, shown: str) -> None:
+def _write_overview(
+    folder: Path, rows: Sequence[Mapping[str, str]], *, options: ExplainOptions, shown: str, noun: str
+) -> None:
     """What is about all series: the index, and the cohort's figure of the method ``shown`` ("" where no series was)."""
     if options.page and rows:
         write_index(folder)
@@ -186,7 +189,7 @@ def _write_overview(folder: Path, rows: Sequence[Mapping[str, str]], *, options:
         method, cohort = SLICE_METHODS.get(shown), read_cohort(folder, column=shown)
         name, unit = (method.title, UNITS[method.unit]) if method else (f"anomaly {shown}", shown)
         for kind in options.figures:
-            draw_cohort(cohort, make_folder(folder / FIGURES) / f"cohort.{kind}", name=name, unit=unit)
+            draw_cohort(cohort, make_folder(folder / FIGURES) / f"cohort.{kind}", name=name, unit=unit, noun=noun)
 
 
 def _tell_measured(explanation: Explanation, *, volume: str) -> Iterator[dict[str, str]]:

@@ -22,6 +22,7 @@ from seriatim.explanation.faithfulness.series import MeasureOptions, measure_ser
 from seriatim.explanation.known_before import tell_split
 from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.shown import choose_maps, choose_shown, first_slices, load_known
+from seriatim.explanation.words import tell_calibration
 from seriatim.series import Volume
 from seriatim.series.batch import IGNORE
 from seriatim.tasks import DiagnosisTask
@@ -39,7 +40,8 @@ class ExplainOptions:
     """What to explain by, whether to measure it, and what to write of it.
 
     ``top`` slices are shown, 1 to 8, those that ``show`` ranks first: a name of ``SLICE_METHODS``, or None for the one
-    that measured best (``faithfulness.json`` of the run, else on head CT). ``pixels`` are names of ``PIXEL_METHODS``,
+    that measured best (``faithfulness.json`` of the run, else on head CT). A slice to which a method with a sign gives
+    no more than 0 is left out, unless it is the first. ``pixels`` are names of ``PIXEL_METHODS``,
     the first one drawn; empty for the one that measured best, else Grad-CAM. ``measured`` measures the faithfulness on
     each series. ``page`` writes the page of each series and an index, ``figures`` those for papers as each kind named:
     png, svg, and ``nifti`` volumes of numbers and maps.
@@ -105,7 +107,8 @@ def explain_volume(
     attributions = attribute_slices([one for view in views for one in view.readings], options.attribution)
     known = load_known(ensemble)
     name, why = choose_shown(attributions, options.show, known=known)
-    shown = first_slices(attributions.of_class(chosen)[name].numpy(), top=options.top)
+    ranked = attributions.of_class(chosen)[name].numpy()
+    shown = first_slices(ranked, top=options.top, signed=SLICE_METHODS[name].signed)
     true = None if truth is None else truth[:, chosen]
     view = show_slices(volume, shown, window_hu=window_of(ensemble))
     names, drawn_because = choose_maps(options.pixels, known=known)
@@ -256,4 +259,5 @@ def _describe(volume: Volume, ensemble: Ensemble, scores: EnsembleScores, *, cho
         "model_name": ensemble.experiment.name,
         "model_digest": ensemble.digest,
         "known_before": tell_split(ensemble, series.series_uid),
+        "calibration": tell_calibration(ensemble),
     }

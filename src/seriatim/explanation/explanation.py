@@ -61,7 +61,7 @@ class Explanation:
 
     ``probabilities`` are those of all classes (for regression, values); ``prediction_set`` holds the answers that are
     likely enough, in words ("" where the model makes no sets). ``known_before`` says that the model learnt from this
-    series or was chosen by it ("" where it was not).
+    series or was chosen by it ("" where it was not), ``calibration`` what its probability means.
     """
 
     series_uid: str
@@ -99,6 +99,7 @@ class Explanation:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     prediction_set: str = ""
     known_before: str = ""
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         self._check_slices()

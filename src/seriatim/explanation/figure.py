@@ -12,10 +12,12 @@ from seriatim.explanation.curve import curve_height, draw_curve
 from seriatim.explanation.explanation import Drawn, Explanation
 from seriatim.explanation.montage import draw_montage, montage_height
 from seriatim.explanation.style import Page
+from seriatim.explanation.words import tell_number, tell_share
 
 HEADER_HEIGHT = 1.5
 SECTION_GAP = 0.3
-FOOTER_HEIGHT = 0.75
+FOOTER_HEIGHT, NOTE_HEIGHT = 0.75, 0.2
+"""Of two lines, and of each line more or less."""
 OUTSIDE = ("OUTSIDE_", "OUT_OF_")
 """How the codes begin that say a series lies outside of what a model was trained on."""
 GAUGE = (3.4, 0.1)
@@ -46,27 +48,30 @@ def save_page(page: Page, path: Path) -> None:
 def compose(explanation: Explanation) -> Page:
     """Lay the explanation out on a page as high as its slices need."""
     curve, montage = curve_height(explanation), montage_height(explanation)
-    page = Page(HEADER_HEIGHT + curve + SECTION_GAP + montage + FOOTER_HEIGHT)
+    notes = (explanation.shown_because, explanation.calibration, FOOTNOTE.format(noun=explanation.noun))
+    lines = [text for text in notes if text]
+    page = Page(HEADER_HEIGHT + curve + SECTION_GAP + montage + FOOTER_HEIGHT + NOTE_HEIGHT * (len(lines) - 2))
     _draw_header(page, explanation)
     warn_reader(page, explanation)
     draw_curve(page, explanation, top=HEADER_HEIGHT)
     draw_montage(page, explanation, top=HEADER_HEIGHT + curve + SECTION_GAP)
-    for line, text in enumerate((explanation.shown_because, FOOTNOTE.format(noun=explanation.noun))):
-        page.note(style.MARGIN, page.height - 0.52 + 0.2 * line, text, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
+    for above, text in enumerate(reversed(lines)):
+        place = page.height - 0.32 - NOTE_HEIGHT * above
+        page.note(style.MARGIN, place, text, width=style.FIGURE_WIDTH - 2 * style.MARGIN)
     return page
 
 
 def _draw_header(page: Page, explanation: Explanation) -> None:
     title = {"fontsize": style.TITLE, "weight": "bold", "va": "baseline"}
     wide = page.write(style.MARGIN, 0.68, explanation.label, width=7.2, **title)
-    score = f"{explanation.probability:.2f}" if _is_share(explanation.probability) else f"{explanation.probability:.4g}"
-    page.write(style.MARGIN + wide + 0.3, 0.68, score, width=1.6, color=style.ACCENT, **title)
+    page.write(style.MARGIN + wide + 0.3, 0.68, tell_number(explanation.probability), width=1.6,
+               color=style.ACCENT, **title)
     left = style.MARGIN
     if _is_share(explanation.probability):
         left += draw_gauge(page, explanation.probability, explanation.threshold)
     answer = f"Prediction: {explanation.prediction}"
     if explanation.threshold is not None:
-        answer += f"  (threshold {explanation.threshold:.2f})"
+        answer += f"  (threshold {tell_share(explanation.threshold)})"
     page.write(left, 0.96, answer, width=5.4, color=style.INK)
     for line, text in enumerate(tell_facts(explanation)):
         page.note(style.FIGURE_WIDTH - style.MARGIN, 0.44 + 0.25 * line, text, width=5.4, ha="right")

@@ -79,5 +79,5 @@ def _draw_caption(
     page.write(left, top + 0.03, score, width=width, weight="bold", color=style.EVENT if event else style.INK)
     position = format_position(explanation.positions[index], explanation.unit)
     peak = any(index == one.peak for one in explanation.scores.events)
-    where = f"index {index}{' · peak' if peak else ''}"
+    where = f"{explanation.noun} {index + 1}{' · peak' if peak else ''}"
     page.note(left, top + 0.235, f"{where} · {position}" if position else where, width=width)

@@ -16,6 +16,7 @@ from seriatim.explanation.curve import draw_badge
 from seriatim.explanation.explanation import Explanation, Letters
 from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.style import Page, format_position
+from seriatim.explanation.words import tell_rest, tell_share
 
 HEADING_HEIGHT = 0.5
 CAPTION_HEIGHT = 0.52
@@ -124,7 +125,8 @@ def _draw_heading(page: Page, explanation: Explanation, *, top: float) -> None:
     title = SLICE_METHODS[explanation.shown_attribution].title
     heading = f"{explanation.noun.capitalize()}s that matter most"
     wide = page.write(style.MARGIN, top, heading, width=6.0, fontsize=style.HEADING, weight="bold")
-    remark = f"numbered as in the curve, 1 = first by {title}"
+    rest = tell_rest(explanation)
+    remark = f"1 = first by {title}; {rest}" if rest else f"numbered as in the curve, 1 = first by {title}"
     page.note(style.MARGIN + wide + 0.2, top + 0.045, remark, width=4.4)
     right = style.FIGURE_WIDTH - style.MARGIN
     if explanation.heat is None:
@@ -202,7 +204,8 @@ def _draw_caption(
     draw_badge(badge, (0.42, 0.5), number + 1, transform=badge.transAxes)
     position = format_position(explanation.positions[index], explanation.unit)
     page.write(left + 0.4, top + 0.03, tell_value(explanation, index), width=width - 0.4, weight="bold")
-    where = f"{position} · index {index}" if position else f"index {index}"
+    named = f"{explanation.noun} {index + 1}"
+    where = f"{position} · {named}" if position else named
     page.note(left + 0.4, top + 0.235, where, width=width - 0.4)
 
 
@@ -211,7 +214,7 @@ def tell_value(explanation: Explanation, index: int) -> str:
     value, method = explanation.attribution()[index], SLICE_METHODS[explanation.shown_attribution]
     if method.signed:
         return f"{value + 0.0:+.3g} logits".replace("-", "−")
-    return f"{100 * value:.1f} % attention" if method.unit == "share" else f"{method.title} {value:.2f}"
+    return f"{100 * value:.1f} % attention" if method.unit == "share" else f"{method.title} {tell_share(value)}"
 
 
 def draw_image(axes: Any, image: NDArray[np.uint8]) -> None:

@@ -54,6 +54,10 @@ def choose_maps(asked: tuple[str, ...], *, known: Faithfulness | None) -> tuple[
     return (DEFAULT_MAP,), why_map(DEFAULT_MAP)
 
 
-def first_slices(values: NDArray[np.float64], *, top: int) -> tuple[int, ...]:
-    """The ``top`` slices with the highest values, the highest first."""
-    return tuple(int(index) for index in np.argsort(rank_slices(values))[:top])
+def first_slices(values: NDArray[np.float64], *, top: int, signed: bool = False) -> tuple[int, ...]:
+    """The ``top`` slices with the highest values, the highest first.
+
+    Where values are ``signed``, those at or below 0 are no evidence and are left out, but for the first: one is shown.
+    """
+    first = [int(index) for index in np.argsort(rank_slices(values))[:top]]
+    return tuple(index for place, index in enumerate(first) if not signed or not place or values[index] > 0)

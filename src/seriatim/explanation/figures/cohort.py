@@ -34,10 +34,13 @@ class CohortRow:
     values: NDArray[np.float64]
 
 
-def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention", unit: str = "") -> Path:
+def draw_cohort(
+    rows: Sequence[CohortRow], path: Path, *, name: str = "attention", unit: str = "", noun: str = "slice"
+) -> Path:
     """Draw the map, the highest score on top. Shares that sum to 1 are drawn as multiples of the even share.
 
-    ``name`` is what the values are called in the title, ``unit`` beside the colours.
+    ``name`` is what the values are called in the title, ``unit`` beside the colours, ``noun`` what one step of a
+    series is.
 
     Raises:
         OutputError: the figure cannot be written.
@@ -58,7 +61,7 @@ def draw_cohort(rows: Sequence[CohortRow], path: Path, *, name: str = "attention
     image = axes.imshow(grid, aspect="auto", cmap=colours, vmin=low, vmax=reach, interpolation="nearest",
                         extent=(0, 1, len(rows), 0))
     axes.set(xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"], yticks=[])
-    axes.set_xlabel("relative position, first slice to last", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
+    axes.set_xlabel(f"relative position, first {noun} to last", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
     axes.set_ylabel("series, by score", fontsize=SMALL, color=style.PAPER.muted, labelpad=3)
     _draw_scores(add_axes(figure, LEFT + MAP + GAP, TOP, SCORES, tall), [row.score for row in ordered])
     bar = figure.colorbar(image, cax=add_axes(figure, LEFT, TOP + tall + 0.4, MAP, 0.06), orientation="horizontal")

@@ -21,6 +21,7 @@ from seriatim.explanation.figures.paper import (
 )
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.montage import blend_heat, fill_ramp, name_map
+from seriatim.explanation.words import tell_number
 
 TOP, GAP = 0.3, 0.05
 CAPTION, KEY = 0.22, 0.24
@@ -41,7 +42,7 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
     below = TOP + rows * tall + (rows - 1) * GAP + CAPTION
     figure = start_figure(TWO_COLUMNS, below + (KEY if explanation.heat is not None else 0) + MARGIN)
     method = SLICE_METHODS[explanation.shown_attribution].title
-    write(figure, MARGIN, 0.08, f"{explanation.label} {explanation.probability:.2f}: the first "
+    write(figure, MARGIN, 0.08, f"{explanation.label} {tell_number(explanation.probability)}: the first "
                                 f"{len(order)} {explanation.noun}s by {method}")
     for column, place in enumerate(order):
         left = MARGIN + column * (side + GAP)
@@ -59,7 +60,7 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
 def _tell(axes: Any, explanation: Explanation, place: int) -> None:
     """Where the slice is, and its rank."""
     index = explanation.top[place]
-    where = style.format_position(explanation.positions[index], explanation.unit) or f"index {index}"
+    where = style.format_position(explanation.positions[index], explanation.unit) or f"{explanation.noun} {index + 1}"
     axes.set_xlabel(f"{where}  (rank {place + 1})", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
 
 

@@ -54,8 +54,8 @@ def draw_strip(explanation: Explanation, path: Path) -> Path:
     for number, index in enumerate(sorted(shown)):
         axes = add_axes(figure, MARGIN + number * (side + 0.05), pictures, side, tall)
         draw_slice(axes, explanation, explanation.top.index(index), size=(side, tall), letters=True)
-        axes.set_xlabel(style.format_position(explanation.positions[index], explanation.unit) or f"index {index}",
-                        fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
+        place = style.format_position(explanation.positions[index], explanation.unit)
+        axes.set_xlabel(place or f"{explanation.noun} {index + 1}", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
     return save_figure(figure, path)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from seriatim.errors import leave_out
 from seriatim.explanation.figure import shorten
 from seriatim.explanation.page.content import Panel, plain
+from seriatim.explanation.words import tell_calibration
 from seriatim.series import Series
 from seriatim.trained import Ensemble, Model, Scorer, load_ensemble
 from seriatim.trained.ensemble import VALIDATION
@@ -41,7 +42,7 @@ def tell_model(model: Scorer | Model) -> ModelFacts:
     if len(model.members) > 1:
         terms.append(("models", f"the mean of {len(model.members)}; what follows is of the first"))
     terms += [*_tell_question(model), *_tell_envelope(model.members[0].envelope)]
-    return ModelFacts(terms=tuple(terms), sentence=_tell_calibration(model), threshold_source=_tell_source(model))
+    return ModelFacts(terms=tuple(terms), sentence=tell_calibration(model), threshold_source=_tell_source(model))
 
 
 def tell_series(series: Series, noticed: Sequence[str]) -> Panel:
@@ -56,16 +57,6 @@ def tell_series(series: Series, noticed: Sequence[str]) -> Panel:
     terms = [("modality", plain(series.modality)), ("size", size), ("spacing", spacing),
              *((shorten(code), plain(words.get(code, "noticed"))) for code in codes)]
     return Panel(title="This series", terms=tuple((term, said) for term, said in terms if said))
-
-
-def _tell_calibration(model: Ensemble) -> str:
-    if model.experiment.task.target == "regression":
-        return ""
-    fitted = model.task.calibration
-    if fitted is None:
-        return "The probability is not calibrated: 0.8 does not mean that it holds for 80 of 100 such series."
-    whose = "" if len(model.members) == 1 else ", each model by its own; their mean was not"
-    return f"The probability is calibrated on validation ({fitted.kind}{whose})."
 
 
 def _tell_question(model: Ensemble) -> list[Term]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from seriatim.errors import printable
 from seriatim.explanation.explanation import Letters, Unit
+from seriatim.explanation.words import tell_share
 
 LONGEST_TEXT = 400
 """Signs of a text that came with a file or a model; more would push the rest off the page."""
@@ -46,7 +47,7 @@ class Track:
         value = float(self.values[index])
         if np.isnan(value):
             return "not known"
-        forms = {"share": f"{100 * value:.1f} %", "score": f"{value:.2f}", "signed": f"{value:+.3g}",
+        forms = {"share": f"{100 * value:.1f} %", "score": tell_share(value), "signed": f"{value:+.3g}",
                  "number": f"{value:.4g}"}
         return forms[self.form].replace("-", "−")
 
@@ -68,7 +69,8 @@ class Mark:
 class Marks:
     """A table of slices to go to; ``kind`` is what one is called.
 
-    ``bands`` are (start, stop) index ranges shaded in the curves, ``band_name`` what they are.
+    ``note`` stands below the table, ``none`` in its place where it has no row; ``bands`` are (start, stop)
+    index ranges shaded in the curves, ``band_name`` what they are.
     """
 
     title: str
@@ -76,6 +78,7 @@ class Marks:
     columns: tuple[str, ...]
     rows: tuple[Mark, ...]
     none: str = ""
+    note: str = ""
     bands: tuple[tuple[int, int], ...] = ()
     band_name: str = ""
 

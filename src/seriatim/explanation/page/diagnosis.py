@@ -25,6 +25,7 @@ from seriatim.explanation.page.content import (
 )
 from seriatim.explanation.page.trust import tell_trust
 from seriatim.explanation.style import format_position
+from seriatim.explanation.words import tell_number, tell_rest, tell_share
 from seriatim.transforms.placement import resize
 
 HEAT_SIDE = 128
@@ -50,11 +51,6 @@ def describe_diagnosis(explanation: Explanation, *, model: ModelFacts | None = N
         no_overlay="This encoder has no feature maps: there is no overlay.",
         panels=tuple(_panels(explanation, model)),
     )
-
-
-def tell_probability(value: float) -> str:
-    """A probability with two digits; a number of regression with four."""
-    return f"{value:.2f}" if 0 <= value <= 1 else f"{value:.4g}".replace("-", "−")
 
 
 def tracks_of(explanation: Explanation) -> dict[str, NDArray[np.float64]]:
@@ -102,13 +98,13 @@ def _headline(explanation: Explanation, model: ModelFacts | None) -> Headline:
     if explanation.threshold is not None:
         near = abs(explanation.probability - explanation.threshold) < NEAR
         exact = f"{explanation.probability:.4f}, and the threshold {explanation.threshold:.4f}" if near else (
-            f"threshold {explanation.threshold:.2f}")
+            f"threshold {tell_share(explanation.threshold)}")
         source = f", {model.threshold_source}" if model is not None and model.threshold_source else ""
         answer += f" ({exact}{source})"
     sets = explanation.prediction_set
     told = f"Prediction set: {plain(sets)}" if sets else ""
     return Headline(
-        title=plain(explanation.label), number=tell_probability(explanation.probability), share=share,
+        title=plain(explanation.label), number=tell_number(explanation.probability), share=share,
         threshold=explanation.threshold, facts=_facts(explanation),
         sentences=tuple(one for one in (answer, told, model.sentence if model else "") if one),
     )
@@ -131,10 +127,10 @@ def _marks(explanation: Explanation) -> Marks:
         ))
         for number, index in enumerate(explanation.top, start=1)
     )  # fmt: skip
-    truth = explanation.truth
+    truth, rest = explanation.truth, tell_rest(explanation)
     return Marks(
         title=f"{explanation.noun.capitalize()}s that count most, by {SLICE_METHODS[next(iter(methods))].title}",
-        kind="peak", rows=rows,
+        kind="peak", rows=rows, note=rest and f"{rest[0].upper()}{rest[1:]}.",
         columns=(explanation.noun, *(["position"] if placed else []), *(one.name for one in tracks.values())),
         bands=() if truth is None else runs_of(truth),
         band_name="" if truth is None else f"Shaded: {explanation.noun}s labelled positive.",
@@ -172,7 +168,7 @@ def shrink_heat(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _panels(explanation: Explanation, model: ModelFacts | None) -> list[Panel]:
-    chances = tuple((plain(name), tell_probability(value)) for name, value in explanation.probabilities.items())
+    chances = tuple((plain(name), tell_number(value)) for name, value in explanation.probabilities.items())
     panels = [Panel(title="Answer", terms=chances)] if len(chances) > 1 else []
     named = (("name", plain(explanation.model_name)), ("digest", plain(explanation.model_digest)))
     terms = model.terms if model else tuple((term, said) for term, said in named if said)

@@ -8,6 +8,7 @@
   const texts = rows.map((row) => columns.map(([key]) => (key === "thumbnail" ? "" : row[key] ?? "")).concat(row.reason).join(" ").toLowerCase());
 
   const make = (name, text = "", properties = {}) => Object.assign(document.createElement(name), { textContent: text }, properties);
+  const tellShare = (share) => { const told = share.toFixed(3); return { "1.000": "> 0.999", "0.000": "< 0.001" }[told] ?? told; };
   const drawing = (share) => {
     const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg");
     svg.setAttribute("viewBox", "0 0 100 10");
@@ -31,7 +32,7 @@
       return cell;
     },
     score: (row) => {
-      const cell = make("td", row.score === null ? "" : row.score >= 0 && row.score <= 1 ? row.score.toFixed(3) : String(Number(row.score.toPrecision(5))), { className: "score" });
+      const cell = make("td", row.score === null ? "" : row.score >= 0 && row.score <= 1 ? tellShare(row.score) : String(Number(row.score.toPrecision(5))), { className: "score" });
       if (row.score >= 0 && row.score <= 1 && row.score !== null) cell.append(drawing(row.score));
       return cell;
     },
