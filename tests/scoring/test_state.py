@@ -231,6 +231,25 @@ def test_what_is_gone_leaves_the_tables_and_comes_back(
     assert len(read_rows(tmp_path / "out" / "scores.csv")) == len(asked)
 
 
+def test_a_part_of_the_folder_does_not_drop_the_rest(
+    tmp_path: Path, archive: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = run(monkeypatch, archive, scorer, tmp_path / "out")
+    whole = read_tables(tmp_path / "out")
+    part = archive / asked[0][-6:]
+    with pytest.raises(OutputError, match=r"holds 2 series of .*archive that are there.*give another --output"):
+        run(monkeypatch, part, scorer, tmp_path / "out")
+    assert read_tables(tmp_path / "out") == whole
+    again, summary = run(monkeypatch, archive, scorer, tmp_path / "out")
+    assert set(again) == {uid for uid in asked if stubbed(archive, uid).status == "failed"}
+    assert summary["gone"] == 0
+    assert read_tables(tmp_path / "out") == whole
+    for uid in asked[1:]:
+        (archive / uid[-6:]).rename(tmp_path / uid[-6:])  # now they are gone, and the part is all there is
+    _, summary = run(monkeypatch, part, scorer, tmp_path / "out")
+    assert (summary["counts"]["discovered"], summary["gone"]) == (1, 2)
+
+
 def test_two_that_are_alike_in_all_are_two_rows(
     tmp_path: Path, archive: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

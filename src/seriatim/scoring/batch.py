@@ -59,7 +59,8 @@ def score(
     Raises:
         InputError: ``path`` does not exist.
         ModelError: a model is incomplete, changed or does not fit, or several answer different questions.
-        OutputError: ``output`` cannot be written, or another process scores into it; what was done stays done.
+        OutputError: ``output`` cannot be written, holds series of another folder that are still there, or another
+            process scores into it; what was done stays done.
     """
     search = prepare_search(path, model, device=device, actions=actions, limits=limits, outside=outside)
     with State(Path(output)) as state:

@@ -56,7 +56,8 @@ class BatchRun:
         self._root, self._series = inventory.root, inventory.series
         self._stamps = []
         skipped = (one for one in inventory.skipped if not self.is_own(one.path))
-        self._state.look(self._rows(only, began_ns, retry=retry), skipped, relative=self._relative)
+        rows = self._rows(only, began_ns, retry=retry)
+        self._state.look(rows, skipped, root=self._root, relative=self._relative)
         self._state.forget_moved(lambda file: os.path.lexists(self._root / file))
 
     def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import zlib
@@ -39,8 +40,11 @@ CREATE TABLE IF NOT EXISTS skipped (place INTEGER PRIMARY KEY, path BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, started REAL NOT NULL, looked REAL, ended REAL, how TEXT NOT NULL, settings TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS root (id INTEGER PRIMARY KEY CHECK (id = 1), path BLOB NOT NULL);
 """
-"""``place`` is the series' place in the order of discovery, NULL where the last look did not find it."""
+"""``place`` is the series' place in the order of discovery, NULL where the last look did not find it; ``root`` is what
+was looked through last.
+"""
 KEY = ("path", "study_uid", "series_uid", "volume", "number")
 
 
@@ -136,10 +140,13 @@ class State:
         return None if found is None else Known(facts=found[0], stamp=found[1], settings=found[2], status=found[3])
 
     def look(self, rows: Iterable[tuple[Row, bool]], skipped: Iterable[Skipped], *,
-             relative: Callable[[Path], str]) -> None:
-        """Take over what was discovered, in its order; True beside a series whose result still holds.
+             root: Path, relative: Callable[[Path], str]) -> None:
+        """Take over what was discovered at ``root``, in its order; True beside a series whose result still holds.
 
         All at once: a row for each series, and none of what was found before and is elsewhere now.
+
+        Raises:
+            OutputError: series of another root were not found, and their files are there; nothing is taken over.
         """
         with self._change() as write:
             write("UPDATE series SET place = NULL")
@@ -152,7 +159,21 @@ class State:
             packed = ((index, pack_text(relative(one.path)), pack_text(one.reason))
                       for index, one in enumerate(skipped))
             self._database.executemany("INSERT INTO skipped VALUES (?, ?, ?)", packed)
+            self._move_root(root.absolute())
             write("UPDATE runs SET looked = ? WHERE id = ?", (time.time(), self._run))
+
+    def _move_root(self, root: Path) -> None:
+        """Note what was looked through now, unless that leaves out series that are still where they were."""
+        before = self._database.execute("SELECT path FROM root").fetchone()
+        old = root if before is None else Path(unpack_text(before[0]))
+        if old != root and old.exists() and not (root.exists() and old.samefile(root)):
+            left = self._database.execute("SELECT first_file FROM series WHERE place IS NULL AND series_uid NOT IN "
+                                          "(SELECT series_uid FROM series WHERE place IS NOT NULL)")
+            count = sum(old.is_file() or os.path.lexists(old / unpack_text(file)) for (file,) in left)
+            if count:
+                raise OutputError(f"{self.path.parent} holds {count} series of {old} that are there and not in {root}: "
+                                  f"their rows would be lost. Score {old}, or give another --output.")
+        self._database.execute("INSERT OR REPLACE INTO root VALUES (1, ?)", (pack_text(str(root)),))
 
     def forget_moved(self, is_there: Callable[[str], bool]) -> None:
         """Drop series that were not found again though their files are there: they are part of another series now.
