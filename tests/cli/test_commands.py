@@ -335,3 +335,17 @@ def test_regression_columns_are_values(tmp_path: Path, head_ct: Path, seriatim_c
     assert seriatim_command("score", rows[0]["path"], "--model", run, "--output", tmp_path / "out").code == 0
     assert "value_bleeding_slices" in read_header(tmp_path / "out" / "scores.csv")
     assert "score_bleeding_slices" not in read_header(tmp_path / "out" / "slices.csv")
+
+
+@pytest.mark.parametrize("options", [
+    ("--cluster", "local", "--workers", "2"), ("--dry-run", "--watch"), ("--dry-run", "--cluster", "local"),
+    ("--dry-run", "--dicom-results", "results"),
+])
+def test_options_of_score_that_would_do_nothing_are_refused(
+    tmp_path: Path, options: tuple[str, ...], seriatim_command: CommandLine
+) -> None:
+    told = seriatim_command("score", tmp_path, "--model", tmp_path, "--output", tmp_path / "out", *options)
+    assert told.code == 2
+    assert "do not go together" in told.err
+    assert all(name in told.err for name in options if name.startswith("--"))
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,13 @@ import typer
 
 from seriatim.cli.dicom_results import Option, open_results, tell_results
 from seriatim.cli.exits import Exit, exit_for
+
+TOGETHER = (
+    ("--cluster", ("--workers",), "on a cluster a task decodes and scores each series, as docs/cluster.md says"),
+    ("--dry-run", ("--dicom-results", "--watch", "--cluster"),
+     "a dry run looks once, tries a few series in this process, and writes no results"),
+)
+"""Options that do not go together, and why."""
 
 
 def run(
@@ -98,6 +106,10 @@ def run(
     from seriatim.series.findings import parse_actions
     from seriatim.trained import load_scorer
 
+    _check_combination(asked_for={
+        "--workers": workers is not None, "--cluster": cluster is not None, "--watch": watch, "--dry-run": dry_run,
+        "--dicom-results": dicom_results is not None,
+    })
     options = Options(formats=parse_formats(formats), seconds=seconds, check=check,
                       gone=gone or ("keep" if watch else "drop"),
                       cluster=None if cluster is None else Cluster(address=cluster),
@@ -119,6 +131,16 @@ def run(
     code = _tell(summary, output)
     tell_results(dicom_results, results)
     raise typer.Exit(signals.code or code if summary["ended"] == "stopped" else code)
+
+
+def _check_combination(asked_for: Mapping[str, bool]) -> None:
+    """Raise ConfigError where two options are asked for of which one would do nothing."""
+    from seriatim.errors import ConfigError
+
+    for first, others, why in TOGETHER:
+        for other in others:
+            if asked_for[first] and asked_for[other]:
+                raise ConfigError(f"{first} and {other} do not go together: {why}. Leave one of them away.")
 
 
 def _tell(summary: dict[str, Any], output: Path) -> Exit:
