@@ -385,6 +385,9 @@ def test_decisions_are_said_in_the_words_of_the_labels():
     thresholds = {"epidural": 0.1, "subdural": 0.9}
     assert task("multilabel").decide(np.array([0.1, 0.8, 0.5]), thresholds) == "epidural;ventricular"
     assert task("multilabel").decide(np.zeros(3), thresholds) == ""
+    assert task("multilabel").lead([0.1, 0.8, 0.7], {"epidural": 0.05, "subdural": 0.9, "ventricular": 0.6}) == 2
+    assert task("multilabel").lead([0.1, 0.8, 0.5], {"epidural": 0.15, "subdural": 0.9, "ventricular": 0.6}) == 0
+    assert task("multiclass").lead([0.2, 0.3, 0.5], {}) == 2
     assert task("regression").decide(np.array([61.23456789, 1e-7]), {}) == "61.2346;1e-07"
 
 

@@ -87,8 +87,9 @@ def explain_volume(
 ) -> Explanation:
     """Explain one volume by one model, or by several as one: means over the members and over the views of each.
 
-    The class explained is the likeliest (of yes or no: yes). ``truth`` (S,K) are true labels of the slices, nan where
-    they are not known; ``top`` counts where there are no ``options``.
+    The class explained is the likeliest (of yes or no: yes; of several findings: see ``DiagnosisTask.lead``).
+    ``truth`` (S,K) are true labels of the slices, nan where they are not known; ``top`` counts where there are no
+    ``options``.
 
     Raises:
         ValueError: top is not 1 to 8.
@@ -103,7 +104,7 @@ def explain_volume(
     if scores.verdict.reason:
         raise RefusedError(scores.verdict.reason)
     views = list(view_series(looks))
-    chosen = int(scores.probabilities.argmax())
+    chosen = ensemble.task.lead(scores.probabilities.numpy(), ensemble.thresholds)
     attributions = attribute_slices([one for view in views for one in view.readings], options.attribution)
     known = load_known(ensemble)
     name, why = choose_shown(attributions, options.show, known=known)

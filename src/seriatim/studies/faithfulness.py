@@ -148,7 +148,7 @@ def _measure_one(
     model: Model, example: Example, views: Sequence[Tensor], *, options: FaithfulnessOptions
 ) -> Row:
     probabilities = model.read(views).probabilities
-    chosen = int(probabilities.argmax())
+    chosen = model.task.lead(probabilities.cpu().numpy(), model.thresholds)
     readings = read_ways(
         model.network, model.task, views, reverse_order=model.experiment.test_time.reverse_order
     )

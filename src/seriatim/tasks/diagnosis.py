@@ -207,6 +207,15 @@ class DiagnosisTask:
         columns = self._known_columns(labels, labels)
         return tuple(name for name, (true, _) in columns.items() if len(np.unique(true)) < 2)
 
+    def lead(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> int:
+        """The class to look at first of (K,) probabilities: the likeliest, or where each has a threshold of its own the
+        one farthest above it, else the one least below.
+        """
+        values = np.asarray(probabilities, dtype=np.float64)
+        if self.settings.target == "multilabel":
+            values = values - [thresholds.get(name, 0.5) for name in self.class_names]
+        return int(values.argmax())
+
     def decide(self, probabilities: Sequence[float] | Array, thresholds: Mapping[str, float]) -> str:
         """One answer from (K,) probabilities: 1 or 0, a class name, the positive names joined by ;, or the numbers."""
         named = dict(zip(self.class_names, (float(value) for value in probabilities), strict=True))
