@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def group_planes(shelf: PlaneShelf) -> Iterator[PlaneGroup]:
     Files without a SeriesInstanceUID are grouped by folder, modality and series number, and get UIDs from their
     content. Patients are compared by digest; files that name none stay with the only patient of their series.
     """
-    strays = list(_find_strays(shelf))
+    strays: Counter[Hashable] = Counter()
+    for stray in _find_strays(shelf):
+        strays[_place_of(stray.planes[0])] += len(stray.planes)
     for key in shelf.list_keys():
         same = shelf.list_keys_of(key.series_uid) if key.series_uid else [key]
         studies = [one for one in same if one.study_uid]
@@ -76,20 +79,21 @@ def _find_strays(shelf: PlaneShelf) -> Iterator[PlaneGroup]:
                 yield group
 
 
-def _note_strays(group: PlaneGroup, strays: Sequence[PlaneGroup]) -> PlaneGroup:
-    """The group with a note where a few slices without a SeriesInstanceUID lie beside it and could be its own."""
-    first = group.planes[0]
-    slices = sum(len(other.planes) for other in strays if len(group.planes) >= MIN_SLICES and not group.nameless
-                 and _are_alike(first, other.planes[0]))
-    if not slices:
+def _note_strays(group: PlaneGroup, strays: Mapping[Hashable, int]) -> PlaneGroup:
+    """The group with a note where a few slices without a SeriesInstanceUID lie beside it and could be its own.
+
+    ``strays`` counts such slices by ``_place_of``.
+    """
+    slices = strays.get(_place_of(group.planes[0]), 0)
+    if not slices or len(group.planes) < MIN_SLICES or group.nameless:
         return group
     message = f"{slices} slices without a SeriesInstanceUID lie beside this series: it may not be whole."
     return replace(group, notes=(*group.notes, find(Code.SHORT_COVERAGE, message, slices=slices)))
 
 
-def _are_alike(plane: Plane, other: Plane) -> bool:
-    return (plane.path.parent == other.path.parent and plane.modality == other.modality
-            and (plane.rows, plane.columns) == (other.rows, other.columns))
+def _place_of(plane: Plane) -> Hashable:
+    """What strays share with the series that they may be of."""
+    return plane.path.parent, plane.modality, plane.rows, plane.columns
 
 
 def _split_patients(planes: list[Plane]) -> list[PlaneGroup]:
