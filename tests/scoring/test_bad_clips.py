@@ -24,6 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score_row(path: Path, run: Path, output: Path) -> tuple[str, ...]:
     """What scores.csv says of the only series at a path; slices.csv and events.csv hold nothing of one not scored."""
+    output = output / path.name  # an output belongs to one folder
     score(path, model=run, output=output, device="cpu")
     (row,) = read_rows(output / "scores.csv")
     frames = read_rows(output / "slices.csv")
