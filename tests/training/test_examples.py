@@ -8,7 +8,9 @@ import pydicom
 import pytest
 
 from seriatim.errors import ConfigError, InputError
+from seriatim.explanation.page.about import tell_model
 from seriatim.io import find_series, read_volume
+from seriatim.trained import load_model
 from seriatim.training import train
 from seriatim.training.dataset import PreparedSeries
 from seriatim.training.examples import gather_examples, series_key
@@ -108,6 +110,11 @@ def test_a_threshold_that_could_not_be_chosen_is_told(
     train(make_experiment(tmp_path, tmp_path, *options, content=VOLUME_ONLY), tmp_path / "run")
     assert "validation holds one class of bleed only" in caplog.text
     assert "No threshold could be chosen for bleed" in (tmp_path / "run" / "card.md").read_text()
+    model = load_model(tmp_path / "run")
+    assert model.stand_ins == ("bleed",)
+    assert model.with_thresholds({"bleed": 0.3}).stand_ins == ()
+    said = tell_model(model).threshold_source
+    assert said == "0.5 stands in for bleed: validation holds one answer only"
 
 
 def test_a_label_that_is_illegal_names_file_and_line(tmp_path: Path, head_ct: Path) -> None:

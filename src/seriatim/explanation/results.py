@@ -19,6 +19,7 @@ from seriatim.explanation.figure import compose
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.explanation.shown import first_slices
 from seriatim.explanation.volumes import map_places, map_stored
+from seriatim.explanation.words import tell_stand_ins
 from seriatim.io.results import Algorithm, MapKind, SeriesResult, SliceAttribution, SliceMaps
 from seriatim.series import Prediction, Series, Volume
 from seriatim.trained import AnomalyModel, Scorer
@@ -38,6 +39,7 @@ def gather_numbers(series: Series, prediction: Prediction, model: Scorer, *, top
         series=series, prediction=prediction, algorithm=name_algorithm(model), top=chosen, chosen_by=words,
         answer="anomaly" if isinstance(model, AnomalyModel) else model.experiment.task.target,
         thresholds=dict(model.thresholds), thresholds_from=model.thresholds_from, calibrated=is_calibrated(model),
+        stand_ins="" if isinstance(model, AnomalyModel) else tell_stand_ins(model.stand_ins),
         maps=() if anomaly else (_map_attention(series, prediction),),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.methods import SLICE_METHODS
 from seriatim.trained import Ensemble
@@ -25,6 +27,11 @@ def tell_rest(explanation: Explanation) -> str:
     if not raising:
         return f"no {explanation.noun} raises the score"
     return "" if raising - {*explanation.top} else f"no other {explanation.noun} raises the score"
+
+
+def tell_stand_ins(names: Sequence[str]) -> str:
+    """That validation could not choose the thresholds of some classes; "" where it chose all."""
+    return f"0.5 stands in for {', '.join(names)}: validation holds one answer only" if names else ""
 
 
 def tell_calibration(model: Ensemble) -> str:

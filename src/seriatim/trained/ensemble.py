@@ -95,6 +95,11 @@ class Ensemble:
         return self.members[0].task
 
     @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The classes where the threshold of a member is none that validation chose."""
+        return tuple(dict.fromkeys(name for one in self.members for name in one.stand_ins))
+
+    @property
     def attends_by_class(self) -> bool:
         """Whether all members have an attention of each class."""
         return all(one.network.attends_by_class for one in self.members)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,12 @@ def write_description(
     envelope: Envelope,
     metrics: Mapping[str, Any],
     familiarity: Familiarity | None = None,
+    stand_ins: Sequence[str] = (),
 ) -> None:
-    """Write ``model.json`` beside the weights: all that scoring needs beyond them, and the familiarity it names."""
+    """Write ``model.json`` beside the weights: all that scoring needs beyond them, and the familiarity it names.
+
+    ``stand_ins`` are the classes whose threshold validation could not choose, where 0.5 stands in.
+    """
     if familiarity is not None:
         familiarity.save(run / FAMILIARITY)
     content = {
@@ -46,6 +50,7 @@ def write_description(
         "weights_sha256": _sha256(run / WEIGHTS),
         "experiment": experiment.model_dump(mode="json"),
         "thresholds": dict(thresholds),
+        "thresholds_stand_in": list(stand_ins),
         "calibration": task.calibration.as_dict() if task.calibration else None,
         "conformal": task.conformal.as_dict() if task.conformal else None,
         "norms": task.norms.as_dict() if isinstance(task, AnomalyTask) and task.norms else None,

@@ -47,6 +47,8 @@ class Model:
     path: Path
     familiarity: Familiarity | None = None
     compute: Compute = TORCH
+    stand_ins: tuple[str, ...] = ()
+    """The classes whose threshold validation could not choose, since it holds one answer of them only."""
     backed: ScoringNetwork | None = None
     """What computes scores in place of ``network``, which explanations always look into."""
 
@@ -128,7 +130,7 @@ class Model:
 
     def with_thresholds(self, thresholds: Mapping[str, float]) -> Model:
         """The same model, which decides by other thresholds."""
-        return replace(self, thresholds=thresholds)
+        return replace(self, thresholds=thresholds, stand_ins=())
 
 
 def load_model(run: Path | str, *, device: str = "cpu") -> Model:
@@ -162,6 +164,7 @@ def load_model(run: Path | str, *, device: str = "cpu") -> Model:
         path=files.folder,
         familiarity=read_familiarity(files.folder, files.description.get("familiarity_sha256")),
         compute=Compute(device=device),
+        stand_ins=tuple(str(name) for name in files.description.get("thresholds_stand_in", ())),
     )
 
 

@@ -44,11 +44,11 @@ def write_end(session: Session, *, best_epoch: int) -> dict[str, float]:
     lines = read_metrics(run / "metrics.jsonl")
     draw_curves(lines, run / "curves.png", title=experiment.name, best_epoch=best_epoch)
     envelope, familiarity = learn_envelope(session)
+    one_sided = task.one_sided(labels)
     write_description(
         run, experiment=experiment, task=task, thresholds=thresholds, envelope=envelope, metrics=metrics,
-        familiarity=familiarity,
+        familiarity=familiarity, stand_ins=one_sided,
     )
-    one_sided = task.one_sided(labels)
     if one_sided:
         logger.warning("validation holds one class of %s only: 0.5 stands in for a threshold", ", ".join(one_sided))
     write_card(run)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seriatim.errors import leave_out
 from seriatim.explanation.figure import shorten
 from seriatim.explanation.page.content import Panel, plain
-from seriatim.explanation.words import tell_calibration
+from seriatim.explanation.words import tell_calibration, tell_stand_ins
 from seriatim.series import Series
 from seriatim.trained import Ensemble, Model, Scorer, load_ensemble
 from seriatim.trained.ensemble import VALIDATION
@@ -76,7 +76,11 @@ def _tell_question(model: Ensemble) -> list[Term]:
 
 def _tell_source(model: Ensemble) -> str:
     source = plain(model.thresholds_from)
-    return f"chosen on {source}" if model.thresholds_from == VALIDATION else source
+    told = f"chosen on {source}" if model.thresholds_from == VALIDATION else source
+    if not model.stand_ins:
+        return told
+    exception = plain(tell_stand_ins(model.stand_ins))
+    return exception if {*model.stand_ins} == {*model.thresholds} else f"{told}; {exception}"
 
 
 def _tell_envelope(envelope: Envelope) -> list[Term]:

@@ -82,7 +82,8 @@ def comment(result: SeriesResult) -> list[str]:
         bent = "are calibrated on validation data" if result.calibrated else "are not calibrated: 0.8 is not 80 of 100"
         lines.append(f"Probabilities of the series {bent}. Those of single images are never calibrated.")
     if result.thresholds and result.thresholds_from:
-        lines.append(f"Threshold chosen on: {result.thresholds_from}.")
+        but = f", but {result.stand_ins}" if result.stand_ins else ""
+        lines.append(f"Threshold chosen on: {result.thresholds_from}{but}.")
     if result.answer != "anomaly":
         lines.append("Attention says which images the model weighed, not why.")
     if result.attribution is not None:

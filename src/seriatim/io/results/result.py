@@ -60,9 +60,10 @@ class SeriesResult:
     """All that is known about one scored series.
 
     ``answer`` says what the numbers of ``prediction`` mean. ``thresholds`` maps class to where it was decided (empty
-    where there is none), ``thresholds_from`` says what they were chosen on; ``calibrated`` whether validation bent the
-    probabilities to mean what they say. ``top`` are the slices to look at first, the first of them first; ``chosen_by``
-    says in words why these. ``picture`` is uint8 (H,W,3), the explanation as it is drawn, without identifiers.
+    where there is none), ``thresholds_from`` says what they were chosen on and ``stand_ins`` in words which
+    were not; ``calibrated`` whether validation bent the probabilities to mean what they say.
+    ``top`` are the slices to look at first, the first of them first; ``chosen_by`` says in words why these.
+    ``picture`` is uint8 (H,W,3), the explanation as it is drawn, without identifiers.
     """
 
     series: Series
@@ -71,6 +72,7 @@ class SeriesResult:
     answer: Answer
     thresholds: Mapping[str, float] = field(default_factory=dict)
     thresholds_from: str = ""
+    stand_ins: str = ""
     calibrated: bool = False
     top: tuple[int, ...] = ()
     chosen_by: str = ""
