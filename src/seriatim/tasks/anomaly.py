@@ -258,7 +258,7 @@ class AnomalyTask:
 
 def _parts(evidence: Sequence[Evidence]) -> dict[str, NDArray[np.float64]]:
     return {
-        name: values.detach().double().cpu().numpy() for one in evidence for name, values in one.parts.items()
+        name: values.detach().cpu().double().numpy() for one in evidence for name, values in one.parts.items()
     }
 
 

@@ -113,15 +113,15 @@ def _read(network: ScoringNetwork, task: DiagnosisTask, embeddings: Tensor) -> t
     each output (S,K), or (S,0).
     """
     output = _run(network, embeddings)
-    logits, slice_logits = output.volume_logits[0].double().cpu(), output.slice_logits[0].double().cpu()
-    attention = output.attention[0].double().cpu()
+    logits, slice_logits = output.volume_logits[0].cpu().double(), output.slice_logits[0].cpu().double()
+    attention = output.attention[0].cpu().double()
     by_class = attention.new_zeros(len(attention), 0) if output.class_attention is None else output.class_attention[0]
-    return task.probabilities(logits), attention, task.slice_probabilities(slice_logits), by_class.double().cpu()
+    return task.probabilities(logits), attention, task.slice_probabilities(slice_logits), by_class.cpu().double()
 
 
 def read_logits(network: ScoringNetwork, embeddings: Tensor) -> Tensor:
     """Embeddings (S,E) of one series in one view -> what the network says of it (K,), before it is a probability."""
-    return _run(network, embeddings).volume_logits[0].double().cpu()
+    return _run(network, embeddings).volume_logits[0].cpu().double()
 
 
 def _run(network: ScoringNetwork, embeddings: Tensor) -> SequenceOutput:

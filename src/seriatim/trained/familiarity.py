@@ -58,7 +58,7 @@ def load_familiarity(path: Path) -> Familiarity:
 
 def mean_direction(embeddings: Tensor) -> Points:
     """(S,E) -> (E,) the mean embedding, scaled to length 1."""
-    mean = embeddings.double().mean(dim=0).cpu().numpy()
+    mean = embeddings.cpu().double().mean(dim=0).numpy()
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
 

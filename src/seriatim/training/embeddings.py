@@ -96,7 +96,7 @@ class Embedder:
 
     def _keep(self, series: Series, name: str, slices: Callable[[], Tensor]) -> Tensor:
         def compute() -> Tensor:
-            return embed_series(self._network, slices()).clone()
+            return embed_series(self._network, slices()).cpu().clone()  # loader processes cannot read a card's memory
 
         return compute() if self._store is None else self._store.fetch(series, name, compute)
 

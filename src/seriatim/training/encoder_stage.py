@@ -261,7 +261,7 @@ def validate_encoder(stage: EncoderStage) -> dict[str, float]:
     with torch.inference_mode():
         for rows, inputs in _by_series(stage):
             logits = head(encode_in_chunks(encoder, inputs.to(session.fabric.device)))
-            mine |= dict(zip(rows.tolist(), session.task.slice_probabilities(logits).cpu().numpy(), strict=True))
+            mine |= dict(zip(rows.tolist(), session.task.slice_probabilities(logits.cpu()).numpy(), strict=True))
     labels = slices.labels
     if session.experiment.task.target == "multiclass":
         labels = np.where((labels == IGNORE).any(axis=1), IGNORE, labels.argmax(axis=1))[:, None]

@@ -91,11 +91,15 @@ def share(plan: list[list[Any]], *, rank: int, world: int) -> list[list[Any]]:
 
 def gather_rows(fabric: Fabric, mine: Mapping[int, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
     """(N,K) of all processes: each brings its own rows, the sum puts them together."""
-    width = fabric.all_reduce(torch.tensor(max(map(len, mine.values()), default=0)), reduce_op="max")
-    table = torch.zeros(count, int(width), dtype=torch.float64)
+    width = max(map(len, mine.values()), default=0)
+    if fabric.world_size > 1:
+        width = int(fabric.all_reduce(torch.tensor(width), reduce_op="max"))
+    table = torch.zeros(count, width, dtype=torch.float64)
     for row, values in mine.items():
         table[row] = torch.from_numpy(values)
-    return np.asarray(fabric.all_reduce(table, reduce_op="sum"))
+    if fabric.world_size > 1:  # which brings it to the device, as MPS could not hold
+        table = fabric.all_reduce(table, reduce_op="sum").cpu()
+    return table.numpy()
 
 
 def scaler_of(fabric: Fabric) -> Any:
