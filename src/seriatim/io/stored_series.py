@@ -6,15 +6,16 @@ import json
 import threading
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, get_type_hints
 
 from seriatim.io.isolation.wire import from_plain, to_plain
 from seriatim.io.scratch_database import open_scratch, pack_text, telling_scratch, unpack_text
 from seriatim.io.walk import natural_key
+from seriatim.series.on_demand import OnDemand
 from seriatim.series.series import Instance, Series, Skipped
 
 SCHEMA = """
@@ -25,7 +26,6 @@ CREATE TABLE skipped (id INTEGER PRIMARY KEY, path BLOB NOT NULL, reason BLOB NO
 REMEMBERED = 32
 """Series that were asked for last and are held as they are."""
 PLAIN = tuple(one.name for one in fields(Series) if one.name != "instances")
-Item = TypeVar("Item")
 TYPES = get_type_hints(Series)
 
 
@@ -54,11 +54,11 @@ class SeriesStore:
     def list_series(self) -> Sequence[Series]:
         """All series by path and UID, as ``find_series`` orders them."""
         found = self._order("SELECT id FROM series ORDER BY path, study, uid, volume COLLATE by_number, id")
-        return _Stored(found, lru_cache(REMEMBERED)(self._read_series))  # for threads that score one after the other
+        return OnDemand(found, lru_cache(REMEMBERED)(self._read_series))  # for threads that score one after the other
 
     def list_skipped(self) -> Sequence[Skipped]:
         """All skipped files by path."""
-        return _Stored(self._order("SELECT id FROM skipped ORDER BY path, id"), self._read_skipped)
+        return OnDemand(self._order("SELECT id FROM skipped ORDER BY path, id"), self._read_skipped)
 
     def _order(self, question: str) -> array[int]:
         with telling_scratch(), self._lock:
@@ -76,30 +76,6 @@ class SeriesStore:
         with telling_scratch(), self._lock:
             found: tuple[Any, ...] = self._database.execute(question, (number,)).fetchone()
             return found
-
-
-class _Stored(Sequence[Item]):
-    """Things by their place, each read when it is asked for."""
-
-    def __init__(self, numbers: array[int], read: Callable[[int], Item]) -> None:
-        self._numbers, self._read = numbers, read
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, place: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Item]: ...
-
-    def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
-        if isinstance(place, slice):
-            return _Stored(self._numbers[place], self._read)
-        return self._read(self._numbers[place])
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self._read(number) for number in self._numbers)
 
 
 def pack_series(series: Series) -> bytes:

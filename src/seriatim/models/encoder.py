@@ -49,7 +49,7 @@ class Encoder(nn.Module, ABC):
     def blocks(self) -> list[list[nn.Parameter]]:
         """Its parameters by depth, from the input on: the steps of its chain; a norm belongs to the step before it."""
         blocks: list[list[nn.Parameter]] = []
-        for step in _steps(self):
+        for step in chain_steps(self):
             own = list(step.parameters())
             if blocks and all(parameter.ndim == 1 for parameter in own):
                 blocks[-1] += own
@@ -61,11 +61,11 @@ class Encoder(nn.Module, ABC):
         return self.pool_maps(self.feature_maps(slices))
 
 
-def _steps(module: nn.Module) -> Iterator[nn.Module]:
-    """The children of a module in order, those of plain chains in their place."""
+def chain_steps(module: nn.Module) -> Iterator[nn.Module]:
+    """The children of a module in order; in the place of a plain chain, those within it one by one."""
     for child in module.children():
         if type(child) is nn.Sequential:
-            yield from _steps(child)
+            yield from chain_steps(child)
         else:
             yield child
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seriatim.compat import import_torchvision
 from seriatim.errors import ConfigError, ModelError
-from seriatim.models.encoder import HEADS, Encoder, load_encoder_weights
+from seriatim.models.encoder import HEADS, Encoder, chain_steps, load_encoder_weights
 from seriatim.settings import Settings
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -103,7 +103,7 @@ class TorchvisionEncoder(Encoder):
 
     def feature_maps(self, slices: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n depth h w"]:
         maps, finer = self.prepare(slices), []
-        for place, step in enumerate(_steps(self.trunk)):
+        for place, step in enumerate(chain_steps(self.trunk)):
             maps = step(maps)
             if place in self.stage_ends:
                 finer.append(maps)
@@ -160,7 +160,7 @@ class TorchvisionEncoder(Encoder):
         slices = torch.zeros(1, in_channels, side, side)
         with torch.no_grad():
             maps, shapes = self.prepare(slices), []
-            for step in _steps(self.trunk):
+            for step in chain_steps(self.trunk):
                 maps = step(maps)
                 shapes.append(maps.shape)
             ends = [place for place, (one, after) in enumerate(pairwise(shapes)) if one[-2:] != after[-2:]]
@@ -201,15 +201,6 @@ class VisionTransformerEncoder(TorchvisionEncoder):
         if self.pool != "mean" or stages > 1:
             raise ConfigError(f"{self.name} has no maps. Leave network.encoder.pool and stages out.")
         self.embedding_size = int(self.network.hidden_dim)
-
-
-def _steps(trunk: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a chain, those of plain chains within it one by one."""
-    for child in trunk.children():
-        if type(child) is nn.Sequential:
-            yield from _steps(child)
-        else:
-            yield child
 
 
 def _spread(maps: Tensor, grid: torch.Size) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, overload
+from typing import Any
 
 from seriatim.io.stamps import NO_STAMP, Stamp, digest_facts, is_unchanged, stamp_series
 from seriatim.io.tables.outputs import flush_to_disk, write_json
@@ -23,6 +23,7 @@ from seriatim.scoring.provenance import describe_run, digest_settings
 from seriatim.scoring.state import Row, State
 from seriatim.scoring.tables import write_tables
 from seriatim.series import Inventory, Prediction, Series
+from seriatim.series.on_demand import OnDemand
 from seriatim.trained import Scorer
 
 OWN = ("scores.", "slices.", "skipped.", "events.", "run.json", "state.sqlite", "state.lock")
@@ -73,7 +74,7 @@ class BatchRun:
             return
         cluster, resources = self._options.cluster, self._options.resources
         predict = cluster.predict if cluster else partial(predict_all, resources=resources, costs=self.costs)
-        with closing(predict(_Chosen(self._series, places), self._model)) as found:
+        with closing(predict(OnDemand(places, self._series.__getitem__), self._model)) as found:
             for index, prediction in found:
                 self._state.put(places[index], self._check(places[index], prediction), settings=self._settings)
                 done, self._fresh = done + 1, self._fresh + 1
@@ -183,27 +184,6 @@ class BatchRun:
     def is_own(self, path: Path) -> bool:
         """Whether a file is one of ours: the output folder may lie in the folder that is searched."""
         return path.name.startswith(OWN) and path.parent.resolve() == self._state.path.parent.resolve()
-
-
-class _Chosen(Sequence[Series]):
-    """The series at some places, each taken when it is asked for."""
-
-    def __init__(self, series: Sequence[Series], places: Sequence[int]) -> None:
-        self._series, self._places = series, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> Series: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Series]: ...
-
-    def __getitem__(self, index: int | slice) -> Series | Sequence[Series]:
-        if isinstance(index, slice):
-            return _Chosen(self._series, self._places[index])
-        return self._series[self._places[index]]
 
 
 def _never() -> bool:
