@@ -2,7 +2,7 @@
 
 usage: benchmark.py SET OUT [--seeds 3] [--models NAME ...] [--set KEY=VALUE ...]
 for example: benchmark.py ct_ich work/bench/ct_ich
-sets: ct_ich, ct_ich_fine, ct_ich_subtypes, pocus, pocus_standardised, adrenal
+sets: ct_ich, ct_ich_fine, ct_ich_subtypes, pocus, pocus_standardised, adrenal, adrenal_folds
 
 Every series is scored by models that never saw its patient, one for each seed; their mean is the model's answer. The
 encoder runs once: embeddings are shared through OUT/store. The last model learns from labels that were exchanged
@@ -18,9 +18,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+from benchmark_forest import run_forest
 from benchmark_linear import run_linear
 from benchmark_scores import score_held_out
-from benchmark_sets import CONTROL, LINEAR, SETS, Benchmark
+from benchmark_sets import CONTROL, FOREST, LINEAR, SETS, Benchmark
 from benchmark_tables import average_seeds, report
 
 from seriatim.experiment import Experiment
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     args = parser.parse_args()
     benchmark = SETS[args.set]
-    names = [*LINEAR, *benchmark.variants()]
+    names = [*benchmark.baselines, *benchmark.variants()]
     wanted = [name for name in names if args.models is None or name in args.models]
     record(args.out, {"set": args.set, "overrides": args.overrides})
     done = {}
@@ -62,16 +63,13 @@ def record(out: Path, content: dict[str, object]) -> None:
 def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tuple[list[Path], list[list[Path]]]:
     """Run one model of the table; its pooled score folders (one per fold), and those of each seed."""
     common = [*UNCHECKED, *benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
+    if benchmark.draw:
+        common += draw_folds(benchmark, common, args.out)
     if benchmark.encoder:
         common.append(f"network.encoder.weights={train_encoder(benchmark, args)}")
-    place = args.out / name.replace(" ", "_").replace(",", "")
-    if name in LINEAR:
-        experiment = Experiment.read(benchmark.config, common)
-        places = {rule: args.out / rule.replace(" ", "_").replace(",", "") for rule in LINEAR}
-        folds = folds_of(benchmark, experiment)
-        for fold in folds:
-            run_linear(leave_out(experiment, fold), {rule: own / f"fold{fold}" for rule, own in places.items()})
-        return [place / f"fold{fold}" for fold in folds], []
+    if name in benchmark.baselines:
+        return run_baseline(benchmark, name, Experiment.read(benchmark.config, common), args.out), []
+    place = place_of(args.out, name)
     seeds = []
     for seed in range(args.seeds):
         experiment = Experiment.read(benchmark.config, [*common, *benchmark.variants()[name], f"seed={seed}"])
@@ -88,6 +86,40 @@ def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tupl
     for index, folder in enumerate(pooled):
         average_seeds([folders[index] for folders in seeds], folder)
     return pooled, seeds
+
+
+def place_of(out: Path, name: str) -> Path:
+    return out / name.replace(" ", "_").replace(",", "")
+
+
+def run_baseline(benchmark: Benchmark, name: str, experiment: Experiment, out: Path) -> list[Path]:
+    """Run the forest, or all rules of the linear baseline together; the score folders of ``name``, one per fold."""
+    folds = folds_of(benchmark, experiment)
+    for fold in folds:
+        left = leave_out(experiment, fold)
+        if name == FOREST:
+            run_forest(left, place_of(out, name) / f"fold{fold}")
+        else:
+            run_linear(left, {rule: place_of(out, rule) / f"fold{fold}" for rule in LINEAR})
+    return [place_of(out, name) / f"fold{fold}" for fold in folds]
+
+
+def draw_folds(benchmark: Benchmark, overrides: list[str], out: Path) -> list[str]:
+    """The changes that leave out folds of our own, drawn once for every model and seed."""
+    path = out / "folds.csv"
+    if not path.is_file():
+        asked = [*overrides, "data.fold_column=drawn", "data.fold=null", f"data.folds={benchmark.draw}"]
+        experiment = Experiment.read(benchmark.config, asked)
+        manifest = experiment.data.manifest
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        drawn = [{**row, "path": (manifest.parent / row["path"]).resolve(), "drawn": one["fold"]}
+                 for row, one in zip(rows, fold_table(experiment), strict=True)]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(drawn[0]))
+            writer.writeheader()
+            writer.writerows(drawn)
+    return [f"data.manifest={path.resolve()}", "data.fold_column=drawn", "data.fold=null"]
 
 
 def train_encoder(benchmark: Benchmark, args: argparse.Namespace) -> Path:

@@ -8,6 +8,9 @@ from pathlib import Path
 LINEAR = ("linear, mean", "linear, max", "linear, top 3")
 """The frozen baselines: a logistic regression per slice, and the mean, the largest or the mean of the three largest."""
 
+FOREST = "forest on areas"
+"""The bar of a set of shapes (benchmark_forest.py)."""
+
 BILSTM = "BiLSTM + attention"
 CONTROL = "random labels"
 
@@ -39,15 +42,24 @@ FINE: dict[str, tuple[str, ...]] = {
 }
 """The same where the recurrent models read a projection, as the Transformer always does."""
 
+TURNED = "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}"
+FROZEN = ("training.mode=two-stage", "augmentation={}", "training.reverse_order=0")
+WHOLE = ("training.mode=end-to-end", "training.embedding_store=null", "network.encoder.weights=null", TURNED,
+         "training.epochs=12", "training.reverse_order=0.5")
+"""Encoder and sequence model learn together from the start."""
+WHOLE_MEAN = "mean, end to end"
+WHOLE_BILSTM = "BiLSTM + attention, end to end"
+WHOLES = {WHOLE_MEAN: (*HEADS["mean"], *WHOLE), WHOLE_BILSTM: (*HEADS[BILSTM], *WHOLE)}
+
 LEARNT = "encoder stage, BiLSTM + attention"
 STAGE = (
     "encoder_stage={epochs: 3, learning_rate: 1.0e-4}",
-    "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}",
+    TURNED,
 )
 """The one model whose encoder is not frozen from the start: it learns from labelled slices first."""
 STAGE_OF_CLIPS = (
     "encoder_stage={epochs: 2, learning_rate: 1.0e-4, labels: series, slices_per_epoch: 800}",
-    "augmentation={rotate_degrees: 15, scale: 0.1, translate: 0.05, flip_left_right: true}",
+    TURNED,
 )
 """The same where frames have no labels of their own: each has that of its clip; two epochs of 800 are enough
 to know those of training by heart."""
@@ -60,7 +72,8 @@ class Benchmark:
     ``folds`` empty means every fold of the manifest. ``encoder`` is what the config is changed by to train, once and
     without the series held out, the encoder that all models then share frozen; empty: the config's own. ``linear`` is
     the baseline that all models are compared with; ``figures`` are names of evaluation.json, those of slices with the
-    prefix ``slice:``.
+    prefix ``slice:``. ``baselines`` are the rows that stand before the models. ``draw`` so many folds by patient, in
+    place of those of the manifest.
     """
 
     config: Path
@@ -71,10 +84,17 @@ class Benchmark:
     encoder: tuple[str, ...] = ()
     models: dict[str, tuple[str, ...]] = field(default_factory=lambda: HEADS)
     control: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = LINEAR
+    draw: int = 0
 
     def variants(self) -> dict[str, tuple[str, ...]]:
         """Every trained model of the table with what it changes, the control last."""
-        return {**self.models, CONTROL: (*self.models[BILSTM], *self.control)}
+        return {**self.models, CONTROL: (*self.models[self.reference], *self.control)}
+
+    @property
+    def reference(self) -> str:
+        """The model of the package, with which the others are compared."""
+        return BILSTM if BILSTM in self.models else WHOLE_BILSTM
 
 
 SUBTYPES = "[intraventricular, intraparenchymal, subarachnoid, epidural, subdural]"
@@ -117,9 +137,20 @@ SETS: dict[str, Benchmark] = {
     "adrenal": Benchmark(
         config=Path("configs/adrenal.yaml"),
         figures=("auc", "accuracy", "balanced_accuracy"),
-        linear="linear, mean",
-        overrides=("training.mode=two-stage", "training.epochs=15", "augmentation={}"),
+        linear=FOREST,
+        overrides=(*FROZEN, "training.epochs=15"),
         folds=("val",),
         encoder=("network.temporal={kind: none}", "network.pooling={kind: mean}"),
+        models={**HEADS, **WHOLES},
+        baselines=(FOREST, *LINEAR),
+    ),
+    "adrenal_folds": Benchmark(
+        config=Path("configs/adrenal.yaml"),
+        figures=("auc", "accuracy", "balanced_accuracy"),
+        linear=FOREST,
+        overrides=FROZEN,
+        models=WHOLES,
+        baselines=(FOREST,),
+        draw=4,
     ),
 }

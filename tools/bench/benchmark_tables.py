@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_sets import BILSTM, CONTROL, LINEAR, Benchmark
+from benchmark_sets import CONTROL, Benchmark
 
 from seriatim.evaluation.attended import measure_slices
 from seriatim.evaluation.compare import compare
@@ -67,8 +67,8 @@ def report(benchmark: Benchmark, done: Done, out: Path) -> None:
         "models": {name: measure_folders(own, experiment) for name, own in pooled.items()},
         "seeds": {name: [plain_figure(benchmark.figures[0], own, experiment) for own in seeds]
                   for name, (_, seeds) in done.items() if seeds and name != CONTROL},
-        "differences": {reference: differences(pooled, reference, experiment, out)
-                        for reference in (BILSTM, benchmark.linear) if reference in pooled and len(pooled) > 1},
+        "differences": {one: differences(pooled, one, experiment, out)
+                        for one in (benchmark.reference, benchmark.linear) if one in pooled and len(pooled) > 1},
         "random labels": [
             measure_folders(own, experiment, labels=out / f"random_labels_{seed}.csv")
             for seed, own in enumerate(done[CONTROL][1])
@@ -147,10 +147,11 @@ def markdown(benchmark: Benchmark, content: dict[str, Any]) -> str:
         lines.append(_row([f"{CONTROL} {seed}", *(_estimate(found.get(figure)) for figure in figures), "-"]))
     compared = [name for name in figures if any(name in found for models in content["differences"].values()
                                                 for found in models.values())]
+    known = (*benchmark.variants(), *benchmark.baselines)
     for reference, models in content["differences"].items():
         lines += ["", _row([f"difference to {reference}", *map(_title, compared)]), _rule(len(compared) + 1)]
         lines += [_row([name, *(_estimate(found.get(figure), sign="+") for figure in compared)])
-                  for name, found in models.items() if name != reference and name in (*benchmark.variants(), *LINEAR)]
+                  for name, found in models.items() if name != reference and name in known]
     return "\n".join(lines) + "\n"
 
 
