@@ -160,6 +160,11 @@ def test_without_a_size_in_mm_nothing_is_measured() -> None:
     uneven = replace(volume, positions=np.array([0.0, 1.0, 4.0, 5.0]))
     with pytest.raises(InputError, match=r"UNEVEN_SPACING.* 1 to 3 mm"):
         MaskSettings(size=32).prepare(uneven)
+    assert volume.affine is not None
+    tilted = volume.affine.copy()
+    tilted[1, 2] = 0.1
+    with pytest.raises(InputError, match="GANTRY_TILT"):
+        MaskSettings(size=32).prepare(replace(volume, affine=tilted))
 
 
 @pytest.mark.parametrize("neighbours", [0, 2])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seriatim.errors import InputError
 from seriatim.series import Volume
+from seriatim.series.geometry import tilt_degrees
 from seriatim.series.spacing import is_even
 from seriatim.transforms.in_plane import InPlane, Plan
 from seriatim.transforms.orientation import orient
@@ -23,6 +24,8 @@ MOST_VALUES = 128
 """A mask has no more different numbers; whole-body segmentations have some hundred."""
 SLAB = 32
 """Slices whose distances are computed at a time, which bounds the memory of a large mask."""
+MOST_TILT_DEGREES = 1.0
+"""Distances along the axes of a grid that leans further do not add up."""
 
 
 class MaskSettings(InPlane):
@@ -163,6 +166,11 @@ def _slice_row_column(volume: Volume) -> tuple[float, float, float]:
         raise InputError(
             f"UNEVEN_SPACING: the slices of mask {name} lie {steps.min():.4g} to {steps.max():.4g} mm apart, and a "
             "distance through them needs one step. Resample it to even slices."
+        )
+    if volume.affine is not None and tilt_degrees(volume.affine) > MOST_TILT_DEGREES:
+        raise InputError(
+            f"GANTRY_TILT: the slices of mask {name} lean by {tilt_degrees(volume.affine):.1f} degrees, and distances "
+            "along its axes do not add up. Resample it to a grid without tilt."
         )
     column, row, between = spacing
     return between, row, column
