@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +25,11 @@ from seriatim.io import find_series
 from seriatim.scoring import score
 from seriatim.studies import cross_validate
 from seriatim.studies.crossval import average_thresholds
-from seriatim.studies.runs import evaluation_settings
+from seriatim.studies.runs import evaluation_settings, run_all
 from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.metrics import sensitivity_specificity, youden_threshold
 from seriatim.trained import load_ensemble, load_model
+from seriatim.training import fold_table
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
 ONE_EPOCH = ("training.epochs=1", "data.folds=3")
@@ -185,6 +191,57 @@ def test_folds_side_by_side_give_the_same_scores(done: Done, tmp_path: Path) -> 
     for fold in "012":
         first, second = (read_rows(one / f"fold{fold}" / "scores" / "scores.csv") for one in (output, tmp_path / "out"))
         assert [row["probability_bleed"] for row in first] == [row["probability_bleed"] for row in second]
+
+
+def hold(place: Path) -> None:
+    """Work that never ends, and shows that it goes on."""
+    while True:
+        place.write_text(str(time.time()))
+        time.sleep(0.1)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_processes_of_a_killed_command_end_with_it(tmp_path: Path) -> None:
+    """They would train on into the folders into which the same command, given again, trains."""
+    code = ("from functools import partial; from pathlib import Path\n"
+            "from seriatim.studies.runs import run_all; from test_crossval import hold\n"
+            "if __name__ == '__main__':\n"
+            f"    list(run_all({{name: partial(hold, Path({str(tmp_path)!r}, name)) for name in 'ab'}}, jobs=2))\n")
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path})
+    deadline = time.monotonic() + 200
+    while not all((tmp_path / name).exists() for name in "ab"):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    time.sleep(2)
+    last = [(tmp_path / name).read_text() for name in "ab"]
+    time.sleep(1)
+    assert [(tmp_path / name).read_text() for name in "ab"] == last
+
+
+@pytest.mark.slow
+def test_a_process_that_the_system_ends_is_told_with_the_repair() -> None:
+    with pytest.raises(ConfigError, match="fewer --jobs"):
+        list(run_all({"a": die, "b": die}, jobs=2))
+
+
+def test_rows_marked_test_are_told_since_folds_hold_them_too(
+    tmp_path: Path, head_ct: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment = make_experiment(tmp_path, head_ct, "data.folds=3")
+    fold_table(experiment)
+    tested = sum(row["split"] == "test" for row in read_rows(head_ct / "labels.csv"))
+    assert f"{tested} of 12 rows" in caplog.text
+    assert "'split'" in caplog.text
 
 
 def test_without_folds_the_repair_is_named(tmp_path: Path, head_ct: Path) -> None:

@@ -102,6 +102,7 @@ def test_every_output_has_a_name(target, outputs, names):
         ("binary", {"bleed": "1"}, (1.0,)),
         ("binary", {"bleed": " No "}, (0.0,)),
         ("binary", {"bleed": "1.0"}, (1.0,)),
+        ("binary", {"bleed": "0.00"}, (0.0,)),
         ("binary", {"bleed": "TRUE"}, (1.0,)),
         ("binary", {"bleed": ""}, (IGNORE,)),
         ("binary", {"bleed": "NaN"}, (IGNORE,)),
@@ -166,8 +167,10 @@ def test_soft_labels_are_soft_in_the_loss_and_yes_from_half_on_elsewhere():
 def test_classes_with_numbers_as_names_are_read_by_name_only():
     graded = task("multiclass", classes=("1", "2", "3"))
     assert graded.encode_labels({"kind": "1"}) == (0.0,)
-    with pytest.raises(ConfigError, match="'0'"):
-        graded.encode_labels({"kind": "0"})
+    assert graded.encode_labels({"kind": "3.0"}) == (2.0,)  # as pandas writes whole numbers of a column with gaps
+    for text in ("0", "1.5", "0.0"):
+        with pytest.raises(ConfigError, match=f"'{text}'"):
+            graded.encode_labels({"kind": text})
 
 
 def test_a_class_may_be_called_like_an_unknown_value():

@@ -162,3 +162,23 @@ def test_packed_traits_are_the_same_traits(head_ct: Path) -> None:
     assert again.intensity == pytest.approx(traits.intensity)
     blank = measure_traits(torch.zeros(3, 32, 32), slices=3)
     assert len(unpack_traits(pack_traits(blank, slices=3)).digests) == 0
+
+
+def test_a_study_in_two_splits_is_told_though_its_series_have_other_patients_and_images(
+    leaky: tuple[Path, list[dict[str, str]]], head_ct: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, rows = leaky
+    chosen = [next(row for row in rows if row["split"] == split) for split in ("train", "val")]
+    for row in chosen:
+        own = folder / Path(row["path"]).name
+        shutil.copytree(row["path"], own)
+        for path in own.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.StudyInstanceUID = "1.2.826.0.1.7"
+            dataset.save_as(path)
+        row["path"], row["study_uid"] = str(own), "1.2.826.0.1.7"
+    manifest = write_rows(folder / "labels.csv", rows)
+    train(make_experiment(folder, head_ct, f"data.manifest={manifest}", "training.epochs=1"), folder / "run")
+    lines = " and ".join(str(line) for line in sorted(2 + rows.index(row) for row in chosen))
+    assert f"manifest lines {lines}, 1 such studies in all" in caplog.text
+    assert not any(row["patient"] in caplog.text for row in rows)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from seriatim.errors import ConfigError
+from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import AnomalyExperiment, Experiment
-from seriatim.training import read_run_config, train
+from seriatim.training import read_run_config, run_folder, train
 from seriatim.training.same_run import FREE, GROWING, LAST_STAGE
 from tiny_runs import make_experiment, write_config
 
@@ -126,3 +126,18 @@ def test_a_damaged_record_is_told(tmp_path: Path, tiny_run: Path, name: str, con
     (tmp_path / "run" / name).write_text(content)
     with pytest.raises(ConfigError, match=re.escape(name)):
         train(experiment, tmp_path / "run", resume=True)
+
+
+def test_two_processes_never_train_into_one_folder(
+    tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "GRACE_S", 0.2)
+    experiment = make_experiment(tmp_path, head_ct, "training.epochs=1")
+    run = tmp_path / "run"
+    run.mkdir()
+    with run_folder.hold_run(run):
+        for resume in (False, True):
+            with pytest.raises(OutputError, match="Another process is training"):
+                train(experiment, run, resume=resume)
+    assert not list(run.iterdir())
+    train(experiment, run)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeAlias
 
+from seriatim.errors import ConfigError
 from seriatim.evaluation import EvaluationSettings
 from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
@@ -44,22 +47,47 @@ def run_all(tasks: Mapping[str, Callable[[], None]], *, jobs: int) -> Iterator[s
         return
     with start_pool(jobs) as pool:
         running = {pool.submit(task): name for name, task in tasks.items()}
-        for future in as_completed(running):
-            future.result()
+        for future in wait_for(pool, running):
             yield running[future]
 
 
+def wait_for(pool: ProcessPoolExecutor, running: Iterable[Future[None]]) -> Iterator[Future[None]]:
+    """What runs, as it ends. Where something fails, what has not begun is dropped, and it is told at once.
+
+    Raises:
+        ConfigError: the system ended a process.
+    """
+    try:
+        for future in as_completed(running):
+            future.result()
+            yield future
+    except BrokenProcessPool as error:
+        raise ConfigError("A process of --jobs was ended from outside, most often since memory ran out. Give the same "
+                          "command again, with fewer --jobs: it goes on where it was.") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def start_pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes that share the cores evenly."""
+    """Processes that share the cores evenly, and end when this one does, however it ends."""
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads may hang
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,))
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(threads,))
 
 
-def _use_threads(count: int) -> None:
+def _begin(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(count)
+    Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A process that trained on alone would meet the one that the same command, given again, starts in its place."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def evaluation_settings(experiment: AnyExperiment) -> EvaluationSettings:

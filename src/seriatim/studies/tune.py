@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from seriatim.io.lock import FileLock
 from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.studies.crossval import CrossValidation, cross_validate, run_fold
 from seriatim.studies.crossval import Report as FoldReport
-from seriatim.studies.runs import share_embeddings, start_pool
+from seriatim.studies.runs import share_embeddings, start_pool, wait_for
 from seriatim.studies.search import open_search
 from seriatim.training.development import write_development
 
@@ -71,8 +70,8 @@ def tune(
         work()
     else:
         with start_pool(jobs) as pool:
-            for future in as_completed([pool.submit(work) for _ in range(jobs)]):
-                future.result()
+            for _ in wait_for(pool, [pool.submit(work) for _ in range(jobs)]):
+                pass
     return _finish(experiment, output)
 
 

@@ -34,7 +34,7 @@ def encode_yes_no(text: str, *, column: str, soft: bool = False) -> float:
     if word in YES | NO:
         return float(word in YES)
     number = _number(text)
-    if soft and number is not None and 0 <= number <= 1:
+    if number is not None and (number in (0, 1) or (soft and 0 <= number <= 1)):
         return number
     between = "a number from 0 to 1; " if soft else ""
     repair = "" if soft or number is None or not 0 < number < 1 else " For shares of yes, set task.soft_labels."
@@ -45,7 +45,8 @@ def encode_yes_no(text: str, *, column: str, soft: bool = False) -> float:
 
 
 def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
-    """The index of a class by its name, or by its number where no name is a number; IGNORE where nothing is known.
+    """The index of a class by its name (2.0 is 2: tables with gaps are often written so), or by its number where no
+    name is a number; IGNORE where nothing is known.
 
     Raises:
         ConfigError: there is no such class.
@@ -54,8 +55,10 @@ def encode_class(text: str, *, column: str, classes: tuple[str, ...]) -> float:
         return float(classes.index(text))
     if text.lower() in UNKNOWN:
         return IGNORE
-    number = _number(text)
-    if number is not None and number in range(len(classes)) and all(_number(name) is None for name in classes):
+    number, named = _number(text), [_number(name) for name in classes]
+    if number is not None and named.count(number) == 1:
+        return float(named.index(number))
+    if number is not None and number in range(len(classes)) and not any(one is not None for one in named):
         return number
     raise ConfigError(f"{text!r} in column {column!r} is no class. Legal: {', '.join(classes)}; empty for unknown.")
 

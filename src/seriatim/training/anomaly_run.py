@@ -26,7 +26,7 @@ from seriatim.training.envelope import measure_envelope
 from seriatim.training.examples import Example, gather_examples
 from seriatim.training.leaks import hold_apart
 from seriatim.training.lineage import refuse_seen
-from seriatim.training.run_folder import open_run, read_duplicates, refuse_changed_data
+from seriatim.training.run_folder import hold_run, open_run, read_duplicates, refuse_changed_data
 from seriatim.training.runtime import start_fabric
 from seriatim.training.same_run import digest_start, refuse_other_start
 from seriatim.training.series_traits import SeriesTraits
@@ -49,10 +49,11 @@ def train_anomaly(experiment: AnomalyExperiment, run: Path, *, resume: bool = Fa
         OutputError: ``run`` exists already and ``resume`` is False.
     """
     open_run(run, experiment, resume=resume)
-    session = _start_session(experiment, run, resume=resume)
-    task, figures = train_detectors(session)
-    write_tensors(run / WEIGHTS, session.network.state_dict())
-    return {"run": str(run), "validation": _write_end(session, task, figures)}
+    with hold_run(run):
+        session = _start_session(experiment, run, resume=resume)
+        task, figures = train_detectors(session)
+        write_tensors(run / WEIGHTS, session.network.state_dict())
+        return {"run": str(run), "validation": _write_end(session, task, figures)}
 
 
 def _start_session(experiment: AnomalyExperiment, run: Path, *, resume: bool) -> AnomalySession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from seriatim.errors import ConfigError, InputError
 from seriatim.experiment import BaseExperiment, Experiment
 from seriatim.training.duplicates import Duplicate, Sighting, find_duplicates
-from seriatim.training.examples import Examples
+from seriatim.training.examples import Example, Examples
 from seriatim.training.run_folder import DUPLICATES
 from seriatim.training.series_traits import SeriesTraits
 
@@ -25,8 +26,25 @@ def hold_apart(
     Raises:
         ConfigError: as of ``prove_no_duplicates``.
     """
+    _tell_shared_studies(examples.used)
     found = known or prove_no_duplicates(examples, traits, experiment)
     return replace(examples, proof={**examples.proof, DUPLICATES: found})
+
+
+def _tell_shared_studies(used: Sequence[Example]) -> None:
+    """Warn where two splits share a study, which is one patient's: then `patient` does not tell whose series are. It is
+    not refused, since careless anonymisers give many patients one study UID.
+    """
+    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    for one in used:
+        split = "train" if one.split == "unlabelled" else one.split
+        lines[one.series.study_uid].setdefault(split, one.case.line)
+    shared = [sorted(found.values()) for uid, found in lines.items() if uid and len(found) > 1]
+    if shared:
+        logger.warning("Series of one DICOM study are in different splits: manifest lines %s, %d such studies in all. "
+                       "A study is of one patient, so if its UID is right, scores of such a split are too good: give "
+                       "all series of a patient the same name in the column of patients.",
+                       " and ".join(map(str, shared[0])), len(shared))
 
 
 def prove_no_duplicates(examples: Examples, traits: SeriesTraits, experiment: BaseExperiment) -> dict[str, Any]:

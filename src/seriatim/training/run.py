@@ -18,7 +18,7 @@ from seriatim.training.joint_stage import train_jointly
 from seriatim.training.outcome import write_end
 from seriatim.training.pretraining import pretrain
 from seriatim.training.records import read_metrics
-from seriatim.training.run_folder import open_run
+from seriatim.training.run_folder import hold_run, open_run
 from seriatim.training.sequence_stage import train_sequence
 from seriatim.training.session import Session, start_session
 
@@ -37,12 +37,12 @@ def train(
         ConfigError: a setting, the manifest or a label is wrong, or not that of the run which goes on.
         InputError: no series can be used.
         ModelError: encoder weights are missing or do not fit, or there is nothing to resume.
-        OutputError: ``run`` exists already and ``resume`` is False.
+        OutputError: ``run`` exists already and ``resume`` is False, or another process trains into it.
     """
     if isinstance(experiment, AnomalyExperiment):
         return train_anomaly(experiment, run, resume=resume)
     open_run(run, experiment, resume=resume)
-    with deterministic_algorithms(experiment.training.deterministic):
+    with hold_run(run), deterministic_algorithms(experiment.training.deterministic):
         return _train_stages(experiment, run, resume=resume, after_epoch=after_epoch)
 
 
@@ -89,6 +89,6 @@ def pretrain_only(
     if isinstance(experiment, AnomalyExperiment) or experiment.pretraining is None:
         raise ConfigError("The config has no block pretraining. Add it: pretraining: {}")
     open_run(run, experiment, resume=resume)
-    session = start_session(experiment, run, resume=resume, labelled=False)
-    pretrain(session)
+    with hold_run(run):
+        pretrain(start_session(experiment, run, resume=resume, labelled=False))
     return min(read_metrics(run / "pretraining_metrics.jsonl"), key=lambda line: float(line["val_loss"]))

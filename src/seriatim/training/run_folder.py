@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from seriatim.errors import ConfigError, OutputError
 from seriatim.experiment import AnomalyExperiment, BaseExperiment, Experiment, read_experiment
@@ -18,6 +24,9 @@ from seriatim.training.runtime import describe_environment
 from seriatim.training.same_run import refuse_changed_settings
 
 DUPLICATES = "duplicates"
+GRACE_S, STEP_S = 6.0, 0.1
+"""How long, and how often, another process is waited for."""
+logger = logging.getLogger(__name__)
 
 
 def read_run_config(run: Path, overrides: Sequence[str] = ()) -> Experiment | AnomalyExperiment:
@@ -40,6 +49,42 @@ def open_run(run: Path, experiment: BaseExperiment, *, resume: bool) -> None:
         raise OutputError(f"{run} is not empty. Choose another --output, or go on with --resume {run}.")
     make_folder(run)
     refuse_changed_settings(run, experiment)
+
+
+@contextmanager
+def hold_run(run: Path) -> Iterator[None]:
+    """While it lasts no other process trains into the folder; of the processes of one run the first holds it.
+
+    The lock is on the folder itself, so it leaves nothing there, and ends with the process. Some network file systems
+    have none; then nothing is held.
+
+    Raises:
+        OutputError: another process trains into it.
+    """
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        if rank_zero_only.rank == 0:
+            _lock(folder)
+    except BlockingIOError as error:
+        os.close(folder)
+        raise OutputError(f"Another process is training into {run}. Wait for it or end it, then go on with --resume, "
+                          "or choose another --output.") from error
+    except OSError:
+        logger.info("%s cannot be locked, so nothing keeps another process from training into it.", run)
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int) -> None:
+    """Lock an open folder. A process that was killed may leave helpers behind, which hold it for a moment more."""
+    for _ in range(round(GRACE_S / STEP_S)):
+        try:
+            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(STEP_S)
+    return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def refuse_changed_data(run: Path, examples: Examples) -> None:
