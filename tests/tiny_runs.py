@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,26 @@ CLIP_CONFIG: dict[str, Any] = {
     "preprocessing": {"kind": "intensity", "size": 32},
     "task": {"kind": "diagnosis", "target": "binary", "labels": ["bleed"]},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def curves_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The runs of a process share the first one's picture of curves: drawing takes a third of a tiny run's time.
+
+    For rooms that train: their ``conftest.py`` imports it. What the picture shows is tested in training/test_curves.py.
+    """
+    from seriatim.training import outcome
+
+    draw, first = outcome.draw_curves, tmp_path_factory.mktemp("curves") / "first.png"
+
+    def copy(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, best_epoch: int) -> None:
+        if not first.exists():
+            draw(lines, first, title=title, best_epoch=best_epoch)
+        shutil.copyfile(first, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcome, "draw_curves", copy)
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path, *, title: str, b
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(label, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
     figure.suptitle(f"{title}: weights kept from epoch {best_epoch}", x=0.01, ha="left", fontsize=11)
     figure.savefig(path)
 
