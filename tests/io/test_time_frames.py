@@ -154,3 +154,26 @@ def test_several_pictures_of_one_place_say_how_to_read_them_as_a_film(tmp_path: 
     assert all("One slice location, 6 times" in str(one.findings[0]) and one.usable for one in found)
     (film,) = find_series(tmp_path, sequence="frames").series
     assert len(film.instances) == 6
+
+
+@pytest.mark.parametrize(("own", "names"), [
+    ([{"PatientID": "A"}, {"PatientID": "B"}], ["patient 1, slice 1", "patient 2, slice 1"]),
+    ([{"StudyInstanceUID": "1.2.3"}, {"StudyInstanceUID": "1.2.5"}], ["slice 1", "slice 1"]),
+])
+def test_no_clip_mixes_patients_or_studies_of_one_folder(
+    tmp_path: Path, own: list[dict[str, Any]], names: list[str]
+) -> None:
+    files: list[set[Path]] = []
+    for index, values in enumerate(own):
+        make_4d(tmp_path / str(index), [{"TriggerTime": 10 + index}, {"TriggerTime": 90 + index}], Modality="MR",
+                PatientName="", **values)
+        (tmp_path / "all").mkdir(exist_ok=True)
+        files.append(set())
+        for path in sorted((tmp_path / str(index)).rglob("*.dcm")):
+            files[-1].add(path.rename(tmp_path / "all" / f"{index}-{path.parent.name}-{path.name}"))
+    clips = find_series(tmp_path / "all", sequence="frames").series
+    assert len(clips) == 2 * SLICES
+    assert [clip.volume for clip in clips if clip.volume.endswith("slice 1")] == names
+    for clip in clips:
+        assert len(clip.instances) == 2
+        assert any({instance.path for instance in clip.instances} <= own_files for own_files in files)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from seriatim.io.dicom.coverage import note_broken
+from seriatim.io.dicom.coverage import name_like, note_broken
 from seriatim.io.dicom.groups import group_planes
 from seriatim.io.dicom.index import PlaneReader
 from seriatim.io.dicom.kinds import BrokenImageError, NotAnImageError
@@ -163,6 +163,7 @@ def _read_files(root: Path, shelf: PlaneShelf, known: KnownFiles | None) -> _Fil
 
 
 def _find_dicom(files: _Files, shelf: PlaneShelf, *, root: Path, limits: Limits | None) -> Iterator[Result]:
+    broken = Counter(map(name_like, files.broken))
     for group in group_planes(shelf):
         planes, folder = group.planes, _common_folder(group.planes, root)
         try:
@@ -177,7 +178,7 @@ def _find_dicom(files: _Files, shelf: PlaneShelf, *, root: Path, limits: Limits 
         used = {instance.path for one in built for instance in one.instances}
         copies = sorted({plane.path for plane in planes if plane.path not in used})
         skipped = [Skipped(path=path, reason="copy of a slice that is kept") for path in copies]
-        yield [note_broken(one, files.broken) for one in built], skipped
+        yield [note_broken(one, broken) for one in built], skipped
 
 
 def _find_grids(by_kind: Mapping[str, Sequence[Path]], limits: Limits | None) -> Result:
@@ -194,8 +195,10 @@ def _find_frames(files: _Files, limits: Limits | None) -> Result:
     from seriatim.io.pictures.video import find_clip
 
     by_kind = files.by_kind
-    pages = [path for path in by_kind.get("tiff", ()) if _has_pages(path, limits)]
-    single = [*by_kind.get("picture", ()), *(path for path in by_kind.get("tiff", ()) if path not in set(pages))]
+    pages: list[Path] = []
+    single = list(by_kind.get("picture", ()))
+    for path in by_kind.get("tiff", ()):
+        (pages if _has_pages(path, limits) else single).append(path)
     clips, unread = _find_each(by_kind.get("video", ()), find_clip, limits)
     paged, unopened = _find_each([*pages, *by_kind.get("gif", ())], find_pages, limits)
     taken = {path.parent for kind in ("nifti", "itk") for path in by_kind.get(kind, ())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ KIND_TRAITS = ("EchoTime", "EchoNumbers", "ImageType", "ComplexImageComponent", 
                "DiffusionGradientOrientation", "InversionTime", "FlipAngle", "KVP", "ConvolutionKernel", "StackID")
 """What volumes of one time series share; where it differs, they are not the same picture at another time."""
 PLACE_IN_TIME = re.compile(r"t \d+")
+OWNER = re.compile(r"(patient|folder) \d+")
+"""What a volume is called where one SeriesInstanceUID is that of several patients or of several series."""
 SECONDS_PER_DAY = 86_400.0
 MIN_VOLUME_S = 0.2
 Member = tuple[Series, tuple[Mapping[str, Trait], ...]]
@@ -55,7 +57,8 @@ def _turn(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:
     groups = _groups(series)
     taken = {id(volume) for members in groups for volume, _ in members}
     rest = [one for one in series if id(one) not in taken]
-    return [clip for members in groups for clip in _clips(members, _find_hole(members, rest))], rest
+    left = Counter(_family_of(one) for one in rest if one.volume != _kind_of(one))
+    return [clip for members in groups for clip in _clips(members, _find_hole(members, left))], rest
 
 
 def _groups(series: Sequence[Series]) -> list[list[Member]]:
@@ -76,7 +79,8 @@ def _grid_of(volume: Series, traits: Mapping[str, Trait]) -> Hashable:
     affine = None if volume.affine is None else tuple(np.round(volume.affine, 2).ravel().tolist())
     positions = tuple(np.round(volume.positions, 2).tolist())
     kind = tuple(traits.get(name) for name in KIND_TRAITS)
-    return volume.series_uid, volume.path, volume.rows, volume.columns, affine, positions, kind
+    owner = volume.study_uid, volume.series_uid, volume.path, *filter(OWNER.fullmatch, volume.volume.split(", "))
+    return owner, volume.rows, volume.columns, affine, positions, kind
 
 
 def _read_traits(volumes: Sequence[Series]) -> list[tuple[Mapping[str, Trait], ...]]:
@@ -90,16 +94,22 @@ def _read_traits(volumes: Sequence[Series]) -> list[tuple[Mapping[str, Trait], .
     return [tuple(traits.get((one.path, one.frame), {}) for one in volume.instances) for volume in volumes]
 
 
-def _find_hole(members: Sequence[Member], rest: Sequence[Series]) -> list[Finding]:
-    """GAP where volumes of the same series in time are refused or of another grid: clips would lack their frames."""
-    first, kinds = members[0][0], {_kind_of(volume) for volume, _ in members}
-    others = [one for one in rest if _kind_of(one) in kinds and one.volume != _kind_of(one)
-              and (one.study_uid, one.series_uid, one.path) == (first.study_uid, first.series_uid, first.path)]
+def _find_hole(members: Sequence[Member], left: Mapping[Hashable, int]) -> list[Finding]:
+    """GAP where volumes of the same series in time are refused or of another grid: clips would lack their frames.
+
+    ``left`` counts by ``_family_of`` the volumes with a place in time that are in no clip.
+    """
+    others = sum(left.get(family, 0) for family in {_family_of(volume) for volume, _ in members})
     if not others:
         return []
-    message = (f"{len(others)} of {len(members) + len(others)} volumes are refused or have another grid: their frames "
+    message = (f"{others} of {len(members) + others} volumes are refused or have another grid: their frames "
                "are missing.")
-    return [find(Code.GAP, message, volumes=len(others))]
+    return [find(Code.GAP, message, volumes=others)]
+
+
+def _family_of(volume: Series) -> Hashable:
+    """What volumes of one series in time share, whether they can be used or not."""
+    return volume.study_uid, volume.series_uid, volume.path, _kind_of(volume)
 
 
 def _kind_of(volume: Series) -> str:

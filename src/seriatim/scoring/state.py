@@ -181,10 +181,10 @@ class State:
         So are those whose UID lies elsewhere now: they were moved.
         """
         with self._change() as write:
-            gone = write("SELECT id, first_file, series_uid FROM series WHERE place IS NULL").fetchall()
-            for number, file, uid in gone:
-                found = write("SELECT 1 FROM series WHERE series_uid = ? AND place IS NOT NULL", (uid,)).fetchone()
-                if found or is_there(unpack_text(file)):
+            gone = write("SELECT id, first_file, series_uid IN (SELECT series_uid FROM series WHERE place IS NOT NULL) "
+                         "FROM series WHERE place IS NULL").fetchall()
+            for number, file, elsewhere in gone:
+                if elsewhere or is_there(unpack_text(file)):
                     write("DELETE FROM series WHERE id = ?", (number,))
 
     def pending(self) -> list[int]:

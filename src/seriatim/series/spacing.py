@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,15 +42,15 @@ def find_gaps(positions: ArrayLike) -> list[Gap]:
     if len(steps) < 2:
         return []
     runs = find_runs(steps)
-    regular = [run for run in runs if run[1] - run[0] >= MIN_RUN]
+    is_regular = [stop - start >= MIN_RUN for start, stop in runs]
+    expected = _expect_steps(steps, list(compress(runs, is_regular)))
     gaps = []
-    for start, stop in runs:
-        if (start, stop) in regular:
-            continue
-        expected = _expected_step(steps, regular, start, stop)
+    before = 0  # regular runs
+    for (start, stop), regular in zip(runs, is_regular, strict=True):
+        before += regular
         gaps += [
-            Gap(index=index, step_mm=float(steps[index]), expected_mm=expected)
-            for index in range(start, stop) if steps[index] >= GAP_FACTOR * expected
+            Gap(index=index, step_mm=float(steps[index]), expected_mm=expected[before])
+            for index in range(start, stop) if not regular and steps[index] >= GAP_FACTOR * expected[before]
         ]
     return gaps
 
@@ -107,9 +108,11 @@ def _alike(step: float, other: float) -> bool:
     return abs(step - other) <= REGULAR_TOLERANCE * smaller + min(ROUNDING_MM, 2 * REGULAR_TOLERANCE * smaller)
 
 
-def _expected_step(steps: NDArray[np.float64], regular: Sequence[tuple[int, int]], start: int, stop: int) -> float:
-    """The step expected at a run: the larger of the regular steps before and after it, else the lower median step."""
-    before = [run for run in regular if run[1] <= start][-1:]
-    after = [run for run in regular if run[0] >= stop][:1]
-    beside = [float(np.median(steps[run[0] : run[1]])) for run in (*before, *after)]
-    return max(beside) if beside else float(np.sort(steps)[(len(steps) - 1) // 2])
+def _expect_steps(steps: NDArray[np.float64], regular: Sequence[tuple[int, int]]) -> list[float]:
+    """The step expected after none, one, two ... of the regular runs: the larger of the steps of the run before and of
+    the one after, else the lower median step.
+    """
+    if not regular:
+        return [float(np.sort(steps)[(len(steps) - 1) // 2])]
+    medians = [float(np.median(steps[start:stop])) for start, stop in regular]
+    return [max(beside) for beside in zip([medians[0], *medians], [*medians, medians[-1]], strict=True)]

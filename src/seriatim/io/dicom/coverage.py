@@ -104,18 +104,25 @@ def _gap_by_numbers(numbers: NDArray[np.int64], positions: NDArray[np.float64],
     least = jumps.min()
     for index in np.flatnonzero(jumps >= 2 * least):
         beside = [steps[place] for place in (index - 1, index + 1) if 0 <= place < len(steps) and jumps[place] == least]
-        low, high = sorted((int(numbers[index]), int(numbers[index + 1])))
-        missing = [number for number in range(low + int(least), high, int(least)) if number not in taken]
-        if not beside or not missing:
+        expected = float(min(beside, default=np.inf))
+        if steps[index] < (1 + GAP_PART * (jumps[index] / least - 1)) * expected:
             continue
-        expected = float(min(beside))
-        if steps[index] >= (1 + GAP_PART * (jumps[index] / least - 1)) * expected:
+        low, high = sorted((int(numbers[index]), int(numbers[index + 1])))
+        missing = _count_missing(range(low + int(least), high, int(least)), taken)
+        if missing:
             message = (f"Slices {index + 1}-{index + 2} are {steps[index]:.4g} mm apart, expected {expected:.4g} mm, "
-                       f"and {len(missing)} instance numbers are skipped there. Export the series again, or keep it: "
+                       f"and {missing} instance numbers are skipped there. Export the series again, or keep it: "
                        "--on GAP=keep.")
             return find(Code.GAP, message, gaps=1, slice=int(index) + 1, step_mm=float(steps[index]),
                         expected_mm=expected)
     return None
+
+
+def _count_missing(between: range, taken: frozenset[int]) -> int:
+    """How many of these numbers no image has; a header may name any number, so the fewer of the two are looked at."""
+    if len(between) <= len(taken):
+        return sum(number not in taken for number in between)
+    return len(between) - sum(number in between for number in taken)
 
 
 def _skipped_numbers(planes: Sequence[Plane], numbers: NDArray[np.int64], positions: NDArray[np.float64],
@@ -163,15 +170,19 @@ def _number(plane: Plane, trait: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def note_broken(series: Series, broken: Sequence[Path]) -> Series:
+def name_like(path: Path) -> tuple[Path, str]:
+    """What the names of the slices of a series share: their folder and their ending."""
+    return path.parent, path.suffix.lower()
+
+
+def note_broken(series: Series, broken: Mapping[tuple[Path, str], int]) -> Series:
     """The series with SHORT_COVERAGE where damaged files lie beside its slices, named like them.
 
-    A damaged file does not say which series it was of.
+    ``broken`` counts them by ``name_like``: a damaged file does not say which series it was of.
     """
     if series.axis != "space" or len({instance.path for instance in series.instances}) < 2:
         return series
-    names = {(instance.path.parent, instance.path.suffix.lower()) for instance in series.instances}
-    beside = sum((path.parent, path.suffix.lower()) in names for path in broken)
+    beside = sum(broken.get(name, 0) for name in {name_like(instance.path) for instance in series.instances})
     if not beside:
         return series
     message = f"{beside} damaged or empty files lie beside these slices: one may be missing. Copy the folder again."

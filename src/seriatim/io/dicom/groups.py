@@ -41,7 +41,7 @@ def group_planes(shelf: PlaneShelf) -> Iterator[PlaneGroup]:
     for stray in _find_strays(shelf):
         strays[_place_of(stray.planes[0])] += len(stray.planes)
     for key in shelf.list_keys():
-        same = shelf.list_keys_of(key.series_uid) if key.series_uid else [key]
+        same = shelf.list_some_of(key.series_uid) if key.series_uid else [key]
         studies = [one for one in same if one.study_uid]
         homeless = [one for one in same if not one.study_uid] if len(studies) == 1 else []
         if key in homeless:

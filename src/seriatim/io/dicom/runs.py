@@ -59,10 +59,20 @@ def _split_with_holes(planes: Sequence[Plane], places: Sequence[int]) -> list[Gr
         return None
     for place_of, volume_of in ((numbers % size, numbers // size), (numbers // repeats, numbers % repeats)):
         if _run_together(place_of, at):
-            volumes = sorted(set(volume_of.tolist()))
-            return [(f"t {index + 1}", [plane for plane, number in zip(planes, volume_of, strict=True)
-                                        if number == volume]) for index, volume in enumerate(volumes)]
+            return name_parts(planes, volume_of)
     return None
+
+
+def name_parts(planes: Sequence[Plane], parts: Sequence[int] | NDArray[np.int_]) -> list[Group]:
+    """The planes of each part, which are named in the order of their numbers."""
+    return [(f"t {index + 1}", [planes[place] for place in places]) for index, places in enumerate(_places_of(parts))]
+
+
+def _places_of(parts: Sequence[int] | NDArray[np.int_]) -> list[NDArray[np.intp]]:
+    """The places of each part in ascending order, the part with the smallest number first."""
+    numbers = np.asarray(parts)
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
 def _run_together(numbers: NDArray[np.int_], places: NDArray[np.int_]) -> bool:
@@ -91,7 +101,7 @@ def lie_between(planes: Sequence[Plane], positions: NDArray[np.float64], parts: 
 
     Not where they are one even stack together or one with a hole, as the passes of an interleaved acquisition are.
     """
-    chosen = [np.flatnonzero(np.asarray(parts) == part) for part in sorted(set(parts))]
+    chosen = _places_of(parts)
     members = [np.sort(positions[part]) for part in chosen]
     together = np.sort(positions)
     if len(members) < 2 or min(map(len, members)) < MIN_SLICES or is_even(together) or find_gaps(together):
@@ -103,7 +113,7 @@ def lie_between(planes: Sequence[Plane], positions: NDArray[np.float64], parts: 
 
 def make_one_grid(positions: NDArray[np.float64], parts: Sequence[int]) -> bool:
     """True where parts fill one another's holes: together one even stack, apart none that lies free of the others."""
-    members = [np.unique(positions[np.asarray(parts) == part]) for part in sorted(set(parts))]
+    members = [np.unique(positions[places]) for places in _places_of(parts)]
     together = np.sort(np.concatenate(members))
     if len(members) < 2 or (np.diff(together) <= 0).any():
         return False

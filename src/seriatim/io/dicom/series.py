@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -50,13 +51,13 @@ def build_series(planes: Sequence[Plane], *, path: Path, notes: Sequence[Finding
     """
     kept, dropped = drop_copies(planes, limits=limits)
     kept = mark_missing_parts(kept)
+    left_out = Counter(copy.kept for copy in dropped)
     series = []
     groups = [part for group in split_volumes(kept) for part in _separate_pictures(group)]
     for (name, group), strays in zip(groups, tell_strays(groups), strict=True):
-        places = {(plane.path, plane.frame) for plane in group} if dropped else set()
-        parts = [copy for copy in dropped if copy.kept in places]
-        message = f"Copies of slices that were left out: {len(parts)}."
-        extra = [find(Code.DUPLICATE_SLICE, message, copies=len(parts))] if parts else []
+        copies = sum(left_out[plane.path, plane.frame] for plane in group) if dropped else 0
+        message = f"Copies of slices that were left out: {copies}."
+        extra = [find(Code.DUPLICATE_SLICE, message, copies=copies)] if copies else []
         whole = _build_volume(group, name, extra=[*notes, *extra, *strays], path=path)
         series += _build_by_folder(whole, group, notes) or [whole]
     return _tell_film(tell_coverage(series, kept))
@@ -133,9 +134,9 @@ def _build_by_folder(whole: Series, planes: list[Plane], notes: Sequence[Finding
         if len(part.instances) < MIN_SLICES or (MISFIT | {Code.GAP}) & {one.code for one in part.findings}:
             return []
         series.append(part)
-    ends = [(part.positions.min(), part.positions.max()) for part in series]
-    overlap = any(
-        2 * (min(a[1], b[1]) - max(a[0], b[0])) > min(a[1] - a[0], b[1] - b[0]) for a, b in combinations(ends, 2)
+    ends = sorted((part.positions.min(), part.positions.max()) for part in series)
+    overlap = any(  # where any two do, two neighbours do: a third that starts between them overlaps one of them as much
+        2 * (min(a[1], b[1]) - b[0]) > min(a[1] - a[0], b[1] - b[0]) for a, b in pairwise(ends)
     )
     return series if overlap else []
 

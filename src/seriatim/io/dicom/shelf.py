@@ -20,6 +20,7 @@ CREATE TABLE keys (id INTEGER PRIMARY KEY, study TEXT NOT NULL, series TEXT NOT 
 CREATE TABLE blocks (key INTEGER NOT NULL, files TEXT NOT NULL);
 CREATE INDEX blocks_by_key ON blocks (key);
 """
+NO_STUDY = json.dumps("")
 HELD_FILES = 1 << 14
 """So many are held as they are, some 20 MB: most searches find no more, and none of theirs is written."""
 
@@ -78,9 +79,15 @@ class PlaneShelf:
 
     def list_keys_of(self, series_uid: str) -> list[FileKey]:
         """The keys of one SeriesInstanceUID: one for each study that has it."""
-        found = self._database.execute("SELECT id, study FROM keys WHERE series = ? ORDER BY place",
-                                       (json.dumps(series_uid),))
-        return [FileKey(number=number, study_uid=json.loads(study), series_uid=series_uid) for number, study in found]
+        return self._select(series_uid, "ORDER BY place")
+
+    def list_some_of(self, series_uid: str) -> list[FileKey]:
+        """Keys of one SeriesInstanceUID: the one without a study, and of those with one no more than two.
+
+        That tells none, one and several studies apart, in the same time however many there are.
+        """
+        return [*self._select(series_uid, "AND study = ?", NO_STUDY),
+                *self._select(series_uid, "AND study <> ? LIMIT 2", NO_STUDY)]
 
     def read(self, *keys: FileKey) -> list[list[Plane]]:
         """The planes of the files of these keys, a list for each file, in the order in which files were put."""
@@ -90,6 +97,11 @@ class PlaneShelf:
             for (text,) in self._database.execute("SELECT files FROM blocks WHERE key = ?", (key.number,)):
                 files += [(place, self._unpack(Path(name), rows)) for place, name, rows in json.loads(text)]
         return [planes for _, planes in sorted(files, key=itemgetter(0))]
+
+    def _select(self, series_uid: str, which: str, *values: str) -> list[FileKey]:
+        found = self._database.execute(f"SELECT id, study FROM keys WHERE series = ? {which}",  # noqa: S608
+                                       (json.dumps(series_uid), *values))
+        return [FileKey(number=number, study_uid=json.loads(study), series_uid=series_uid) for number, study in found]
 
     def _unpack(self, path: Path, rows: Iterable[PlaneRow]) -> list[Plane]:
         return [self._rows.unpack(path, row) for row in rows]

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from seriatim.io.dicom.plane import Plane, Trait, along, origins_of
-from seriatim.io.dicom.runs import Group, find_stretches, lie_between, make_one_grid, split_runs
+from seriatim.io.dicom.runs import Group, find_stretches, lie_between, make_one_grid, name_parts, split_runs
 from seriatim.series.spacing import find_gaps, is_even
 
 MIN_SLICES = 3
@@ -140,12 +140,16 @@ def _fill_holes(planes: Sequence[Plane], trait: str) -> bool:
     """True where the parts of a trait are one stack together: an echo time that wavers from slice to slice."""
     if not planes[0].placed:
         return False
-    values = [plane.traits.get(trait, "") for plane in planes]
-    known = list(dict.fromkeys(values))
     places = np.array(_places(planes), dtype=np.float64)
     positions = along(origins_of(planes), planes[0].normal_ras)
     first = dict(zip(places[::-1], positions[::-1], strict=True))
-    return make_one_grid(np.array([first[place] for place in places]), [known.index(value) for value in values])
+    return make_one_grid(np.array([first[place] for place in places]), _number_values(planes, trait))
+
+
+def _number_values(planes: Sequence[Plane], trait: str) -> list[int]:
+    """A number per plane: that of the value of its trait, in the order in which values come first."""
+    known: dict[Trait, int] = {}
+    return [known.setdefault(plane.traits.get(trait, ""), len(known)) for plane in planes]
 
 
 def split_repeats(planes: list[Plane]) -> list[Group] | None:
@@ -175,16 +179,13 @@ def _split_between(planes: list[Plane]) -> list[Group] | None:
     if is_even(np.sort(positions)):
         return None
     for trait in REPEAT_TRAITS:
-        values = [plane.traits.get(trait, "") for plane in planes]
-        known = list(dict.fromkeys(values))
-        if 1 < len(known) <= len(planes) // MIN_SLICES and lie_between(
-                planes, positions, [known.index(value) for value in values]):
+        values = _number_values(planes, trait)
+        if 1 <= max(values) < len(planes) // MIN_SLICES and lie_between(planes, positions, values):
             return _split_by(planes, trait)
     stretches = find_stretches(planes, positions)
     if not lie_between(planes, positions, stretches):
         return None
-    return [(f"t {stretch + 1}", [plane for plane, own in zip(planes, stretches, strict=True) if own == stretch])
-            for stretch in sorted(set(stretches))]
+    return name_parts(planes, stretches)
 
 
 def _split_apart(planes: list[Plane]) -> list[Group]:
