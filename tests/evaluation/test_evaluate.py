@@ -220,6 +220,9 @@ def test_the_top_attended_slice_is_held_against_the_truth(tmp_path, shared_uid):
     assert found["chance"]["top_attended_slice_is_positive"] == pytest.approx(1 / 3)
     assert found["metrics"]["slice_auc_of_attention"]["value"] == pytest.approx((1 + 0 + 0.75) / 3)
     assert found["series"]["top_attended_slice_is_positive"]["with_slice_truth"] == 6
+    of_one = [{**row, "patient": "same"} for row in label_rows(labels)]
+    of_one = run(tmp_path, scores, of_one, slices=tmp_path / "truth.csv")["slices"]["metrics"]
+    assert of_one["top_attended_slice_is_positive"]["reason"] == "an interval needs two patients"
 
 
 def test_frames_are_found_by_frame_or_index_and_further_columns_do_no_harm(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.errors import ConfigError
-from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, wilson
+from seriatim.evaluation.intervals import Clusters, Estimate, bootstrap, proportion
 from seriatim.evaluation.join import Pair, cluster
 from seriatim.evaluation.samples import Question
 from seriatim.evaluation.scores import Row, Scores, read_number
@@ -93,8 +93,8 @@ def _measure_name(
 ) -> None:
     known = [(one, pair) for one, pair in zip(attended, pairs, strict=True) if one is not None]
     positive = [(one, pair) for one, pair in known if one.labels.any()]
-    counted = [one for one, _ in positive if one.complete]
-    chances = [float(one.labels.mean()) for one in counted]
+    counted = [(one, pair) for one, pair in positive if one.complete]
+    chances = [float(one.labels.mean()) for one, _ in counted]
     result.chance[f"top_attended_slice_is_positive{suffix}"] = float(np.mean(chances)) if chances else None
     result.series[f"top_attended_slice_is_positive{suffix}"] = {
         "with_slice_truth": len(known),
@@ -107,13 +107,13 @@ def _measure_name(
         result.measures[f"slice_auc_of_score{suffix}"] = _slice_area(known)
 
 
-def _top_share(series: Sequence[Attended]) -> Estimate:
+def _top_share(series: Sequence[tuple[Attended, Pair]]) -> Estimate:
     """The share of series whose most attended slice is positive; of slices that tie, the share of positive ones."""
     if not series:
         return Estimate(value=None, reason="no scored series with a truly positive slice")
-    hits = float(sum(one.labels[one.top].mean() for one in series))
-    low, high = wilson(hits, len(series))
-    return Estimate(value=hits / len(series), low=low, high=high, method="wilson", n=len(series))
+    hits = np.array([one.labels[one.top].mean() for one, _ in series])
+    clusters, _ = cluster([pair for _, pair in series])
+    return proportion(hits, clusters)
 
 
 def _within_area(positive: Sequence[tuple[Attended, Pair]]) -> Estimate:

@@ -70,7 +70,7 @@ class Clusters:
 
 
 def proportion(hits: Array, clusters: Clusters) -> Estimate:
-    """The share of true in ``hits`` (N,) bool with Wilson's interval.
+    """The share of true in ``hits`` (N,) bool, or shares of hits between, with Wilson's interval.
 
     Where patients have several series, N is divided by the design effect, the variance between patients over that of
     independent series (at least 1), and Student's t stands in for the normal distribution (Rao and Scott 1992, their

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from seriatim.scoring.anomaly import detail_columns
 from seriatim.series import Prediction
-from seriatim.trained import AnomalyModel, Ensemble, Scorer
+from seriatim.trained import AnomalyModel, Ensemble, Scorer, find_split
 
 Kind: TypeAlias = Literal["text", "word", "whole", "number", "detail", "seconds", "distance"]
 """What a cell is: a text of any origin, one of our own words, an integer, or a float and how CSV writes it."""
@@ -95,7 +95,8 @@ class Columns:
         row: Row = [one.study_uid, one.series_uid, str(one.path), one.modality, one.slices, one.status, one.reason]
         row += [one.probabilities[name] if one.probabilities else None for name in self.classes]
         row += [one.prediction, one.seconds if self.seconds else None, one.volume,
-                self.splits.get(one.series_uid, ""), ";".join(one.findings), one.prediction_set, one.distance]
+                find_split(self.splits, one.study_uid, one.series_uid), ";".join(one.findings), one.prediction_set,
+                one.distance]
         if self.several:
             row += [one.disagreement[name] if one.disagreement else None for name in self.classes]
         if self.anomaly:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seriatim.trained import AnomalyModel, Model, read_splits
+from seriatim.trained import AnomalyModel, Model, find_split, read_splits
 from seriatim.training.examples import Example, gather_examples
 from seriatim.training.split import Split
 
@@ -30,6 +30,7 @@ def find_held_out(
     known = read_splits(model.path)
     found: list[Example] = []
     for split in HELD_OUT:
-        own = [one for one in examples.of(split) if known.get(one.series.series_uid, "test") == split]
+        own = [one for one in examples.of(split)
+               if (find_split(known, one.series.study_uid, one.series.series_uid) or "test") == split]
         found += own[:limit]
     return found

@@ -8,7 +8,7 @@ from seriatim.trained.files import DESCRIPTION, WEIGHTS, is_anomaly_model, write
 from seriatim.trained.intensity import measure_intensity
 from seriatim.trained.model import Model, load_model
 from seriatim.trained.scorer import Models, Scorer, load_scorer
-from seriatim.trained.splits import read_patients, read_splits, split_of_run
+from seriatim.trained.splits import find_split, read_patients, read_splits, split_of_run
 
 __all__ = [
     "DESCRIPTION",
@@ -22,6 +22,7 @@ __all__ = [
     "Models",
     "Scorer",
     "choose_device",
+    "find_split",
     "is_anomaly_model",
     "load_anomaly_model",
     "load_ensemble",

@@ -28,7 +28,7 @@ from seriatim.trained.envelope import UNKNOWN_MODALITY, Verdict
 from seriatim.trained.files import ENSEMBLE
 from seriatim.trained.model import Model, load_model
 from seriatim.trained.prepared import PreparedSeries, prepare_series
-from seriatim.trained.splits import choose_split, read_splits
+from seriatim.trained.splits import choose_split, merge_splits, read_splits
 from seriatim.trained.stored import StoredSeries
 
 FORMAT = 1
@@ -195,11 +195,7 @@ class Ensemble:
 
     def read_splits(self) -> dict[str, str]:
         """The split of each series UID: what one member was trained on, all were; what one was tuned on likewise."""
-        merged: dict[str, str] = {}
-        for splits in (read_splits(member.path) for member in self.members):
-            for uid, split in splits.items():
-                merged[uid] = min(split, merged.get(uid, split), key=("train", "val", "unlabelled", "test").index)
-        return merged
+        return merge_splits([read_splits(member.path) for member in self.members])
 
     def find_split(self, split: str) -> set[str]:
         """The series UIDs of a split of all members, to score just the held-out part.

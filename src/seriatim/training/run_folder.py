@@ -110,7 +110,8 @@ def write_start(run: Path, *, experiment: BaseExperiment, examples: Examples, fa
     write_text(run / CONFIG, yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
     write_json(run / "environment.json", describe_environment(fabric))
     write_json(run / "split.json", examples.proof)
-    columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason"]
+    columns = ["path", "patient", "series_uid", "volume", "modality", "slices", "split", "status", "reason",
+               "study_uid"]
     labels = list(experiment.task.labels)
     rows: list[Mapping[str, Any]] = [_manifest_row(example, labels) for example in examples.used]
     for left in examples.left_out:
@@ -130,5 +131,6 @@ def _manifest_row(example: Example, labels: Sequence[str]) -> dict[str, Any]:
         "slices": len(series.instances),
         "split": example.split,
         "status": "used",
+        "study_uid": series.study_uid,
         **{name: example.case.row.get(name, "") for name in labels if example.split != "unlabelled"},
     }
