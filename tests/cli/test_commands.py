@@ -337,8 +337,17 @@ def test_regression_columns_are_values(tmp_path: Path, head_ct: Path, seriatim_c
     assert "score_bleeding_slices" not in read_header(tmp_path / "out" / "slices.csv")
 
 
+def test_an_amount_of_memory_that_is_none(tmp_path: Path, seriatim_command: CommandLine) -> None:
+    for amount in ("0", "-1", "nan", "inf"):
+        told = seriatim_command("score", tmp_path, "--model", "x", "--output", tmp_path / "out", "--memory", amount)
+        assert told.code == 2
+        assert_one_sentence(told)
+        assert f"--memory {float(amount):g}" in told.err
+
+
 @pytest.mark.parametrize("options", [
-    ("--cluster", "local", "--workers", "2"), ("--dry-run", "--watch"), ("--dry-run", "--cluster", "local"),
+    ("--cluster", "local", "--workers", "2"), ("--cluster", "local", "--memory", "2"),
+    ("--dry-run", "--watch"), ("--dry-run", "--cluster", "local"),
     ("--dry-run", "--dicom-results", "results"),
 ])
 def test_options_of_score_that_would_do_nothing_are_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import signal
@@ -340,6 +341,34 @@ def test_pixels_that_their_maker_could_still_change_are_copied() -> None:
         np.testing.assert_array_equal(array, pixels)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_no_room_for_pixels_is_told_and_never_a_bus_error(monkeypatch: pytest.MonkeyPatch, sealed: bool) -> None:
+    if not sealed:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", write)
+    with SharedMemory() as memory:
+        slices = memory.allocate((3, 40, 50), np.dtype("<i2"))
+        slices.put(0, np.ones((40, 50), np.int16))
+        with pytest.raises(MemoryError):
+            slices.put(1, np.ones((40, 50), np.int16))
+        with pytest.raises(MemoryError):
+            memory.share(np.ones((3, 40, 50), np.int16))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others choose in another way")
+def test_where_memory_runs_out_a_worker_goes_first(tmp_path: Path) -> None:
+    read_volume(make_series(tmp_path), limits=LIMITS)
+    worker = isolated._workers.worker
+    assert worker is not None
+    own, theirs = (int(Path(f"/proc/{one}/oom_score_adj").read_text(encoding="ascii"))
+                   for one in (os.getpid(), worker._process.pid))
+    assert theirs >= max(own, 500)
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no sealed memory")

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -124,11 +125,43 @@ def test_a_check_of_headers_that_breaks_is_a_row(
 
 
 def test_no_more_workers_start_than_have_something_to_do(series: Sequence[Series]) -> None:
-    assert pipeline._worthwhile(series) == 1
+    assert pipeline._worthwhile(series, room=1 << 40) == 1
     large = replace(series[0], rows=4096, columns=4096)
-    assert pipeline._worthwhile([large] * 100) == count_cores()
+    assert pipeline._worthwhile([large] * 100, room=1 << 40) == count_cores()
     unusable = replace(large, findings=(find(Code.TOO_LARGE, "no"),))
-    assert pipeline._worthwhile([unusable] * 100) == 1
+    assert pipeline._worthwhile([unusable] * 100, room=1 << 40) == 1
+
+
+def test_no_more_workers_start_than_there_is_room_for(series: Sequence[Series]) -> None:
+    large = [replace(series[0], rows=4096, columns=4096)] * 100
+    assert pipeline._worthwhile(large, room=1) == 1
+    assert pipeline._worthwhile(large, room=3 * pipeline.BYTES_FOR_A_WORKER) == min(3, count_cores())
+
+
+def test_a_container_with_little_memory_bounds_what_is_worked_on(
+    series: Sequence[Series], model: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = max(sum(pipeline._expect_bytes(one, model)) for one in series)
+    monkeypatch.setattr(pipeline, "machine_bytes", lambda: 4 * 2 * each)  # a quarter is room for two
+    costs = Costs()
+    predict(series, model, resources=Resources(workers=4, threads=4), costs=costs)
+    assert 0 < costs.peak_bytes <= 2 * each
+
+
+def test_all_volumes_of_a_packed_file_are_counted(series: Sequence[Series], model: Ensemble, tmp_path: Path) -> None:
+    stored, paths = np.zeros((16, 16, 4, 50), dtype=np.int16), [tmp_path / "a.nii", tmp_path / "a.nii.gz"]
+    plain, packed = [], []
+    for path, found in zip(paths, (plain, packed), strict=True):
+        nib.save(nib.Nifti1Image(stored, np.eye(4)), path)
+        found += find_series(path).series
+    assert len(plain) == len(packed) == 50
+    counts = [pipeline._expect_bytes(one, model)[0] for one in (plain[0], packed[0])]
+    assert counts[0] == 4 * 16 * 16 * 4
+    assert counts[1] - counts[0] >= stored.nbytes
+    paths[1].write_bytes(b"gone bad")
+    assert pipeline._expect_bytes(packed[0], model)[0] == counts[0]
+    paths[1].unlink()
+    assert pipeline._expect_bytes(packed[0], model)[0] == counts[0]
 
 
 def test_an_empty_batch_starts_nothing(model: Ensemble) -> None:

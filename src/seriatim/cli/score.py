@@ -12,11 +12,13 @@ from seriatim.cli.dicom_results import Option, open_results, tell_results
 from seriatim.cli.exits import Exit, exit_for
 
 TOGETHER = (
-    ("--cluster", ("--workers",), "on a cluster a task decodes and scores each series, as docs/cluster.md says"),
+    ("--cluster", ("--workers", "--memory"),
+     "on a cluster a task decodes and scores each series, as docs/cluster.md says"),
     ("--dry-run", ("--dicom-results", "--watch", "--cluster"),
      "a dry run looks once, tries a few series in this process, and writes no results"),
 )
 """Options that do not go together, and why."""
+MOST_GIB = 1 << 20
 
 
 def run(
@@ -54,6 +56,11 @@ def run(
     dicom_results: Option = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that decode; else one for each core, fewer for little.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="About how much the series take that are worked on at once; else a quarter of "
+                     "the machine's or the container's."),
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="Of the tables: csv, jsonl, parquet, with commas.")
@@ -107,13 +114,13 @@ def run(
     from seriatim.trained import load_scorer
 
     _check_combination(asked_for={
-        "--workers": workers is not None, "--cluster": cluster is not None, "--watch": watch, "--dry-run": dry_run,
-        "--dicom-results": dicom_results is not None,
+        "--workers": workers is not None, "--memory": memory is not None, "--cluster": cluster is not None,
+        "--watch": watch, "--dry-run": dry_run, "--dicom-results": dicom_results is not None,
     })
     options = Options(formats=parse_formats(formats), seconds=seconds, check=check,
                       gone=gone or ("keep" if watch else "drop"),
                       cluster=None if cluster is None else Cluster(address=cluster),
-                      resources=Resources(workers=workers), costs=(costs := Costs()))
+                      resources=Resources(workers=workers, memory_bytes=_in_bytes(memory)), costs=(costs := Costs()))
     actions = parse_actions(on or ())
     scorer = load_scorer(model, device=device, backend=backend, precision=precision, cuda_graphs=cuda_graphs)
     asked: dict[str, Any] = {"model": scorer, "actions": actions, "outside": outside,
@@ -131,6 +138,15 @@ def run(
     code = _tell(summary, output)
     tell_results(dicom_results, results)
     raise typer.Exit(signals.code or code if summary["ended"] == "stopped" else code)
+
+
+def _in_bytes(gib: float | None) -> int | None:
+    """As bytes. Raises ConfigError where it is not above 0."""
+    from seriatim.errors import ConfigError
+
+    if gib is not None and not 0 < gib < MOST_GIB:
+        raise ConfigError(f"--memory {gib:g} is no amount of memory. Give GiB above 0, for example 4.")
+    return None if gib is None else max(1, int(gib * (1 << 30)))
 
 
 def _check_combination(asked_for: Mapping[str, bool]) -> None:

@@ -24,7 +24,7 @@ class ReadingSettings(Settings):
     seconds_per_slice: float = Field(default=1.0, ge=0)
     """More time for each slice (megapixel of larger ones), or (10 min at most) megabyte of a volume file or video."""
     memory_gb: float | None = Field(default=None, gt=0)
-    """Most memory of the worker in GiB, then TOO_LARGE; null: four fifths of the machine's."""
+    """Most memory of the worker in GiB, then TOO_LARGE; null: four fifths of the machine's, or of the container's."""
 
     @property
     def limits(self) -> Limits:

@@ -18,7 +18,8 @@ import torch
 
 from seriatim.io.dicom_pixels.decode_pool import default_threads
 from seriatim.io.isolation.isolated import WorkerGroup
-from seriatim.io.isolation.limits import StoppedError, count_pixels, machine_bytes
+from seriatim.io.isolation.limits import StoppedError, count_pixels, count_unpacked
+from seriatim.io.isolation.machine import machine_bytes
 from seriatim.models.lanes import Lanes
 from seriatim.scoring.engine import ReadySeries, finish_one, prepare_one, refuse_one
 from seriatim.scoring.pipeline_costs import Costs, ThreadClock, count_cores
@@ -40,9 +41,10 @@ Found: TypeAlias = tuple[int, Prediction]
 class Resources:
     """What scoring may use; None is as much as there is.
 
-    ``workers``: processes that decode, None: one for each core, fewer for a small batch. ``threads``: how many the
-    network computes in, None: as ``torch.get_num_threads`` (OMP_NUM_THREADS). ``memory_bytes``: about how much the
-    series take that are worked on, None: a quarter of the machine's; a larger series is worked on alone.
+    ``workers``: processes that decode, None: one for each core, fewer for a small batch or little memory. ``threads``:
+    how many the network computes in, None: as ``torch.get_num_threads`` (OMP_NUM_THREADS). ``memory_bytes``: about how
+    much the series take that are worked on, None: a quarter of the machine's, or of the container's; a larger series is
+    worked on alone.
     """
 
     workers: int | None = None
@@ -76,10 +78,11 @@ class _Pipeline:
     def __init__(self, series: Sequence[Series], model: Scorer, *, resources: Resources, costs: Costs) -> None:
         self._series, self._model, self._costs = series, model, costs
         threads = resources.threads or torch.get_num_threads()
-        readers = min(resources.workers or _worthwhile(series), len(series))
+        room = resources.memory_bytes or int(machine_bytes() * SHARE_OF_MEMORY)
+        readers = min(resources.workers or _worthwhile(series, room=room), len(series))
         self._jobs = iter(range(len(series)))
         self._jobs_lock = threading.Lock()
-        self._room = Room(resources.memory_bytes or int(machine_bytes() * SHARE_OF_MEMORY))
+        self._room = Room(room)
         self._ready: BoundedQueue[tuple[int, ReadySeries, int]] = BoundedQueue(threads)
         self._done: BoundedQueue[Found | BaseException] = BoundedQueue(MOST_DONE)
         self._workers = WorkerGroup(threads=max(1, default_threads() // readers))
@@ -176,9 +179,11 @@ class _Pipeline:
         costs.peak_bytes = max(costs.peak_bytes, self._room.peak_bytes)
 
 
-def _worthwhile(series: Sequence[Series]) -> int:
-    """How many worker processes to start: at most one for each core, and no more than have a second's work or so."""
-    most, volumes = count_cores(), 0
+def _worthwhile(series: Sequence[Series], *, room: int) -> int:
+    """How many worker processes to start: at most one for each core, no more than have a second's work or so, and no
+    more than there is room for: each takes about as much memory as the volumes for which it is worth starting.
+    """
+    most, volumes = min(count_cores(), max(1, room // BYTES_FOR_A_WORKER)), 0
     for one in series:
         if 1 + volumes // BYTES_FOR_A_WORKER >= most:
             break
@@ -189,10 +194,11 @@ def _worthwhile(series: Sequence[Series]) -> int:
 def _expect_bytes(series: Series, model: Scorer) -> tuple[int, int]:
     """About how many bytes of a series are held until it is prepared, and how many until it is scored."""
     volume, slices = BYTES_PER_PIXEL * count_pixels(series), len(series.instances)
+    unpacked = count_unpacked(series)
     if isinstance(model, AnomalyModel):
         preprocessing = model.experiment.preprocessing
-        return volume, 4 * slices * preprocessing.channels * preprocessing.size[0] * preprocessing.size[1]
+        return volume + unpacked, 4 * slices * preprocessing.channels * preprocessing.size[0] * preprocessing.size[1]
     if model.card:
-        return 0, volume  # it is sent from here, and prepared there
+        return unpacked, volume  # it is sent from here, and prepared there
     grids = [group[0][0].experiment.preprocessing for group in model.groups]
-    return volume, 4 * slices * sum(one.planes * one.size[0] * one.size[1] for one in grids)
+    return volume + unpacked, 4 * slices * sum(one.planes * one.size[0] * one.size[1] for one in grids)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seriatim.errors import DecoderError
+from seriatim.errors import DecoderError, SeriatimError
+from seriatim.io.isolation.machine import machine_bytes
 from seriatim.io.source import open_file, size_of
 from seriatim.series.findings import Code, find
 from seriatim.series.series import Series
@@ -33,7 +34,7 @@ class Limits:
     ``isolated``: False reads in the calling process, without limits. ``seconds`` for one series, and
     ``seconds_per_slice`` more for each slice (each megapixel, where slices are larger; each megabyte of a volume file
     or video that is looked at, there at most ten minutes). ``memory_gb``: most memory of the worker in GiB; None: four
-    fifths of the machine's. Below that, a series gets what its header promises, many times over.
+    fifths of the machine's, or of the container's. Below that, a series gets what its header promises, many times over.
     """
 
     isolated: bool = True
@@ -81,14 +82,6 @@ def run(function: Callable[..., Gives], limits: Limits | None, *arguments: Any) 
     return run_isolated(function, limits, *arguments)
 
 
-def machine_bytes() -> int:
-    """The memory of this machine; very much, where it does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 62
-
-
 def memory_bytes(arguments: Sequence[object], *, most: int) -> int:
     """The memory by which a call may let the worker grow.
 
@@ -112,6 +105,23 @@ def check_size(series: Series) -> Series:
 def count_pixels(series: Series) -> int:
     """Rows x columns x slices."""
     return series.rows * series.columns * len(series.instances)
+
+
+def count_unpacked(series: Series) -> int:
+    """The bytes of a packed volume file, all its volumes unpacked, which are held to read one; 0 of others."""
+    try:
+        if series.format == "nifti":
+            from seriatim.io.volumes.nifti import is_packed, read_header
+
+            return read_header(series.path).total_bytes if is_packed(series.path) else 0
+        if series.format in ("nrrd", "metaimage"):
+            from seriatim.io.volumes.itk import read_header as read_itk_header
+
+            stored = read_itk_header(series.path)
+            return 0 if stored.encoding == "raw" else stored.values * stored.dtype.itemsize
+    except (SeriatimError, OSError):  # gone or damaged since it was found: reading it will say so
+        pass
+    return 0
 
 
 def _count_slices(argument: object) -> float:

@@ -40,6 +40,10 @@ FUNCTIONS: Functions = {
     "have_same_values": "seriatim.io.dicom.duplicates",
 }
 SET_PARENT_DEATH_SIGNAL = 1
+FIRST_TO_GO = "500"
+"""Of 1000: where memory runs out, the system ends a worker, which costs one series, before any process that is not
+half the machine's memory larger.
+"""
 ERRORS: Mapping[str, Callable[[str], Exception]] = {
     "InputError": InputError, "DecoderError": DecoderError, "MemoryError": MemoryError,
     "OSError": lambda text: OSError(0, text),
@@ -58,6 +62,8 @@ def serve(functions: Functions) -> None:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold pixels
     _end_with_parent(int(sys.argv[2]))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     with suppress(ClosedError):
         channel.send({"ready": True})

@@ -80,6 +80,12 @@ def read_header(path: Path) -> Header:
         raise RefusedFileError(Code.TRUNCATED, f"{path.name} cannot be unpacked: {error}. Copy it again.") from error
 
 
+def is_packed(path: Path) -> bool:
+    """Whether the voxels are gzipped. Raises as ``body_of``, and OSError where the file cannot be opened."""
+    with open_file(body_of(path, read_header(path))) as file:
+        return file.read(2) == GZIP
+
+
 def body_of(path: Path, header: Header) -> Path:
     """The file that holds the voxels: the file itself, or the .img beside a .hdr.
 
