@@ -10,8 +10,11 @@ SEED ?= 0
 # one thread per process: the same numbers everywhere; on a busy machine, two threads that wait for each other made the
 # demo take 477 s instead of 134 s
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# the tests of a file stay in one process, since they share what its fixtures made
-SPREAD := --numprocesses auto --maxprocesses 8 --dist loadfile
+# the tests of a file stay in one process, since they share what its fixtures made; files in the order of their names:
+# by default those of few tests come last, and the longest of them (notebooks, learning) end alone
+SPREAD := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# hundreds of processes are started that read files apart: each would compile its code anew where this is set
+TEST_ENVIRONMENT := $(ONE_THREAD) PYTHONDONTWRITEBYTECODE=
 
 .PHONY: install demo test test-all check bench fuzz clean
 .DELETE_ON_ERROR:
@@ -28,10 +31,10 @@ demo: install
 	$(ONE_THREAD) $(BIN)/python tools/demo.py --output $(DEMO)
 
 test: install
-	$(ONE_THREAD) $(BIN)/python -m pytest $(SPREAD)
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest $(SPREAD)
 
 test-all: install
-	$(ONE_THREAD) $(BIN)/python -m pytest $(SPREAD) -m "slow or not slow" --timeout 3600
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest $(SPREAD) -m "slow or not slow" --timeout 3600
 
 check: install
 	$(BIN)/ruff check .
