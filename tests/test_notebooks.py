@@ -11,17 +11,27 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = "COUNT, SIZE, EPOCHS = 12, 64, 2"
 
 
-def run_notebook(name: str, *, folder: Path) -> str:
-    """Execute a notebook with the small parameters; everything it printed."""
-    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
-    for index, cell in enumerate(notebook.cells):
-        if "parameters" in cell.metadata.get("tags", []):
-            notebook.cells.insert(index + 1, nbformat.v4.new_code_cell(SMALL))
-            break
+def read_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """The code of a notebook, the small parameters after its own, and before all of it an end to every name."""
+    cells = [nbformat.v4.new_code_cell("%reset -f")]
+    for cell in jupytext.read(path).cells:
+        if cell.cell_type == "code":
+            cells.append(cell)
+            if "parameters" in cell.metadata.get("tags", []):
+                cells.append(nbformat.v4.new_code_cell(SMALL))
+    return cells
+
+
+def run_notebooks(cells: dict[str, list[nbformat.NotebookNode]], *, folder: Path) -> dict[str, str]:
+    """Execute notebooks in one kernel, which imports once what takes seconds; everything that each printed."""
+    notebook = nbformat.v4.new_notebook(cells=[cell for own in cells.values() for cell in own])
     resources = {"metadata": {"path": folder}}
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    return "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
+    outputs = {name: [output for cell in own for output in cell.outputs] for name, own in cells.items()}
+    return {
+        name: "".join(output.get("text", "") for output in own if output.output_type == "stream")
+        for name, own in outputs.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +41,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERIATIM_NOTEBOOKS", str(folder / "out"))
         patch.setenv("OMP_NUM_THREADS", "1")
-        return {path.stem: run_notebook(path.stem, folder=folder) for path in sorted(NOTEBOOKS.glob("*.py"))}
+        return run_notebooks({path.stem: read_cells(path) for path in sorted(NOTEBOOKS.glob("*.py"))}, folder=folder)
 
 
 def test_there_are_the_three_that_the_readme_names(printed: dict[str, str]) -> None:

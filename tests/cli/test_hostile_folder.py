@@ -74,7 +74,9 @@ def test_good_series_among_hostile_files_are_scored_with_the_same_bits(
     from seriatim.scoring import engine
 
     root, out, outside = tmp_path / "root", tmp_path / "out", tmp_path / "outside"
-    shutil.copytree(head_ct / "series", root / "good")
+    given = sorted((head_ct / "series").iterdir())
+    for source in given if command == "score" else given[:3]:  # a picture takes longer than a score
+        shutil.copytree(source, root / "good" / source.name)
     write_hostile(root / "hostile", outside)
     write_series(root / "vanish", "1.2.11")
     before = list_files(tmp_path)
@@ -110,4 +112,4 @@ def test_good_series_among_hostile_files_are_scored_with_the_same_bits(
         assert {"out", "one.dcm", "loop", "pipe.dcm", "a.dcm", "link"} <= set(told)
         assert all(told.values())
     else:
-        assert [row["status"] for row in good] == ["explained"] * 12
+        assert [row["status"] for row in good] == ["explained"] * 3

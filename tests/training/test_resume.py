@@ -27,6 +27,13 @@ MODES = {
         "training.mode=two-stage", "training.mixup=0.4", "training.slice_dropout=0.3", "training.reverse_order=0.5",
     ],
 }
+PLACES = ("in a step", "before the checkpoint", "between epochs", "in the first epoch")
+QUICK = {
+    *(("end-to-end", where) for where in PLACES),
+    ("two-stage", "in a step"), ("two-stage", "before the checkpoint"), ("mixed", "in a step"),
+}  # fmt: skip
+"""Every place to break end-to-end training at, and of the other modes those that leave the most behind; the rest, which
+go the same way through the same code, are slow."""
 
 
 class CrashError(BaseException):
@@ -80,7 +87,7 @@ def assert_same_end(one: Path, other: Path) -> None:
         assert bool((second[name] == tensor).all()), name
 
 
-@pytest.fixture(scope="module", params=list(MODES))
+@pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, head_ct: Path) -> tuple[Path, list]:
     """A run without a break, and its overrides."""
     folder = tmp_path_factory.mktemp("whole")
@@ -89,7 +96,15 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder / "run", overrides
 
 
-@pytest.mark.parametrize("where", ["in a step", "before the checkpoint", "between epochs", "in the first epoch"])
+@pytest.mark.parametrize(
+    ("whole", "where"),
+    [
+        pytest.param(mode, where, marks=() if (mode, where) in QUICK else pytest.mark.slow)
+        for mode in MODES
+        for where in PLACES
+    ],
+    indirect=["whole"],
+)
 def test_resume_equals_uninterrupted(
     tmp_path: Path, head_ct: Path, whole: tuple[Path, list], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -108,6 +123,11 @@ def test_resume_equals_uninterrupted(
     assert_same_end(run, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [pytest.param(mode, marks=() if mode == "end-to-end" else pytest.mark.slow) for mode in MODES],
+    indirect=True,
+)
 def test_a_run_broken_twice_still_ends_the_same(
     tmp_path: Path, head_ct: Path, whole: tuple[Path, list], monkeypatch: pytest.MonkeyPatch
 ) -> None:
