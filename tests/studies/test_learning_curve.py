@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seriatim.errors import ConfigError
-from seriatim.evaluation import Clusters
+from seriatim.evaluation import Clusters, Estimate
 from seriatim.evaluation.samples import Samples
 from seriatim.experiment import Experiment
 from seriatim.studies import learning_curve
@@ -173,3 +173,16 @@ def test_what_changed_since_a_part_of_it_ran_is_refused(tmp_path: Path, head_ct:
             opened(experiment, tmp_path / "out")
         write_rows(path, rows if path == manifest else slices)
         assert opened(experiment, tmp_path / "out") == first
+
+
+def test_a_draw_without_a_figure_leaves_valid_json(tmp_path: Path) -> None:
+    """A fold of one class has no AUC, and JSON has no nan."""
+    module = importlib.import_module("seriatim.studies.learning_curve")
+    told = {"auc": Estimate(value=0.7, low=0.5, high=0.9, n=8), "auc_mean_of_folds": Estimate(value=None, n=8)}
+    draws = {"auc": [0.6, 0.8], "auc_mean_of_folds": [float("nan"), float("nan")]}
+    module._write(tmp_path, {"experiment": {"name": "few"}}, [
+        module.Point(per_class=2, labelled=4.0, estimates=told, draws=draws)
+    ])  # fmt: skip
+    text = (tmp_path / "learning_curve.json").read_text()
+    assert [one["values"] for one in json.loads(text)["points"]] == [[0.6, 0.8], [None, None]]
+    assert "nan" not in (text + (tmp_path / "learning_curve.csv").read_text()).lower()

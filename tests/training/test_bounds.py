@@ -151,6 +151,19 @@ def test_each_block_has_its_rate(name: str) -> None:
         assert order[1:] == [f"network.encoder.layers.encoder_layer_{layer}.ln_1.weight" for layer in range(12)]
 
 
+def test_an_encoder_of_rate_0_keeps_its_statistics_too(tmp_path: Path, head_ct: Path) -> None:
+    experiment = make_experiment(
+        tmp_path, head_ct, "training.encoder_rate=0", "training.epochs=1", "training.max_slices=4",
+        "network.encoder={kind: torchvision, name: shufflenet_v2_x0_5}",
+    )
+    torch.manual_seed(experiment.seed)
+    given = experiment.network.build(experiment.preprocessing.channels, 1).state_dict()
+    train(experiment, tmp_path / "run")
+    ended = load_file(tmp_path / "run" / "model.safetensors")
+    moved = {name.partition(".")[0] for name, tensor in given.items() if not torch.equal(ended[name], tensor)}
+    assert moved == {"temporal", "pooling", "volume_head", "slice_head"}
+
+
 def test_the_encoder_is_frozen_until_its_epoch(
     tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,14 +64,16 @@ def _tabulate(points: list[Point]) -> Table:
     from rich import box
     from rich.table import Table
 
+    from seriatim.studies.learning_curve import known
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("per class", "labelled", "metric", "value", "95 % interval", "draws"):
         table.add_column(name, no_wrap=True, justify="left" if name == "metric" else "right")
     for point in points:
         for name, one in point.estimates.items():
             interval = "-" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
-            own = point.draws[name]
-            spread = "1" if len(own) == 1 else f"{len(own)}: {min(own):.3f} to {max(own):.3f}"
+            own = known(point.draws[name])
+            spread = str(len(own)) if len(own) < 2 else f"{len(own)}: {min(own):.3f} to {max(own):.3f}"
             asked = "all" if point.per_class is None else str(point.per_class)
             value = "-" if one.value is None else f"{one.value:.3f}"
             table.add_row(asked, f"{point.labelled:.4g}", name, value, interval, spread)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -161,16 +162,22 @@ def _measure(experiment: Experiment, runs: Sequence[_Run]) -> Point:
     return Point(per_class=runs[0].per_class, labelled=labelled, estimates=estimates, draws=draws)
 
 
+def known(draws: Sequence[float]) -> list[float]:
+    """The draws that the test series allow a figure of: a fold of one class has no AUC."""
+    return [value for value in draws if isfinite(value)]
+
+
 def _write(output: Path, record: Mapping[str, Any], points: Sequence[Point]) -> None:
     rows = [
         {"patients_per_class": "all" if point.per_class is None else point.per_class,
          "labelled_patients": round(point.labelled, 2), "metric": name, "value": estimate.value, "low": estimate.low,
          "high": estimate.high, "method": estimate.method or estimate.reason, "n": estimate.n,
-         "draws": len(point.draws[name]), "least": min(point.draws[name]), "greatest": max(point.draws[name])}
+         "draws": len(point.draws[name]), "least": min(known(point.draws[name]), default=None),
+         "greatest": max(known(point.draws[name]), default=None)}
         for point in points for name, estimate in point.estimates.items()
     ]  # fmt: skip
     write_csv(output / TABLE, list(rows[0]), rows)
-    told = [{**row, "values": values} for row, values in zip(
+    told = [{**row, "values": [value if isfinite(value) else None for value in values]} for row, values in zip(
         rows, (point.draws[name] for point in points for name in point.estimates), strict=True
     )]  # fmt: skip
     write_json(output / RECORD, {**record, "points": told})

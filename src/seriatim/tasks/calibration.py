@@ -79,8 +79,9 @@ def fit_columns(kind: CalibrationKind, columns: Sequence[tuple[Array, Array]]) -
     - ``platt``: slope and offset on the logit (Platt 1999; by Newton's method as in Lin, Lin and Weng 2007);
     - ``isotonic``: any rising map, by pooling adjacent violators (Zadrozny and Elkan 2002); needs hundreds of series.
 
-    Labels are drawn in a little, as Platt's are, so that a perfect validation does not make a model infinitely sure. An
-    output whose labels are all alike, or whose scores run against them, stays as it is.
+    Labels are drawn in a little, as Platt's are, so that a perfect validation does not make a model infinitely sure;
+    not for ``isotonic``, which can say 0 and 1. An output whose labels are all alike, or whose scores run against them,
+    stays as it is.
     """
     if kind == "none":
         return None

@@ -87,8 +87,11 @@ class SequenceStage(Stage):
         return {**{key: value / moves for key, value in sums.items()}, "learning_rate": rate}
 
     def _set_modes(self, epoch: int) -> None:
-        """Training mode, with the encoder frozen until its epoch comes: then its weights and statistics stay."""
-        encoder, frozen = self.session.network.encoder, epoch < self.settings.unfreeze_epoch
+        """Training mode, with the encoder frozen until its epoch comes, or for good where its rate is 0: its weights
+        and statistics stay.
+        """
+        encoder = self.session.network.encoder
+        frozen = epoch < self.settings.unfreeze_epoch or self.settings.encoder_rate == 0
         for parameter in self.adapting:
             parameter.requires_grad_(not frozen)
         self.model.train()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch import nn
@@ -33,6 +35,11 @@ PACKAGES = (
 )
 
 
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for one another, such as for the first, which alone scores validation and describes the model
+at the end: half an hour, which is torch's own, would end a run of many series there, and every resume again."""
+
+
 def start_fabric(training: TrainingSettings) -> Fabric:
     """Fabric for the settings, launched: one process per device, DDP where there is more than one.
 
@@ -48,7 +55,8 @@ def start_fabric(training: TrainingSettings) -> Fabric:
     try:
         fabric = Fabric(
             accelerator=training.accelerator, devices=training.devices, num_nodes=training.nodes,
-            precision=training.precision, strategy="ddp_find_unused_parameters_true" if several else "auto",
+            precision=training.precision,
+            strategy=DDPStrategy(find_unused_parameters=True, timeout=PATIENCE) if several else "auto",
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(

@@ -26,6 +26,7 @@ from seriatim.training.run_folder import read_duplicates, refuse_changed_data, w
 from seriatim.training.runtime import start_fabric
 from seriatim.training.same_run import START, digest_start, refuse_other_start
 from seriatim.training.series_traits import SeriesTraits
+from seriatim.training.sides import tell_mirrored_sides
 from seriatim.training.transfer import transfer_network
 
 
@@ -101,6 +102,7 @@ def start_session(experiment: Experiment, run: Path, *, resume: bool, labelled: 
         ModelError: encoder weights are missing or do not fit.
     """
     fabric, task, data = start_fabric(experiment.training), experiment.task.build(), experiment.data
+    tell_mirrored_sides(experiment)
     again = _reads_images_again(experiment) or experiment.training.embedding_views > 0
     prepared = PreparedSeries(experiment.preprocessing, cache=data.cache and again, limits=data.reading.limits)
     network = build_network(experiment, task)
