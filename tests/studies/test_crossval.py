@@ -28,8 +28,9 @@ from seriatim.studies.crossval import average_thresholds
 from seriatim.studies.runs import evaluation_settings, run_all
 from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.metrics import sensitivity_specificity, youden_threshold
+from seriatim.tasks.predict import embed_series
 from seriatim.trained import load_ensemble, load_model
-from seriatim.training import fold_table
+from seriatim.training import embeddings, fold_table
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
 ONE_EPOCH = ("training.epochs=1", "data.folds=3")
@@ -191,6 +192,22 @@ def test_folds_side_by_side_give_the_same_scores(done: Done, tmp_path: Path) -> 
     for fold in "012":
         first, second = (read_rows(one / f"fold{fold}" / "scores" / "scores.csv") for one in (output, tmp_path / "out"))
         assert [row["probability_bleed"] for row in first] == [row["probability_bleed"] for row in second]
+
+
+def test_two_stage_folds_embed_each_series_once(
+    tmp_path: Path, head_ct: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[int] = []
+
+    def count(network: object, slices: object, **options: object) -> object:
+        embedded.append(1)
+        return embed_series(network, slices, **options)
+
+    monkeypatch.setattr(embeddings, "embed_series", count)
+    experiment = make_experiment(tmp_path, head_ct, "training.epochs=1", "data.folds=2", "training.mode=two-stage")
+    cross_validate(experiment, tmp_path / "out")
+    assert len(embedded) == 12
+    assert (tmp_path / "out" / "embeddings").is_dir()
 
 
 def hold(place: Path) -> None:

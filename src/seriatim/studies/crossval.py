@@ -19,12 +19,12 @@ from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.series.batch import IGNORE
-from seriatim.studies.runs import AnyExperiment, evaluation_settings, run_all, run_one
+from seriatim.studies.runs import AnyExperiment, evaluation_settings, run_all, run_one, share_embeddings
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
 from seriatim.training import digest_labels, fold_table
 
-FOLDS = "folds.csv"
+FOLDS, EMBEDDINGS = "folds.csv", "embeddings"
 Report = Callable[[str, int, int], None]
 """(the fold that is finished, folds finished, folds in all)."""
 Work = Callable[[Any, str, Path], None]
@@ -40,7 +40,11 @@ class CrossValidation:
 
 
 def run_fold(experiment: AnyExperiment, name: str, folder: Path) -> None:
-    """Train without one fold, going on with what is there, and score the series that were left out."""
+    """Train without one fold, going on with what is there, and score the series that were left out. All folds share
+    their embeddings.
+    """
+    if isinstance(experiment, Experiment):
+        experiment = share_embeddings(experiment, folder.parent / EMBEDDINGS)
     data = experiment.data.model_copy(update={"fold": name})
     run_one(experiment.model_copy(update={"data": data}), folder)
 

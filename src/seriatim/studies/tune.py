@@ -15,9 +15,9 @@ from seriatim.errors import ConfigError
 from seriatim.experiment import Experiment, TuneSettings
 from seriatim.io.lock import FileLock
 from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
-from seriatim.studies.crossval import CrossValidation, cross_validate, run_fold
+from seriatim.studies.crossval import EMBEDDINGS, CrossValidation, cross_validate, run_fold
 from seriatim.studies.crossval import Report as FoldReport
-from seriatim.studies.runs import share_embeddings, start_pool, wait_for
+from seriatim.studies.runs import start_pool, wait_for
 from seriatim.studies.search import open_search
 from seriatim.training.development import write_development
 
@@ -109,9 +109,8 @@ def tune_nested(
 
 def tune_fold(experiment: Experiment, name: str, folder: Path) -> None:
     """Search without one fold, train the best without it, and score it. All folds share their embeddings."""
-    data, store = experiment.data.model_copy(update={"fold": name}), folder.parent / "embeddings"
-    best = tune(experiment.model_copy(update={"data": data}), folder / "tune", store=store).best
-    run_fold(share_embeddings(best, store), name, folder)
+    data, store = experiment.data.model_copy(update={"fold": name}), folder.parent / EMBEDDINGS
+    run_fold(tune(experiment.model_copy(update={"data": data}), folder / "tune", store=store).best, name, folder)
 
 
 def require_optuna() -> None:

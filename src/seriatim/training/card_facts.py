@@ -79,8 +79,14 @@ def _diagnosis_facts(model: Model) -> dict[str, str]:
                       "under Explanations",
         "imbalance": f"class_weights {task.class_weights}, focal_gamma {task.focal_gamma:g} (config.yaml); "
                      f"{calibrated}",
-        "thresholds": f"{limits}, chosen {how} on validation (model.json)",
+        "thresholds": f"{limits}, chosen {how} on validation{_tell_stand_ins(model)} (model.json)",
     }
+
+
+def _tell_stand_ins(model: Model) -> str:
+    """Which thresholds validation could not choose."""
+    return f"; but 0.5 stands in for {', '.join(model.stand_ins)}, of which it holds one class alone" * bool(
+        model.stand_ins)
 
 
 def _anomaly_facts(model: AnomalyModel) -> dict[str, str]:
