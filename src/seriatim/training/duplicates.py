@@ -102,21 +102,34 @@ def _share_of_equal(one: Traits, other: Traits) -> float:
 
 
 def _candidates(series: Sequence[Sighting]) -> set[tuple[int, int]]:
-    """Pairs, by place, of different splits in which a probe of the one is like a slice of the other."""
-    owner = np.repeat(np.arange(len(series)), [len(one.traits.digests) for one in series])
-    if not len(owner):
-        return set()
-    plain = np.concatenate([one.traits.signs[:, list(PLAIN_VIEWS)] for one in series]).astype(np.float32)
-    splits = np.array([one.split for one in series])
+    """Pairs, by place, of different splits in which a probe of the one is like a slice of the other.
+
+    The time grows with the product of the numbers of slices of two splits.
+    """
     pairs: set[tuple[int, int]] = set()
-    for place, one in enumerate(series):
-        count = len(one.traits.digests)
-        chosen = np.unique(np.linspace(0, count - 1, min(PROBES, count)).round().astype(int))
-        probes = one.traits.signs[chosen].reshape(-1, BITS).astype(np.float32)
-        for start in range(0, len(owner), BLOCK):
-            block = plain[start : start + BLOCK].reshape(-1, BITS)
-            near = (_differing(probes, block) <= NEAR_BITS).any(axis=0).reshape(-1, len(PLAIN_VIEWS)).any(axis=1)
-            for other in np.unique(owner[start : start + BLOCK][near]).tolist():
-                if splits[other] != one.split:
-                    pairs.add((min(place, other), max(place, other)))
+    for split in sorted({one.split for one in series}):
+        owners, plain = _plain_views([(place, one) for place, one in enumerate(series) if one.split == split])
+        for place, one in enumerate(series):
+            if one.split != split:
+                found = _owners_like(one, owners, plain)
+                pairs |= {(min(place, other), max(place, other)) for other in found}
     return pairs
+
+
+def _plain_views(chosen: Sequence[tuple[int, Sighting]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Whose, by place, each of N slices is, and (N,PLAIN_VIEWS,BITS) their plain views."""
+    owners = np.repeat([place for place, _ in chosen], [len(one.traits.digests) for _, one in chosen])
+    return owners, np.concatenate([one.traits.signs[:, list(PLAIN_VIEWS)] for _, one in chosen]).astype(np.float32)
+
+
+def _owners_like(one: Sighting, owners: NDArray[np.int64], plain: NDArray[np.float32]) -> set[int]:
+    """Whose slices a probe of this series is like."""
+    count = len(one.traits.digests)
+    chosen = np.unique(np.linspace(0, count - 1, min(PROBES, count)).round().astype(int))
+    probes = one.traits.signs[chosen].reshape(-1, BITS).astype(np.float32)
+    found: set[int] = set()
+    for start in range(0, len(owners), BLOCK):
+        block = plain[start : start + BLOCK].reshape(-1, BITS)
+        near = (_differing(probes, block) <= NEAR_BITS).any(axis=0).reshape(-1, len(PLAIN_VIEWS)).any(axis=1)
+        found |= set(np.unique(owners[start : start + BLOCK][near]).tolist())
+    return found
