@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from stub_batch import Stub, in_child
 
 from seriatim.scoring import run as batch_run
@@ -147,26 +148,54 @@ def test_options_of_another_kind_change_nothing(tmp_path: Path, head_ct: Path, s
     assert len(stub.asked) - done == json.loads((tmp_path / "run.json").read_text())["counts"]["failed"]
 
 
-def test_the_live_lines_tell_stages_and_counts(head_ct: Path) -> None:
+def test_the_live_lines_tell_stages_and_counts(head_ct: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stub_batch import stub_prediction
 
-    from seriatim.cli.score_bar import ScoreBar
+    from seriatim.cli import score_bar
     from seriatim.io import find_series
     from seriatim.scoring.pipeline_costs import Costs
 
-    costs = Costs()
-    bar = ScoreBar(costs)
-    assert list(bar.lines()) == ["looking for series, or reading the first"]
+    costs, now, asked = Costs(), [1000.0], [False]
+    monkeypatch.setattr(score_bar, "monotonic", lambda: now[0])
+    bar = score_bar.ScoreBar(costs, stopping=lambda: asked[0])
+    assert list(bar.lines()) == ["looking for series"]
+    now[0] += 5000  # a long search says nothing of the time that scoring takes
+    with costs.alone("discover"):
+        pass
+    assert list(bar.lines()) == ["reading the first series"]
     series = [one for one in find_series(head_ct).series if stub_prediction(one).status == "scored"][:2]
     for done, one in enumerate(series, start=9):
+        now[0] += 30
         costs.count("read")
         costs.count("score")
         bar.report(done, 12, stub_prediction(one))
-    read, network, done_line = bar.lines()
-    assert read.startswith("read and prepared: 2 series, ")
-    assert network.startswith("through the network: 2 series, ")
-    assert done_line.startswith("done: 10 of 12 series (2 scored, 0 refused, 0 failed), ")
-    assert done_line.endswith(" left")
+        lines = list(bar.lines())
+    assert lines == ["read and prepared: 2 series, 2.0 a minute", "through the network: 2 series, 2.0 a minute",
+                     "done: 10 of 12 series, 2.0 a minute, 0:01:00 left", "2 scored, 0 refused, 0 failed"]
+    asked[0] = True
+    now[0] += 60
+    *lines, last = bar.lines()
+    assert lines[2] == "done: 10 of 12 series, 1.0 a minute, 0:02:00 left"
+    assert last.startswith("finishing the series in hand")
+    now[0] += 10 * score_bar.WINDOW_S
+    assert list(bar.lines())[2] == "done: 10 of 12 series, 0.0 a minute"
+
+
+def test_no_live_line_is_wider_than_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seriatim.cli import score_bar
+    from seriatim.scoring.pipeline_costs import Costs
+
+    costs, now = Costs(), [0.0]
+    monkeypatch.setattr(score_bar, "monotonic", lambda: now[0])
+    bar = score_bar.ScoreBar(costs, stopping=lambda: True)
+    bar._done, bar._of = 1, 1_000_000
+    costs.passed.update(read=1, score=1)
+    list(bar.lines())
+    now[0] = 110.0
+    costs.passed.update(read=123_456, score=123_456)
+    bar._counts.update(scored=100)
+    assert max(map(len, bar.lines())) < 80
+    assert len(Console(width=40).render_lines(bar._render())) == 5
 
 
 def test_the_pipeline_counts_what_is_through_each_stage(tmp_path: Path, head_ct: Path, scorer: Scorer) -> None:

@@ -129,7 +129,8 @@ def run(
     if dry_run:
         raise typer.Exit(_plan(path, output, report, asked))
     results = open_results(dicom_results, model=scorer.with_outside(outside), searched=path)
-    with Signals() as signals, ScoreBar(costs) as bar:
+    with Signals() as signals, ScoreBar(costs, stopping=signals.asked) as bar:
+        signals.told_elsewhere = bar.is_live
         asked |= {"output": output, "report": bar.report, "options": options, "stop": signals.asked,
                   "keep": None if results is None else results.add}
         summary = watch_folder(path, settle_s=settle, **asked) if watch else score(path, **asked)

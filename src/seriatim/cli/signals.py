@@ -16,10 +16,16 @@ CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
 
 class Signals:
-    """While it is entered: the first signal is remembered, the second leaves the program."""
+    """While it is entered: the first signal is remembered, the second leaves the program.
+
+    ``told_elsewhere``: live lines on the terminal tell of the first, between which nothing may be written; what leaves
+    the program is then told when they are gone.
+    """
 
     def __init__(self) -> None:
         self.code: Exit | None = None
+        self.told_elsewhere = False
+        self._twice = False
         self._before: dict[signal.Signals, Any] = {}
 
     def asked(self) -> bool:
@@ -37,11 +43,18 @@ class Signals:
     ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+        if self._twice and self.told_elsewhere:
+            os.write(2, SECOND)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         code = CODES[signal.Signals(number)]
         if self.code is not None:
-            os.write(2, SECOND)
+            self._twice = True
+            self._write(SECOND)
             raise SystemExit(code)
         self.code = code
-        os.write(2, FIRST)  # a print could wait for a lock that the interrupted code holds
+        self._write(FIRST)
+
+    def _write(self, text: bytes) -> None:
+        if not self.told_elsewhere:
+            os.write(2, text)  # a print could wait for a lock that the interrupted code holds

@@ -25,7 +25,7 @@ class Costs:
     """Sums of all threads. ``cores`` are those this process may use; ``wall_s`` is the time by the clock.
 
     ``passed`` is how many series are through reading and preparing (``read``) and through the network (``score``), at
-    any moment.
+    any moment; ``over`` are the stages that were worked on alone and are done.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class Costs:
         self.waits_s: dict[str, float] = {}
         self.peak_bytes = 0
         self.passed: defaultdict[str, int] = defaultdict(int)
+        self.over: set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, stage: str, seconds: float) -> None:
@@ -51,6 +52,7 @@ class Costs:
         finally:
             self.add(stage, thread_time() - worked)
             self.wall_s += perf_counter() - started
+            self.over.add(stage)
 
     def count(self, stage: str) -> None:
         """Count a series that is through a stage."""
