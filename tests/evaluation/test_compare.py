@@ -130,7 +130,7 @@ def test_tables_are_joined_on_the_series_that_both_models_scored(tmp_path):
     assert found.models[1].differences["auc"].estimate.value == pytest.approx(1 - 2 * area)
     assert found.models[1].differences["auc"].p < 0.01
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert written == json.loads(json.dumps(describe_comparison(found)))
+    assert written == json.loads(json.dumps(describe_comparison(found, folder=tmp_path / "out")))
     with (tmp_path / "out" / "comparison.csv").open() as file:
         lines = {(row["model"], row["metric"]): row for row in csv.DictReader(file)}
     assert float(lines["bad", "auc"]["difference"]) == pytest.approx(1 - 2 * area)

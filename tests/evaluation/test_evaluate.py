@@ -57,7 +57,7 @@ def run(tmp_path, scores, labels, **options):
     found = evaluate(scores, settings=settings, output=tmp_path / "eval")
     text = (tmp_path / "eval" / "evaluation.json").read_text()
     assert "NaN" not in text
-    assert json.loads(text) == json.loads(json.dumps(describe(found, settings)))
+    assert json.loads(text) == json.loads(json.dumps(describe(found, settings, folder=tmp_path / "eval")))
     return json.loads(text)
 
 

@@ -122,6 +122,21 @@ def test_what_the_picture_says(tmp_path):
     assert any("not a medical device" in text for text in written)
 
 
+def test_the_tall_panel_is_of_the_method_that_is_shown_and_its_numbers_stand_on_its_values():
+    values = np.zeros(12)
+    values[[3, 7]] = 2.0, -1.0
+    for shown, name in (("leave_out", "Leave one out"), ("attention", "Attention")):
+        explanation = explanation_of(attributions={"leave_out": values, "attention": np.full(12, 1 / 12)},
+                                     shown=3, attention=np.full(12, 1 / 12), shown_attribution=shown, top=(3, 7, 0))
+        page = compose(explanation)
+        headings = [text.get_text() for text in page.figure.texts if "along the series" in text.get_text()]
+        assert headings == [f"{name} along the series"]
+        dots = {(float(x), float(y)) for axes in page.figure.axes for line in axes.lines if len(line.get_xdata()) == 1
+                for x, y in [(line.get_xdata()[0], line.get_ydata()[0])]}
+        chosen = explanation.attribution()
+        assert {(float(explanation.positions[index]), float(chosen[index])) for index in (3, 7, 0)} <= dots
+
+
 def test_the_picture_says_that_the_model_knew_the_series_before():
     page = compose(explanation_of(known_before=KNOWN_BEFORE["train"]))
     assert KNOWN_BEFORE["train"] in [text.get_text() for text in page.figure.texts]

@@ -67,6 +67,8 @@ def test_a_figure_says_what_its_colours_and_scales_are(tmp_path: Path) -> None:
     assert "slice score (probability)" in told["curves"]
     assert "Grad-CAM (lower row): 0" in told["montage"]
     assert "1, the strongest of these slices" in told["montage"]
+    assert "window L 40 W 80 HU" in told["strip"]
+    assert "window L 40 W 80 HU" in told["montage"]
     assert "0.0" in told["strip"]  # a scale beside the curve
     assert {"0.0", "0.8"} <= set(told["curves"])
 

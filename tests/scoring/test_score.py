@@ -12,11 +12,12 @@ import pydicom
 import pytest
 
 from seriatim.errors import InputError, ModelError, OutputError
+from seriatim.evaluation import EvaluationSettings, evaluate
 from seriatim.io import Limits
 from seriatim.io.tables.outputs import cell_text as text
 from seriatim.scoring import score
 from seriatim.scoring.state import State
-from tiny_runs import read_header, read_rows, without
+from tiny_runs import read_header, read_rows, without, write_rows
 
 COLUMNS = [
     "study_uid", "series_uid", "path", "modality", "slices", "status", "reason", "probability_bleed", "prediction",
@@ -142,6 +143,28 @@ def test_series_of_mixed_files_in_one_folder_are_told_apart(
     found = score_into(tmp_path / "out", heap, tiny_run)
     assert len(found) == 2
     assert found == {uid: expected[uid] for uid in found}
+
+
+def test_a_project_that_is_moved_is_evaluated_from_anywhere_by_its_paths(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in (0, 1):
+        copy_case(head_ct, index, tmp_path / "before" / "studies" / str(index))
+    shutil.copytree(tiny_run, tmp_path / "before" / "run")
+    monkeypatch.chdir(tmp_path / "before")
+    told = score("studies", model="run", output="scores", device="cpu")
+    assert told["model"]["path"] == "../run"
+    (tmp_path / "before").rename(tmp_path / "after")
+    monkeypatch.chdir(tmp_path)
+    after = tmp_path / "after"
+    assert sorted(row["path"] for row in read_rows(after / "scores" / "scores.csv")) == ["../studies/0", "../studies/1"]
+    labels = write_rows(after / "labels.csv", [{"path": f"studies/{index}", "bleed": index} for index in (0, 1)])
+    settings = EvaluationSettings(labels=labels, include_training=True)
+    found = evaluate([after / "scores"], settings=settings, output=after / "evaluation")
+    assert found.joined.joined_by == {"path": 2}
+    assert found.scores[0].models[0].samefile(after / "run")
+    said = json.loads((after / "evaluation" / "evaluation.json").read_text())
+    assert (said["scores"], said["labels"]) == (["../scores/scores.csv"], "../labels.csv")
 
 
 def test_only_the_series_asked_for_are_scored(tmp_path: Path, head_ct: Path, tiny_run: Path) -> None:

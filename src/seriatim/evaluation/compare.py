@@ -20,6 +20,7 @@ from seriatim.evaluation.paired import Difference, compare_samples
 from seriatim.evaluation.report import EvaluationSettings
 from seriatim.evaluation.samples import Question, ask, collect
 from seriatim.evaluation.scores import Scores, read_scores
+from seriatim.io.tables.outputs import path_beside
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("model", "metric", "value", "low", "high", "difference", "difference_low", "difference_high", "p", "test",
@@ -88,8 +89,8 @@ def compare(models: Sequence[Path], *, settings: EvaluationSettings, output: Pat
     return comparison
 
 
-def describe_comparison(comparison: Comparison) -> dict[str, Any]:
-    """The whole comparison as plain data without nan, as comparison.json holds it."""
+def describe_comparison(comparison: Comparison, *, folder: Path) -> dict[str, Any]:
+    """The whole comparison as plain data without nan, as the comparison.json in ``folder`` holds it."""
     return {
         "task": {"target": comparison.question.target, "labels": comparison.question.labels,
                  "classes": comparison.question.classes},
@@ -100,7 +101,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "models": [
             {
                 "name": model.name,
-                "scores": [str(one.path) for one in model.scores],
+                "scores": [path_beside(one.path, folder) for one in model.scores],
                 "metrics": {name: one.as_dict() for name, one in model.measures.items()},
                 "differences_to_first": {name: one.as_dict() for name, one in model.differences.items()},
             }
@@ -134,7 +135,7 @@ def _share(joined: Sequence[Joined]) -> list[list[Pair]]:
 def _write(comparison: Comparison, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(describe_comparison(comparison), indent=2, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(describe_comparison(comparison, folder=output), indent=2, allow_nan=False, ensure_ascii=False)
         (output / "comparison.json").write_text(text + "\n", encoding="utf-8")
         with (output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

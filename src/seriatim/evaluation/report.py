@@ -29,7 +29,7 @@ from seriatim.evaluation.scores import Scores, read_scores
 from seriatim.evaluation.sets import measure_sets
 from seriatim.evaluation.subgroups import Subgroups, measure_subgroups
 from seriatim.evaluation.timelines import draw_timelines
-from seriatim.io.tables.outputs import cell_text
+from seriatim.io.tables.outputs import cell_text, path_beside
 from seriatim.settings import Settings
 from seriatim.tasks.metrics import confusion_matrix
 
@@ -146,12 +146,12 @@ def _choose_normal(question: Question, settings: EvaluationSettings) -> Question
     return replace(question, normal=settings.normal) if settings.normal else question
 
 
-def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, Any]:
-    """The whole evaluation as plain data without nan, as evaluation.json holds it."""
+def describe(evaluation: Evaluation, settings: EvaluationSettings, *, folder: Path) -> dict[str, Any]:
+    """The whole evaluation as plain data without nan, as the evaluation.json in ``folder`` holds it."""
     question, samples = evaluation.question, evaluation.samples
     content: dict[str, Any] = {
-        "scores": [str(one.path) for one in evaluation.scores],
-        "labels": str(settings.labels),
+        "scores": [path_beside(one.path, folder) for one in evaluation.scores],
+        "labels": path_beside(settings.labels, folder),
         "task": {"target": question.target, "labels": question.labels, "classes": question.classes},
         "thresholds": _thresholds(evaluation, settings),
         "counts": _counts(evaluation),
@@ -173,7 +173,8 @@ def describe(evaluation: Evaluation, settings: EvaluationSettings) -> dict[str, 
         content["confusion"] = {"rows": "true", "columns": "predicted", "counts": counts.tolist()}
     if evaluation.by_file:
         content["files"] = [
-            {"scores": str(one.path), "metrics": {name: value.as_dict() for name, value in measures.items()}}
+            {"scores": path_beside(one.path, folder),
+             "metrics": {name: value.as_dict() for name, value in measures.items()}}
             for one, measures in zip(evaluation.scores, evaluation.by_file, strict=True)
         ]
     if evaluation.subgroups:
@@ -242,7 +243,7 @@ def _of_file(samples: Samples, file: int) -> Samples:
 def _write(evaluation: Evaluation, settings: EvaluationSettings, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        content = describe(evaluation, settings)
+        content = describe(evaluation, settings, folder=output)
         text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
         (output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
         with (output / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:

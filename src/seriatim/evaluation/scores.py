@@ -78,7 +78,7 @@ def read_scores(path: Path) -> Scores:
         soft_labels=bool(task.soft_labels),
         anomaly=task.kind == "anomaly",
         normal=task.normal or (),
-        models=_models(run.model),
+        models=tuple(path.parent / one for one in _models(run.model)),
     )
 
 

@@ -8,8 +8,10 @@ import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from seriatim.io.tables.outputs import path_beside
 from seriatim.trained import AnomalyModel, Model, Scorer
 
 PACKAGES = ("seriatim", "torch", "torchvision", "monai", "numpy", "pydicom", "SimpleITK")
@@ -24,8 +26,6 @@ def digest_settings(model: Scorer) -> str:
     findings (it is seen in the series), and what the tables look like.
     """
     described = [_describe_model(one) for one in _members(model)]
-    for one in described:
-        del one["path"]
     settings = {
         "models": sorted(described, key=lambda one: str(one["digest"])),
         "outside": model.outside if isinstance(model, AnomalyModel) else None,
@@ -36,10 +36,10 @@ def digest_settings(model: Scorer) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def describe_run(model: Scorer, *, counts: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    """What made the tables: versions, models, thresholds, counts."""
+def describe_run(model: Scorer, *, folder: Path, counts: Mapping[str, int], seconds: float) -> dict[str, Any]:
+    """What made the tables in ``folder``: versions, models, thresholds, counts."""
     task = model.experiment.task
-    members = [_describe_model(one) for one in _members(model)]
+    members = [{"path": path_beside(one.path, folder), **_describe_model(one)} for one in _members(model)]
     several = {"name": " + ".join(dict.fromkeys(one["name"] for one in members)), "digest": model.digest}
     return {
         "model": members[0] if len(members) == 1 else {**several, "members": members},
@@ -78,7 +78,7 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _describe_model(model: Model | AnomalyModel) -> dict[str, Any]:
-    described = {"name": model.experiment.name, "path": str(model.path), "digest": model.digest}
+    described = {"name": model.experiment.name, "digest": model.digest}
     if model.compute.export:
         described["export_sha256"] = model.compute.export
     if isinstance(model, AnomalyModel):

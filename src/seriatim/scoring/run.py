@@ -115,7 +115,8 @@ class BatchRun:
     def describe(self) -> dict[str, Any]:
         """What ran and how far it came: see ``run.json`` in docs/outputs.md."""
         counts, beside = self._count()
-        summary = describe_run(self._model, counts=counts, seconds=perf_counter() - self._started)
+        summary = describe_run(self._model, folder=self._state.path.parent, counts=counts,
+                               seconds=perf_counter() - self._started)
         return {**summary, "ended": "finished" if self._whole else "stopped", **beside, "scored_now": self._fresh,
                 "reasons": self._state.count_codes(), "stages": self.costs.describe()}
 

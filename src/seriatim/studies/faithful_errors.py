@@ -88,5 +88,5 @@ def _judge(
 
 
 def _row(model: AnomalyModel, example: Example, scores: FrameScores, figures: Figures) -> Row:
-    return Row(run=str(model.path), example=example, label=model.task.class_names[0], probability=scores.level,
+    return Row(run=model.path, example=example, label=model.task.class_names[0], probability=scores.level,
                figures=figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
@@ -16,7 +17,7 @@ from seriatim.explanation.faithfulness.checks import agree
 from seriatim.explanation.faithfulness.map_words import choose_map, tell_maps
 from seriatim.explanation.faithfulness.words import choose_best, tell_model
 from seriatim.explanation.methods import MEASURES
-from seriatim.io.tables.outputs import cell_text
+from seriatim.io.tables.outputs import cell_text, path_beside
 from seriatim.trained.faithfulness import Choice, Faithfulness, Figures, Measured
 from seriatim.training.examples import Example
 from seriatim.training.split import Split
@@ -33,7 +34,7 @@ class Row:
     by method, and the figures of the methods, of slices or of maps of pixels.
     """
 
-    run: str
+    run: Path
     example: Example
     label: str
     probability: float
@@ -70,11 +71,11 @@ def average_figures(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:
     return found
 
 
-def tabulate(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """One row of ``faithfulness.csv`` for each figure of each series."""
+def tabulate(rows: Sequence[Row], *, folder: Path) -> Iterator[dict[str, str]]:
+    """One row of the ``faithfulness.csv`` in ``folder`` for each figure of each series."""
     for row in rows:
-        series, split = row.example.series, row.example.split
-        named = [cell_text(text) for text in (row.run, split, series.series_uid, series.volume, row.label)]
+        series, split, run = row.example.series, row.example.split, path_beside(row.run, folder)
+        named = [cell_text(text) for text in (run, split, series.series_uid, series.volume, row.label)]
         for method, figures in row.figures.items():
             for measure, one in figures.items():
                 chance = "" if one.chance is None else f"{one.chance:.6g}"

@@ -163,7 +163,7 @@ def _measure_one(
         attribution_options=options.attribution,
         options=options.measure,
     )
-    return Row(run=str(model.path), example=example, label=model.task.class_names[chosen],
+    return Row(run=model.path, example=example, label=model.task.class_names[chosen],
                probability=float(probabilities[chosen]), attributions=values, figures=told.methods)
 
 
@@ -175,5 +175,5 @@ def _write(folder: Path, measured: Sequence[Measurement], *, digest: str | None)
         raise ConfigError("Some of these runs are anomaly models and some are not: measure them apart.")
     found = summarise_errors(rows, maps, apart=all(errors)) if errors else summarise(rows, maps)
     found.save(make_folder(folder) / FAITHFULNESS, digest=digest)
-    write_csv(folder / TABLE, COLUMNS, tabulate([*rows, *maps]))
+    write_csv(folder / TABLE, COLUMNS, tabulate([*rows, *maps], folder=folder))
     return found

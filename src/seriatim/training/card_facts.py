@@ -40,8 +40,8 @@ def _shared_facts(model: Model | AnomalyModel) -> dict[str, str]:
         "disjoint": f"{describe_splits(run)} (split.json)",
         "envelope": "see Input above (model.json)",
         "software": f"seriatim and the versions of environment.json, on {_environment(run)}",
-        "first_weights": f"encoder: {experiment.network.encoder.weights or 'random'}; what is random follows from the "
-                         f"seed {experiment.seed} (config.yaml)",
+        "first_weights": f"encoder: {Path(experiment.network.encoder.weights or 'random').name}; what is random "
+                         f"follows from the seed {experiment.seed} (config.yaml)",
         "outside": "what differs from training is refused or noted: see Input above (model.json)",
         "counts": f"{counts} (manifest.csv)",
         "limits": "not tested on scanners, hospitals, protocols or patients beyond the manifest; validation figures "

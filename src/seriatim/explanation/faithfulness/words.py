@@ -38,7 +38,7 @@ def tell_series(figures: Figures, *, best: str) -> tuple[str, ...]:
     compared = sum("gap" in one for one in figures.values())
     if 1 - share > DOUBT / compared:  # the best of several is better than chance by chance too (Bonferroni)
         said.append("No method is clearly better than random orders here: read its explanation with doubt.")
-    return (*said, *_tell_blind(figures))
+    return tuple(said)
 
 
 def tell_shown(figures: Figures, *, shown: str, best: str) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def tell_model(
         chance = next(iter(pointing.values()))
         said.append(f"The first slice is truly positive in {told} of {chance.n} series; by chance in "
                     f"{100 * (chance.chance or 0):.0f} %.")
-    return (*said, *_tell_blind(figures))
+    return (*said, *tell_blind(figures))
 
 
 def tell_estimate(
@@ -145,7 +145,8 @@ def _passed_over(best: str, figures: Figures) -> list[str]:
     return [name for name, one in figures.items() if "gap" in one and one["gap"].value > least]
 
 
-def _tell_blind(figures: Figures) -> tuple[str, ...]:
+def tell_blind(figures: Figures) -> tuple[str, ...]:
+    """Which methods tell little of what was learnt."""
     blind = ", ".join(_title(name) for name, one in figures.items() if _is_blind(one))
     told = (f"Kept in large part when the weights are shuffled (rank correlation above {BLIND}), and so of the images "
             f"as much as of what was learnt: {blind}.")

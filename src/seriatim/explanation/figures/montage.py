@@ -17,6 +17,7 @@ from seriatim.explanation.figures.paper import (
     draw_slice,
     save_figure,
     start_figure,
+    tell_window,
     write,
 )
 from seriatim.explanation.methods import SLICE_METHODS
@@ -26,7 +27,7 @@ from seriatim.explanation.words import tell_number
 TOP, GAP = 0.3, 0.05
 CAPTION, KEY = 0.22, 0.24
 WIDEST = 1.75
-RAMP = 1.1
+RAMP, WINDOW = 1.1, 2.0
 
 
 def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
@@ -40,7 +41,8 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
     tall = side * explanation.images.shape[1] / explanation.images.shape[2]
     rows = 1 if explanation.heat is None else 2
     below = TOP + rows * tall + (rows - 1) * GAP + CAPTION
-    figure = start_figure(TWO_COLUMNS, below + (KEY if explanation.heat is not None else 0) + MARGIN)
+    window = tell_window(explanation)
+    figure = start_figure(TWO_COLUMNS, below + (KEY if explanation.heat is not None or window else 0) + MARGIN)
     method = SLICE_METHODS[explanation.shown_attribution].title
     write(figure, MARGIN, 0.08, f"{explanation.label} {tell_number(explanation.probability)}: the first "
                                 f"{len(order)} {explanation.noun}s by {method}")
@@ -54,6 +56,9 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
         _tell(axes, explanation, place)
     if explanation.heat is not None:
         _draw_key(figure, explanation, top=below)
+    if window:
+        quiet = {"fontsize": SMALL, "color": style.PAPER.muted, "ha": "right"}
+        write(figure, TWO_COLUMNS - MARGIN, below, window, width=WINDOW, **quiet)
     return save_figure(figure, path)
 
 

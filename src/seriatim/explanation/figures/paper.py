@@ -69,6 +69,12 @@ def draw_slice(axes: Any, explanation: Explanation, place: int, *, size: tuple[f
     draw_letters(axes, explanation.letters if letters else None, size=size, fontsize=SMALLEST, bbox=shade)
 
 
+def tell_window(explanation: Explanation) -> str:
+    """Which values of the slices are black and white; "" where they are shown as stored."""
+    told = explanation.window_text
+    return told if not told or told.startswith("window") else f"window {told}"
+
+
 def name_positions(explanation: Explanation) -> str:
     """What the position axis counts, between the patient directions at its ends."""
     ends = name_ends(explanation.letters)

@@ -22,12 +22,13 @@ from seriatim.explanation.figures.paper import (
     name_positions,
     save_figure,
     start_figure,
+    tell_window,
     write,
 )
 from seriatim.explanation.methods import SLICE_METHODS
 
 LEFT, TOP = 0.5, 0.3
-CURVE, BAND, AXIS = 0.62, 0.16, 0.42
+CURVE, BAND, AXIS, WINDOW = 0.62, 0.16, 0.42, 0.15
 MOST_SHOWN = 4
 
 
@@ -45,7 +46,8 @@ def draw_strip(explanation: Explanation, path: Path) -> Path:
     tall = side * explanation.images.shape[1] / explanation.images.shape[2]
     band = TOP + CURVE + 0.06
     pictures = band + BAND + AXIS
-    figure = start_figure(ONE_COLUMN, pictures + tall + 0.24)
+    window = tell_window(explanation)
+    figure = start_figure(ONE_COLUMN, pictures + tall + 0.24 + (WINDOW if window else 0))
     method = SLICE_METHODS[explanation.shown_attribution]
     write(figure, MARGIN, 0.08, f"{explanation.label}: {method.title} ({UNITS[method.unit]})")
     values = explanation.attribution()
@@ -56,6 +58,8 @@ def draw_strip(explanation: Explanation, path: Path) -> Path:
         draw_slice(axes, explanation, explanation.top.index(index), size=(side, tall), letters=True)
         place = style.format_position(explanation.positions[index], explanation.unit)
         axes.set_xlabel(place or f"{explanation.noun} {index + 1}", fontsize=SMALL, color=style.PAPER.muted, labelpad=2)
+    if window:
+        write(figure, MARGIN, pictures + tall + 0.21, window, fontsize=SMALL, color=style.PAPER.muted)
     return save_figure(figure, path)
 
 

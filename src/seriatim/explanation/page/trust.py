@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.faithfulness.error_words import tell_error_trust
-from seriatim.explanation.faithfulness.words import SPLITS, tell_shown
+from seriatim.explanation.faithfulness.words import SPLITS, tell_blind, tell_shown
 from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.trained.faithfulness import Faithfulness, Measured
@@ -30,6 +30,7 @@ def tell_trust(explanation: Explanation, methods: Sequence[str]) -> tuple[Panel,
     said += [one for record in records for one in record.words]
     if (own := explanation.faithfulness) is not None:
         said += tell_shown(own.methods, shown=explanation.shown_attribution, best=own.best)
+        said += tell_blind(own.methods) if model is None else ()  # of many series it is known better, and told above
     if not records:
         said += ["It was not measured how faithful these curves are to what the model does.",
                  f"Attention says which {explanation.noun}s the model weighed, not why."]

@@ -69,6 +69,18 @@ def cell_text(value: str) -> str:
     return f"'{flat}" if flat.startswith(FORMULA) and not _is_number(flat) else flat
 
 
+def path_beside(path: Path, folder: Path) -> str:
+    """A path as a table in ``folder`` names it: counted from there, so that both can be moved together.
+
+    Where the two have nothing but the root of the file system in common, it is absolute.
+    """
+    # links of the data stay, since they name its series; behind one, ".." leads elsewhere than the text says
+    place, base = path.resolve() if ".." in path.parts else path.absolute(), folder.resolve()
+    if place.parts[:2] != base.parts[:2]:
+        return str(place)
+    return Path(os.path.relpath(place, base)).as_posix()
+
+
 def flush_to_disk(path: Path) -> None:
     """Have the content of a file outlast a power cut; of a folder, the names in it, where the system can. Raises
     OSError.
