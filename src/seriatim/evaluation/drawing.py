@@ -43,6 +43,12 @@ def open_figure(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
         figure.savefig(path)
 
 
+def place_axes(figure: Any, left: float, bottom: float, width: float, height: float, **how: Any) -> Any:
+    """Axes with their lower left corner at a place of the figure; all in inches."""
+    wide, tall = figure.get_size_inches()
+    return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall), **how)
+
+
 def write_title(figure: Any, title: str, *lines: str) -> None:
     """The title of a figure and quiet lines below it, made smaller where it is too long."""
     width, height = figure.get_size_inches()

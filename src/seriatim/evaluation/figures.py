@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seriatim.evaluation.decision_curve import THRESHOLDS, net_benefit, net_benefit_of_all
-from seriatim.evaluation.drawing import COLOURS, FAINT, QUIET, STYLES, open_figure, write_title
+from seriatim.evaluation.drawing import COLOURS, FAINT, QUIET, STYLES, open_figure, place_axes, write_title
 from seriatim.evaluation.intervals import Estimate, proportion
 from seriatim.evaluation.reliability import place_in_bins
 from seriatim.evaluation.samples import Question, Samples
 from seriatim.tasks import metrics
 
 Array: TypeAlias = NDArray[Any]
+LEGEND_LINE = 0.19
+"""Inches."""
 
 
 def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, folder: Path) -> list[Path]:
@@ -36,8 +38,9 @@ def draw_figures(question: Question, samples: Samples, measures: Mapping[str, Es
 
 
 def _draw_roc(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with open_figure(path, size=(4.9, 5.7)) as figure:
-        axes = figure.add_axes((0.13, 0.09, 0.83, 0.714))
+    room = _room_below(question)
+    with open_figure(path, size=(4.9, 5.7 + room)) as figure:
+        axes = place_axes(figure, 0.637, 0.513 + room, 4.067, 4.07)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
             labels, scores = _column(samples, column)
@@ -62,7 +65,7 @@ def _finish_roc(figure: Any, axes: Any, question: Question, samples: Samples, me
     if not axes.get_legend_handles_labels()[0]:
         axes.text(0.5, 0.55, "A ROC curve needs\npositive and negative series.", ha="center", color=QUIET)
     elif len(question.classes) > 1:
-        _add_legend(axes, "lower right", title="AUC (95 % interval), each against the rest")
+        _add_legend(figure, axes, title="AUC (95 % interval), each against the rest")
     else:
         note = f"{several}Point: at the threshold, with 95 % intervals"
         axes.text(0.98, 0.03, note, ha="right", color=QUIET, fontsize=8.5)
@@ -104,9 +107,10 @@ def _draw_operating_point(axes: Any, sensitivity: Estimate, specificity: Estimat
 
 
 def _draw_reliability(question: Question, samples: Samples, measures: Mapping[str, Estimate], *, path: Path) -> Path:
-    with open_figure(path, size=(4.9, 6.75)) as figure:
-        axes = figure.add_axes((0.13, 0.245, 0.83, 0.603))
-        below = figure.add_axes((0.13, 0.08, 0.83, 0.125), sharex=axes)
+    room = _room_below(question)
+    with open_figure(path, size=(4.9, 6.75 + room)) as figure:
+        axes = place_axes(figure, 0.637, 1.654 + room, 4.067, 4.07)
+        below = place_axes(figure, 0.637, 0.54 + room, 4.067, 0.844, sharex=axes)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1)
         for column, name in enumerate(question.classes):
             labels, probabilities = _column(samples, column)
@@ -120,7 +124,7 @@ def _draw_reliability(question: Question, samples: Samples, measures: Mapping[st
         below.spines["left"].set_visible(False)
         axes.text(0.98, 0.03, "Bars: 95 % intervals", ha="right", color=QUIET, fontsize=8.5)
         if len(question.classes) > 1:
-            _add_legend(axes, "upper left", title="Brier score (95 % interval)")
+            _add_legend(figure, axes, title="Brier score (95 % interval)")
             below.set_ylabel("Series")
             shown = "Probability given and share truly positive, by class"
         else:
@@ -168,16 +172,17 @@ def _name_sides(below: Any) -> None:
 
 def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
     """Net benefit over the threshold, beside acting on everyone and on no one."""
-    with open_figure(path, size=(4.9, 5.2)) as figure:
-        axes = figure.add_axes((0.15, 0.1, 0.81, 0.69))
-        axes.axhline(0, color=QUIET, linewidth=1, label="act on no one")
+    single = len(question.classes) == 1
+    room = LEGEND_LINE if single else _room_below(question)
+    with open_figure(path, size=(4.9, 5.2 + room)) as figure:
+        axes = place_axes(figure, 0.735, 0.52 + room, 3.969, 3.588)
+        axes.axhline(0, color=QUIET, linewidth=1, label="act on no one" if single else None)
         highest = 0.0
         for column, name in enumerate(question.classes):
             labels, probabilities = _column(samples, column)
             if not len(labels):
                 continue
             colour, style = _look(column)
-            single = len(question.classes) == 1
             axes.plot(THRESHOLDS, net_benefit_of_all(labels), color=QUIET if single else colour, linestyle=":",
                       linewidth=1.2, label="act on everyone" if single else None)
             axes.plot(THRESHOLDS, net_benefit(labels, probabilities), color=colour, linestyle=style, linewidth=2,
@@ -186,7 +191,8 @@ def _draw_decision(question: Question, samples: Samples, *, path: Path) -> Path:
         axes.set(xlim=(0, 1), ylim=(-0.25 * highest - 0.01, 1.05 * highest + 0.01))
         axes.set(xlabel="Threshold: the probability from which one acts")
         axes.set_ylabel("Net benefit (true positives per series)")
-        _add_legend(axes, "upper right", title="" if len(question.classes) == 1 else "Dotted: act on everyone")
+        _add_legend(figure, axes, title="" if single else "Act on the model (dotted: on everyone), by class",
+                    columns=3 if single else 1)
         caution = "Higher is better. It takes probabilities at their word: see reliability"
         write_title(figure, f"Decision curve of {_subject(question)}", caution, _counted(question, samples))
     return path
@@ -235,10 +241,19 @@ def _subject(question: Question) -> str:
     return ", ".join(question.labels) if len(question.labels) < 4 else f"{len(question.labels)} labels"
 
 
-def _add_legend(axes: Any, place: str, *, title: str) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        look = {"frameon": True, "edgecolor": "none", "framealpha": 0.85, "fontsize": 8.5, "title_fontsize": 8.5}
-        axes.legend(loc=place, handlelength=1.6, title=title, alignment="left", **look)
+def _room_below(question: Question) -> float:
+    """Inches for the legend of several classes and its title: below the axes it hides no curve."""
+    return LEGEND_LINE * (len(question.classes) + 1) + 0.06 if len(question.classes) > 1 else 0.0
+
+
+def _add_legend(figure: Any, axes: Any, *, title: str, columns: int = 1) -> None:
+    """A legend in the lower left corner of the figure, below the axes."""
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        corner = (axes.get_position().x0, 0.04 / figure.get_size_inches()[1])
+        figure.legend(handles, names, loc="lower left", bbox_to_anchor=corner, ncols=columns, handlelength=1.6,
+                      title=title or None, alignment="left", fontsize=8.5, title_fontsize=8.5, borderaxespad=0,
+                      borderpad=0, labelspacing=0.35)
 
 
 def _told(estimate: Estimate, *, short: bool = False) -> str:

@@ -57,6 +57,8 @@ WORDS = {
     "r2": "R²",
     "pearson": "Correlation",
 }
+NAMES = {"delong": "DeLong", "wilson": "Wilson", "wald": "Wald"}
+"""Whose methods begin so."""
 OF_NUMBERS = ("mae", "bias", "r2")
 OF_A_CLASS = ("auc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1", "brier", *OF_NUMBERS)
 OF_A_GROUP = ("auc", "auc_macro", "sensitivity", "specificity", "accuracy", "balanced_accuracy", "brier", *OF_NUMBERS)
@@ -88,6 +90,7 @@ def _describe(evaluation: Evaluation, content: Mapping[str, Any], figures: Seque
         "classes": _tabulate({label: {base: measures[name] for base, name in own.items()}
                               for label, own in per_class.items()}, OF_A_CLASS),
         "confusion": (evaluation.question.classes, content["confusion"]["counts"]) if "confusion" in content else None,
+        "by_label": _list_decisions(content),
         "subgroups": [(column, _tabulate(groups, OF_A_GROUP)) for column, groups in evaluation.subgroups.items()],
         "not_evaluated": list(evaluation.missing_counts.items()),
         "made": f"seriatim {__version__}. Intervals are 95 %: Wilson's for shares, DeLong's for AUCs, else {RESAMPLES} "
@@ -100,7 +103,7 @@ def tell(estimate: Estimate) -> str:
     """A value with its interval in a few words."""
     if estimate.value is None:
         return f"not defined ({estimate.reason})"
-    return f"{estimate.value:.3f} ({_interval(estimate, before='95 % interval ')})"
+    return f"{_number(estimate.value)} ({_interval(estimate, before='95 % interval ')})"
 
 
 def _count(evaluation: Evaluation) -> str:
@@ -110,6 +113,9 @@ def _count(evaluation: Evaluation) -> str:
     positive = ""
     if evaluation.question.target == "binary":
         positive = f", {int(samples.labels.sum())} positive"
+    if evaluation.question.target == "multiclass":
+        known = zip(evaluation.question.classes, samples.labels.sum(axis=0), strict=True)
+        positive = f": {', '.join(f'{int(count)} {name}' for name, count in known)}"
     return f"{count} series{whose}{positive}; scores from {tables} {'table' if tables == 1 else 'tables'}"
 
 
@@ -118,14 +124,29 @@ def _tell_decisions(content: Mapping[str, Any]) -> str:
     thresholds, counts = content["thresholds"], content.get("decisions", {})
     if thresholds is None or len(counts) != 1:
         return ""
-    (name, own), given = next(iter(counts.items())), "given" in thresholds
-    values = [thresholds["given"]] if given else [one[name] for one in thresholds]
-    told = ", ".join(f"{value:.3f}" for value in dict.fromkeys(values))
-    chosen = "given by the user" if given else "chosen on validation"
+    name, own = next(iter(counts.items()))
+    told = _tell_threshold(thresholds, name)
+    chosen = "given by the user" if "given" in thresholds else "chosen on validation"
     positive, negative = (own[f"true_{a}"] + own[f"false_{b}"] for a, b in (("positive", "negative"),
                                                                           ("negative", "positive")))
     return (f"Decided at {told} ({chosen}): {own['true_positive']} of {positive} positive series found, "
             f"{own['false_positive']} of {negative} negative ones called positive.")
+
+
+def _list_decisions(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Of several labels, the threshold of each and what came of it."""
+    thresholds, counts = content["thresholds"], content.get("decisions", {})
+    if thresholds is None or len(counts) < 2:
+        return []
+    kinds = ("true_positive", "false_negative", "false_positive", "true_negative")
+    return [(name, _tell_threshold(thresholds, name), *(str(own[kind]) for kind in kinds))
+            for name, own in counts.items()]
+
+
+def _tell_threshold(thresholds: Any, name: str) -> str:
+    """The threshold of a class; of several tables each that is another."""
+    values = [thresholds["given"]] if "given" in thresholds else [one[name] for one in thresholds]
+    return ", ".join(f"{value:.3f}" for value in dict.fromkeys(values))
 
 
 def _warn(evaluation: Evaluation) -> list[str]:
@@ -165,8 +186,9 @@ def _split_classes(evaluation: Evaluation) -> dict[str, dict[str, str]]:
 
 
 def _row(name: str, one: Estimate) -> dict[str, str]:
-    value = "-" if one.value is None else f"{one.value:.3f}"
+    value = "-" if one.value is None else _number(one.value)
     method = one.method or one.reason
+    method = f"{NAMES.get(first := method.split(',')[0].split(' ')[0], first)}{method[len(first):]}"
     return {"name": _spell(name), "value": value, "interval": _interval(one), "n": str(one.n), "method": method}
 
 
@@ -176,7 +198,13 @@ def _spell(name: str) -> str:
 
 
 def _interval(one: Estimate, *, before: str = "") -> str:
-    return "no interval" if one.low is None or one.high is None else f"{before}{one.low:.3f} to {one.high:.3f}"
+    if one.low is None or one.high is None:
+        return "no interval"
+    return f"{before}{_number(one.low)} to {_number(one.high)}"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _tabulate(rows: Mapping[str, Measures], wanted: Sequence[str]) -> dict[str, Any]:
@@ -195,4 +223,6 @@ def _cell(one: Estimate | None) -> tuple[str, str]:
     """The value, and its interval for the line below."""
     if one is None or one.value is None:
         return "-", ""
-    return f"{one.value:.3f}", "" if one.low is None or one.high is None else f"{one.low:.2f} to {one.high:.2f}"
+    if one.low is None or one.high is None:
+        return _number(one.value), "no interval"
+    return _number(one.value), f"{_number(one.low, 2)} to {_number(one.high, 2)}"
