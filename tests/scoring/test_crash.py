@@ -91,10 +91,12 @@ def kill_again_and_again(
 def test_killed_at_random_moments(
     tmp_path: Path, head_ct: Path, scorer: Scorer, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    kill_again_and_again(tmp_path, head_ct, scorer, kills=4, seed=seed, most_s=0.6, patch=monkeypatch)
-    score(head_ct, model=scorer, output=tmp_path, options=PLAIN)
-    assert read_tables(tmp_path) == whole
-    assert not list(tmp_path.glob("*.partial"))
+    out = tmp_path / "out"
+    out.mkdir()
+    kill_again_and_again(out, head_ct, scorer, kills=4, seed=seed, most_s=0.6, patch=monkeypatch)
+    score(head_ct, model=scorer, output=out, options=PLAIN)
+    assert read_tables(out) == whole
+    assert not list(out.glob("*.partial"))
 
 
 @pytest.mark.slow
@@ -296,12 +298,12 @@ def test_a_full_disk(
     for free_kib in (0, 16, 48, 96, 160):
         filler.write_bytes(b"x" * 1024 * (1024 - free_kib))
         with contextlib.suppress(OutputError):
-            score(head_ct, model=scorer, output=small_disk / "out", options=PLAIN)
-        full.append(not (small_disk / "out" / "scores.csv").exists())
+            score(head_ct, model=scorer, output=small_disk, options=PLAIN)
+        full.append(not (small_disk / "scores.csv").exists())
     assert full[:4] == [True] * 4
     filler.unlink()
-    score(head_ct, model=scorer, output=small_disk / "out", options=PLAIN)
-    assert read_tables(small_disk / "out") == whole
+    score(head_ct, model=scorer, output=small_disk, options=PLAIN)
+    assert read_tables(small_disk) == whole
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

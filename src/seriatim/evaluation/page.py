@@ -57,7 +57,7 @@ WORDS = {
     "r2": "R²",
     "pearson": "Correlation",
 }
-NAMES = {"delong": "DeLong", "wilson": "Wilson", "wald": "Wald"}
+NAMES = {"delong": "DeLong", "wilson": "Wilson", "wald": "Wald", "newcombe": "Newcombe"}
 """Whose methods begin so."""
 OF_NUMBERS = ("mae", "bias", "r2")
 OF_A_CLASS = ("auc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1", "brier", *OF_NUMBERS)
@@ -194,7 +194,9 @@ def _row(name: str, one: Estimate) -> dict[str, str]:
 
 def _spell(name: str) -> str:
     """A metric in words; what has none, as it stands in the table."""
-    return WORDS.get(name, name.replace("_", " "))
+    base, _, part = name.partition("frame_auc_")
+    return f"{WORDS['frame_auc']}, {part.replace('_', ' ')}" if part and not base else (
+        WORDS.get(name, name.replace("_", " ")))
 
 
 def _interval(one: Estimate, *, before: str = "") -> str:

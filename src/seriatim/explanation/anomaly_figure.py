@@ -36,6 +36,7 @@ from seriatim.explanation.figure import (
 )
 from seriatim.explanation.film_strip import draw_strip, strip_height
 from seriatim.explanation.style import Page, quiet
+from seriatim.explanation.words import tell_share
 
 PART_HEIGHT, PART_GAP = 0.34, 0.1
 PARTS_ABOVE = 0.42
@@ -81,7 +82,7 @@ def _draw_header(page: Page, explanation: FrameExplanation) -> None:
     title = {"fontsize": style.TITLE, "weight": "bold", "va": "baseline"}
     level = explanation.scores.level
     wide = page.write(style.MARGIN, 0.68, explanation.title, width=5.0, **title)
-    page.write(style.MARGIN + wide + 0.3, 0.68, f"score {level:.2f}", width=3.0, color=style.ACCENT, **title)
+    page.write(style.MARGIN + wide + 0.3, 0.68, f"score {tell_share(level)}", width=3.0, color=style.ACCENT, **title)
     past = draw_gauge(page, level, THRESHOLD)
     page.write(style.MARGIN + past, 0.96, explanation.meaning, width=8.0)
     for line, text in enumerate(tell_facts(explanation)):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seriatim.explanation import style
 from seriatim.explanation.explanation import Drawn, Explanation, Letters
-from seriatim.explanation.methods import SLICE_METHODS, Method
+from seriatim.explanation.methods import SLICE_METHODS, Method, name_method
 from seriatim.explanation.style import Page, quiet
 
 CURVE_HEIGHT = 2.3
@@ -47,7 +47,9 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
     """Draw the section with its top at ``top`` inches: what is shown first in a tall panel, and below it attention."""
     scores = None if explanation.shown_attribution == "slice_scores" else _scores_of_label(explanation)
     width = style.FIGURE_WIDTH - LEFT - style.MARGIN - (0.0 if scores is None else SCORE_AXIS)
-    method = SLICE_METHODS[explanation.shown_attribution if has_strip(explanation) else "attention"]
+    attention = name_method("attention", noun=explanation.noun)
+    shown = name_method(explanation.shown_attribution, noun=explanation.noun)
+    method = shown if has_strip(explanation) else attention
     heading = f"{method.title.capitalize()} along the series"
     page.write(style.MARGIN, top, heading, width=6.0, fontsize=style.HEADING, weight="bold")
     place = top + HEADING_HEIGHT
@@ -63,7 +65,7 @@ def draw_curve(page: Page, explanation: Explanation, *, top: float) -> None:
         lowest = page.add_axes(LEFT, below, width, STRIP_HEIGHT)
         _shade_truth(lowest, explanation)
         of_strip = _draw_attention(lowest, explanation, scores, headroom=STRIP_HEADROOM)
-        page.note(LEFT, below - 0.24, f"Attention: {SLICE_METHODS['attention'].says}", width=7.6)
+        page.note(LEFT, below - 0.24, f"Attention: {attention.says}", width=7.6)
         draw_legend(page, of_strip, top=below - 0.23)
         axes.tick_params(labelbottom=False)
     else:

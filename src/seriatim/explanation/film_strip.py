@@ -14,6 +14,7 @@ from seriatim.explanation.montage import (
     draw_ramp,
 )
 from seriatim.explanation.style import Page, format_position
+from seriatim.explanation.words import tell_share
 
 
 def strip_height(explanation: FrameExplanation) -> float:
@@ -75,7 +76,7 @@ def _draw_caption(
         badge.set_axis_off()
         draw_badge(badge, (0.42, 0.5), event, transform=badge.transAxes, color=style.EVENT)
         left, width = left + 0.4, width - 0.4
-    score = f"score {explanation.scores.levels[index]:.2f}"
+    score = f"score {tell_share(explanation.scores.levels[index])}"
     page.write(left, top + 0.03, score, width=width, weight="bold", color=style.EVENT if event else style.INK)
     position = format_position(explanation.positions[index], explanation.unit)
     peak = any(index == one.peak for one in explanation.scores.events)

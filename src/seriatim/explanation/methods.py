@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 AttributionUnit = Literal["share", "probability", "logit"]
@@ -81,6 +81,12 @@ PIXEL_METHODS: dict[str, Method] = {
     ),
 }
 """What gives every pixel of a chosen slice a number."""
+
+
+def name_method(name: str, *, noun: str) -> Method:
+    """A method in the words of a series whose steps are called ``noun``: slice, or frame."""
+    method = {**SLICE_METHODS, **PIXEL_METHODS}[name]
+    return replace(method, title=method.title.replace("slice", noun), says=method.says.replace("slice", noun))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seriatim.explanation import style
 from seriatim.explanation.curve import draw_badge
 from seriatim.explanation.explanation import Explanation, Letters
-from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
+from seriatim.explanation.methods import PIXEL_METHODS, name_method
 from seriatim.explanation.style import Page, format_position
 from seriatim.explanation.words import tell_rest, tell_share
 
@@ -122,7 +122,7 @@ def _grid(count: int, *, columns: int, aspect: float, panes: int, stacked: bool)
 
 
 def _draw_heading(page: Page, explanation: Explanation, *, top: float) -> None:
-    title = SLICE_METHODS[explanation.shown_attribution].title
+    title = name_method(explanation.shown_attribution, noun=explanation.noun).title
     heading = f"{explanation.noun.capitalize()}s that matter most"
     wide = page.write(style.MARGIN, top, heading, width=6.0, fontsize=style.HEADING, weight="bold")
     rest = tell_rest(explanation)
@@ -211,7 +211,8 @@ def _draw_caption(
 
 def tell_value(explanation: Explanation, index: int) -> str:
     """What the attribution shown first gives a slice, in words."""
-    value, method = explanation.attribution()[index], SLICE_METHODS[explanation.shown_attribution]
+    value = explanation.attribution()[index]
+    method = name_method(explanation.shown_attribution, noun=explanation.noun)
     if method.signed:
         return f"{value + 0.0:+.3g} logits".replace("-", "−")
     return f"{100 * value:.1f} % attention" if method.unit == "share" else f"{method.title} {tell_share(value)}"

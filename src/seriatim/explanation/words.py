@@ -11,7 +11,7 @@ from seriatim.trained import Ensemble
 
 def tell_share(value: float) -> str:
     """A number in [0,1] with two digits; one that they would round to certainty is told as beyond the last of them."""
-    return {"1.00": "> 0.99", "0.00": "< 0.01"}.get(told := f"{value:.2f}", told)
+    return {"1.00": "> 0.99", "0.00": "< 0.01", "-0.00": "< 0.01"}.get(told := f"{value:.2f}", told)
 
 
 def tell_number(value: float) -> str:

@@ -20,7 +20,7 @@ from seriatim.explanation.figures.paper import (
     tell_window,
     write,
 )
-from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.explanation.methods import name_method
 from seriatim.explanation.montage import blend_heat, fill_ramp, name_map
 from seriatim.explanation.words import tell_number
 
@@ -43,7 +43,7 @@ def draw_paper_montage(explanation: Explanation, path: Path) -> Path:
     below = TOP + rows * tall + (rows - 1) * GAP + CAPTION
     window = tell_window(explanation)
     figure = start_figure(TWO_COLUMNS, below + (KEY if explanation.heat is not None or window else 0) + MARGIN)
-    method = SLICE_METHODS[explanation.shown_attribution].title
+    method = name_method(explanation.shown_attribution, noun=explanation.noun).title
     write(figure, MARGIN, 0.08, f"{explanation.label} {tell_number(explanation.probability)}: the first "
                                 f"{len(order)} {explanation.noun}s by {method}")
     for column, place in enumerate(order):

@@ -25,7 +25,7 @@ from seriatim.explanation.figures.paper import (
     tell_window,
     write,
 )
-from seriatim.explanation.methods import SLICE_METHODS
+from seriatim.explanation.methods import name_method
 
 LEFT, TOP = 0.5, 0.3
 CURVE, BAND, AXIS, WINDOW = 0.62, 0.16, 0.42, 0.15
@@ -48,7 +48,7 @@ def draw_strip(explanation: Explanation, path: Path) -> Path:
     pictures = band + BAND + AXIS
     window = tell_window(explanation)
     figure = start_figure(ONE_COLUMN, pictures + tall + 0.24 + (WINDOW if window else 0))
-    method = SLICE_METHODS[explanation.shown_attribution]
+    method = name_method(explanation.shown_attribution, noun=explanation.noun)
     write(figure, MARGIN, 0.08, f"{explanation.label}: {method.title} ({UNITS[method.unit]})")
     values = explanation.attribution()
     _draw_curve(add_axes(figure, LEFT, TOP, width, CURVE), explanation, values)

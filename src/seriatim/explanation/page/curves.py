@@ -34,7 +34,7 @@ def draw_track(track: Track, positions: NDArray[np.float64]) -> dict[str, object
     """The paths of a track: its ``line``, the ``area`` below it, or bars ``up`` and ``down`` from zero."""
     shares = shares_of(positions)
     levels = np.clip((track.values - track.low) / ((track.high - track.low) or 1.0), 0, 1)
-    if track.kind == "bars":
+    if track.kind == "bars" or len(positions) == 1:  # a line through one point is none
         zero = float(np.clip(-track.low / ((track.high - track.low) or 1.0), 0, 1))
         width = np.minimum(BAR_SHARE * 1000 * np.diff(edge_shares_of(positions)), WIDEST_BAR)
         bars = [(f"M{1000 * x - w / 2:.1f} {100 * (1 - zero):.2f}h{w:.1f}V{100 * (1 - y):.2f}h{-w:.1f}z", y >= zero)
@@ -61,6 +61,8 @@ def edge_shares_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 def mark_ticks(positions: NDArray[np.float64], unit: Unit) -> Sequence[tuple[float, str]]:
     """Where along the width, in percent, which number stands."""
     low, high = axis_limits(positions)
+    if len(positions) == 1:
+        return [(50.0, f"{positions[0]:g}".replace("-", "−"))]
     places = MaxNLocator(8, integer=unit == "index", steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return [(100 * (place - low) / (high - low), f"{place:g}".replace("-", "−")) for place in places
             if low <= place <= high]

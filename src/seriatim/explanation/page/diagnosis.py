@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.figure import tell_facts
-from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS
+from seriatim.explanation.methods import PIXEL_METHODS, SLICE_METHODS, name_method
 from seriatim.explanation.page.about import ModelFacts
 from seriatim.explanation.page.content import (
     Headline,
@@ -70,19 +70,19 @@ def _tracks(explanation: Explanation) -> list[Track]:
     others = {name: weights for name, weights in explanation.class_attention.items() if name != explanation.label}
     return tracks + [
         Track(name=f"Attention of {plain(name)}", values=weights, low=0, high=HEADROOM * float(weights.max()) or 1,
-              kind="area", form="share")
+              kind="area", form="share", told="sums to 100 %" if len(weights) > 1 else "")
         for name, weights in others.items()
     ]  # fmt: skip
 
 
 def _track(name: str, values: NDArray[np.float64], explanation: Explanation) -> Track:
-    method = SLICE_METHODS[name]
+    method = name_method(name, noun=explanation.noun)
     title = method.title[0].upper() + method.title[1:]
     if method.unit == "share":
         even = 1 / len(values)
         return Track(name=title, values=values, low=0, high=HEADROOM * max(float(values.max()), even), kind="area",
                      form="share", lines=((even, f"even: {100 * even:.2g} %"),) if len(values) > 1 else (),
-                     told=f"sums to 100 %; dashed line: even weight, {100 * even:.2g} %")
+                     told=f"sums to 100 %; dashed line: even weight, {100 * even:.2g} %" if len(values) > 1 else "")
     if method.unit == "probability" and ((values >= 0) & (values <= 1)).all():
         return Track(name=title, values=values, low=0, high=HEADROOM, form="score", lines=((0.5, "0.5"),),
                      told="0 to 1; dashed line: 0.5")
@@ -128,8 +128,9 @@ def _marks(explanation: Explanation) -> Marks:
         for number, index in enumerate(explanation.top, start=1)
     )  # fmt: skip
     truth, rest = explanation.truth, tell_rest(explanation)
+    first = name_method(next(iter(methods)), noun=explanation.noun)
     return Marks(
-        title=f"{explanation.noun.capitalize()}s that count most, by {SLICE_METHODS[next(iter(methods))].title}",
+        title=f"{explanation.noun.capitalize()}s that count most, by {first.title}",
         kind="peak", rows=rows, note=rest and f"{rest[0].upper()}{rest[1:]}.",
         columns=(explanation.noun, *(["position"] if placed else []), *(one.name for one in tracks.values())),
         bands=() if truth is None else runs_of(truth),
@@ -148,13 +149,14 @@ def _overlays(explanation: Explanation) -> tuple[Overlay, ...]:
     if explanation.heat is not None:
         maps.setdefault(explanation.shown_map, explanation.heat)
     order = sorted(maps, key=lambda name: (name != explanation.shown_map, name))
-    noun = explanation.noun
+    noun, count = explanation.noun, len(explanation.top)
+    made = f"{count} {noun}s" if count > 1 else noun
     return tuple(
         Overlay(
             name=PIXEL_METHODS[name].title, indices=explanation.top, cells=shrink_heat(maps[name]),
-            told=(f"{PIXEL_METHODS[name].title}: {PIXEL_METHODS[name].says}. Made for the {len(explanation.top)} "
-                  f"{noun}s listed, on one scale." + ("" if maps[name].any() else " It is zero on all of them.")),
-            ends=("none", f"strongest of these {noun}s"),
+            told=(f"{PIXEL_METHODS[name].title}: {name_method(name, noun=noun).says}. Made for the {made} listed, on "
+                  "one scale." + ("" if maps[name].any() else " It is zero on all of them.")),
+            ends=("none", f"strongest of these {noun}s" if len(explanation.top) > 1 else "strongest"),
         )
         for name in order
     )  # fmt: skip

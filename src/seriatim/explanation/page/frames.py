@@ -22,6 +22,7 @@ from seriatim.explanation.page.content import (
 from seriatim.explanation.page.pictures import pick_slices
 from seriatim.explanation.page.trust import tell_error_panel
 from seriatim.explanation.style import format_position
+from seriatim.explanation.words import tell_share
 
 HEAT_SIDE = 48
 """Cells of heat along the longer edge: the browser draws it larger, smoothly."""
@@ -38,7 +39,7 @@ def describe_frames(explanation: FrameExplanation, *, model: ModelFacts | None =
     terms = model.terms if model else tuple((term, said) for term, said in named if said)
     return PageContent(
         headline=Headline(
-            title=explanation.title, number=f"score {scores.level:.2f}", share=scores.level, threshold=0.5,
+            title=explanation.title, number=f"score {tell_share(scores.level)}", share=scores.level, threshold=0.5,
             sentences=(f"{explanation.meaning} Unlike normal is not ill.",),
             facts=tuple(plain(one) for one in tell_facts(explanation)),
         ),
@@ -89,7 +90,7 @@ def _mark(explanation: FrameExplanation, number: int, *, placed: bool) -> Mark:
     ends = [format_position(explanation.positions[index], explanation.unit) for index in (first, last)]
     where = str(first + 1) if first == last else f"{first + 1} to {last + 1}"
     when = ends[0] if first == last else f"{ends[0]} to {ends[1]}"
-    score = f"{explanation.scores.levels[event.peak]:.2f}"
+    score = tell_share(explanation.scores.levels[event.peak])
     return Mark(index=event.peak, name=str(number), span=(event.start, event.stop),
                 cells=(where, *([when] if placed else []), str(event.peak + 1), score))
 

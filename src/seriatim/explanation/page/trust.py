@@ -8,7 +8,7 @@ from seriatim.explanation.anomaly import FrameExplanation
 from seriatim.explanation.explanation import Explanation
 from seriatim.explanation.faithfulness.error_words import tell_error_trust
 from seriatim.explanation.faithfulness.words import SPLITS, tell_blind, tell_shown
-from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS
+from seriatim.explanation.methods import MEASURES, PIXEL_METHODS, SLICE_METHODS, name_method
 from seriatim.explanation.page.content import Panel, plain
 from seriatim.trained.faithfulness import Faithfulness, Measured
 
@@ -38,7 +38,7 @@ def tell_trust(explanation: Explanation, methods: Sequence[str]) -> tuple[Panel,
         title="How far to trust this explanation",
         paragraphs=_paragraphs(said),
         table=_tabulate(records[0], f"by {explanation.noun}s") if records else (),
-        terms=tuple((SLICE_METHODS[name].title, SLICE_METHODS[name].says) for name in methods if name in SLICE_METHODS),
+        terms=_tell_terms([name for name in methods if name in SLICE_METHODS], noun=explanation.noun),
     )
     return (panel, *_tell_overlay(explanation))
 
@@ -56,7 +56,7 @@ def _tell_overlay(explanation: Explanation) -> tuple[Panel, ...]:
         title="How far to trust the overlay",
         paragraphs=_paragraphs([*said, *(record.words if record is not None else ())]),
         table=_tabulate(record, "by pixels, in logits") if record is not None else (),
-        terms=tuple((PIXEL_METHODS[name].title, PIXEL_METHODS[name].says) for name in drawn),
+        terms=_tell_terms(drawn, noun=explanation.noun),
     ),)
 
 
@@ -66,6 +66,11 @@ def tell_error_panel(explanation: FrameExplanation) -> tuple[Panel, ...]:
     said = [one.replace("frame", noun) for one in tell_error_trust(known)]
     table = _tabulate(known, f"by {noun}s") if known is not None else ()
     return (Panel(title="How far to trust these scores", paragraphs=_paragraphs(said), table=table),)
+
+
+def _tell_terms(names: Sequence[str], *, noun: str) -> tuple[tuple[str, str], ...]:
+    methods = [name_method(name, noun=noun) for name in names]
+    return tuple((one.title, one.says) for one in methods)
 
 
 def _paragraphs(said: Sequence[str]) -> tuple[str, ...]:
