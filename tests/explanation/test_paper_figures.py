@@ -29,7 +29,8 @@ CASES = {
     "one slice": explanation_of(1, 1),
     "clip in colour": explanation_of(9, 8, images=np.zeros((8, 8, 12, 3), np.uint8), heat=None, axis="time", unit="s",
                                      letters=None, slice_scores={}),
-    "signed": explanation_of(attributions={"leave_out": np.linspace(-1, 1, 12)}, shown_attribution="leave_out"),
+    "signed": explanation_of(attributions={"leave_out": np.linspace(-1, 1, 12)}, shown_attribution="leave_out",
+                             window_text="L 40 W 80 HU"),
 }  # fmt: skip
 
 
