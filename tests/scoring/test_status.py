@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -204,3 +205,35 @@ def test_the_pipeline_counts_what_is_through_each_stage(tmp_path: Path, head_ct:
     costs = Costs()
     score(head_ct, model=scorer, output=tmp_path, options=Options(costs=costs))
     assert dict(costs.passed) == {"read": 12, "score": 12}
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "predict_all", Stub())
+    output = tmp_path / os.fsdecode(b"out\n\xff")
+    told = seriatim_command("score", head_ct, "--model", tiny_run, "--output", output)
+    assert "out\\n\\xff" in told.out
+    assert seriatim_command("status", output).out.startswith("run: finished")
+
+
+def test_a_state_that_was_emptied(tmp_path: Path, seriatim_command: CommandLine) -> None:
+    (tmp_path / STATE).write_bytes(b"")
+    told = seriatim_command("status", tmp_path)
+    assert told.code == 2
+    assert "cut short. Move it away" in told.err
+
+
+def test_a_folder_without_images(tmp_path: Path, tiny_run: Path, seriatim_command: CommandLine) -> None:
+    (tmp_path / "in").mkdir()
+    told = seriatim_command("score", tmp_path / "in", "--model", tiny_run, "--output", tmp_path / "out")
+    assert (told.code, "No series was found" in told.err) == (3, True)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_scoring(
+    tmp_path: Path, head_ct: Path, tiny_run: Path, seriatim_command: CommandLine
+) -> None:
+    for report in (tmp_path, tmp_path / "missing" / "run.json"):
+        told = seriatim_command("score", head_ct, "--model", tiny_run, "--output", tmp_path / "out", "--report", report)
+        assert told.code == 2
+        assert "in a folder that is there" in told.err
+    assert not (tmp_path / "out").exists()

@@ -117,6 +117,7 @@ def run(
         "--workers": workers is not None, "--memory": memory is not None, "--cluster": cluster is not None,
         "--watch": watch, "--dry-run": dry_run, "--dicom-results": dicom_results is not None,
     })
+    _check_report(report)
     options = Options(formats=parse_formats(formats), seconds=seconds, check=check,
                       gone=gone or ("keep" if watch else "drop"),
                       cluster=None if cluster is None else Cluster(address=cluster),
@@ -150,6 +151,15 @@ def _in_bytes(gib: float | None) -> int | None:
     return None if gib is None else max(1, int(gib * (1 << 30)))
 
 
+def _check_report(report: Path | None) -> None:
+    """Raise ConfigError where run.json could not be written there: told now, not after a night's work."""
+    from seriatim.errors import ConfigError
+
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise ConfigError(f"--report {report} cannot be written: it is a folder, or in none. Give a file in a folder "
+                          "that is there.")
+
+
 def _check_combination(asked_for: Mapping[str, bool]) -> None:
     """Raise ConfigError where two options are asked for of which one would do nothing."""
     from seriatim.errors import ConfigError
@@ -162,12 +172,14 @@ def _check_combination(asked_for: Mapping[str, bool]) -> None:
 
 def _tell(summary: dict[str, Any], output: Path) -> Exit:
     """Say how it ended; the exit code of a run that came to its end."""
-    counts = summary["counts"]
+    from seriatim.errors import printable
+
+    counts, place = summary["counts"], printable(str(output))
     left = f", {summary['pending']} left" if summary["pending"] else ""
     typer.echo(
         f"{counts['scored']} scored, {counts['refused']} refused, {counts['failed']} failed{left} "
         f"of {counts['discovered']} series ({counts['not_asked_for']} not asked for, "
-        f"{counts['files_skipped']} files skipped): {output}"
+        f"{counts['files_skipped']} files skipped): {place}"
     )
     done = sum(counts[status] for status in ("scored", "refused", "failed"))
     if summary["scored_now"] < done:
@@ -175,8 +187,11 @@ def _tell(summary: dict[str, Any], output: Path) -> Exit:
     code = exit_for(used=counts["scored"], asked=counts["discovered"] - counts["not_asked_for"])
     if summary["pending"]:
         typer.echo("It was stopped; the same command goes on from here.", err=True)
+    elif not counts["discovered"]:
+        typer.echo("No series was found. Give the folder, file or ZIP that holds the images; the table skipped in "
+                   f"{place} says of each file why it is none.", err=True)
     elif code is not Exit.ALL:
-        typer.echo(f"The table scores in {output} says why for each series, skipped for each file.", err=True)
+        typer.echo(f"The table scores in {place} says why for each series, skipped for each file.", err=True)
     return code
 
 

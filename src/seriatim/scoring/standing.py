@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def read_standing(folder: Path) -> Standing:
 
 def _open(path: Path, *, alive: bool) -> sqlite3.Connection:
     """The database to read only; a folder that cannot be written has no place for what SQLite puts beside it."""
-    place = f"file:{quote(str(path.absolute()))}?mode=ro"
+    place = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
     database = sqlite3.connect(place, uri=True, timeout=10, isolation_level=None)
     try:
         (found,) = database.execute("PRAGMA user_version").fetchone()
@@ -74,7 +75,9 @@ def _open(path: Path, *, alive: bool) -> sqlite3.Connection:
         (found,) = database.execute("PRAGMA user_version").fetchone()
     if found != FORMAT:
         database.close()
-        raise InputError(f"{path} is of format {found}, not {FORMAT}: another version of seriatim made it.")
+        why = ("another version of seriatim made it. Ask with that one" if found else
+               "it was emptied or cut short. Move it away and score again")
+        raise InputError(f"{path} is of format {found}, not {FORMAT}: {why}.")
     return database
 
 
