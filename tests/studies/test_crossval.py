@@ -25,12 +25,12 @@ from seriatim.io import find_series
 from seriatim.scoring import score
 from seriatim.studies import cross_validate
 from seriatim.studies.crossval import average_thresholds
-from seriatim.studies.runs import evaluation_settings, run_all
+from seriatim.studies.runs import evaluation_settings, run_all, tell_tested_rows
 from seriatim.tasks import DiagnosisSettings
 from seriatim.tasks.metrics import sensitivity_specificity, youden_threshold
 from seriatim.tasks.predict import embed_series
 from seriatim.trained import load_ensemble, load_model
-from seriatim.training import embeddings, fold_table
+from seriatim.training import embeddings
 from tiny_runs import CommandLine, make_experiment, read_rows, write_config, write_rows
 
 ONE_EPOCH = ("training.epochs=1", "data.folds=3")
@@ -255,10 +255,13 @@ def test_rows_marked_test_are_told_since_folds_hold_them_too(
     tmp_path: Path, head_ct: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     experiment = make_experiment(tmp_path, head_ct, "data.folds=3")
-    fold_table(experiment)
+    tell_tested_rows(experiment)
     tested = sum(row["split"] == "test" for row in read_rows(head_ct / "labels.csv"))
     assert f"{tested} of 12 rows" in caplog.text
     assert "'split'" in caplog.text
+    caplog.clear()
+    tell_tested_rows(make_experiment(tmp_path, head_ct))
+    assert not caplog.text
 
 
 def test_without_folds_the_repair_is_named(tmp_path: Path, head_ct: Path) -> None:

@@ -66,14 +66,17 @@ def _tabulate(points: list[Point]) -> Table:
 
     from seriatim.studies.learning_curve import known
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("per class", "labelled", "metric", "value", "95 % interval", "draws"):
-        table.add_column(name, no_wrap=True, justify="left" if name == "metric" else "right")
+        if name == "metric":
+            table.add_column(name, overflow="fold")  # a narrow terminal must not cut the numbers
+        else:
+            table.add_column(name, no_wrap=True, justify="right")
     for point in points:
         for name, one in point.estimates.items():
             interval = "-" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
             own = known(point.draws[name])
-            spread = str(len(own)) if len(own) < 2 else f"{len(own)}: {min(own):.3f} to {max(own):.3f}"
+            spread = str(len(own)) if len(own) < 2 else f"{len(own)}: {min(own):.3f}..{max(own):.3f}"
             asked = "all" if point.per_class is None else str(point.per_class)
             value = "-" if one.value is None else f"{one.value:.3f}"
             table.add_row(asked, f"{point.labelled:.4g}", name, value, interval, spread)

@@ -19,7 +19,14 @@ from seriatim.experiment import AnomalyExperiment, Experiment
 from seriatim.io.tables.manifest import read_table
 from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.series.batch import IGNORE
-from seriatim.studies.runs import AnyExperiment, evaluation_settings, run_all, run_one, share_embeddings
+from seriatim.studies.runs import (
+    AnyExperiment,
+    evaluation_settings,
+    run_all,
+    run_one,
+    share_embeddings,
+    tell_tested_rows,
+)
 from seriatim.tasks import DiagnosisTask
 from seriatim.trained import write_ensemble
 from seriatim.training import digest_labels, fold_table
@@ -75,6 +82,7 @@ def cross_validate(
         raise ConfigError("task.label is not set, so nothing says which series are abnormal, and there is nothing to "
                           "hold scores against. Name the column of the manifest that tells: --set task.label=COLUMN.")
     table = fold_table(experiment)
+    tell_tested_rows(experiment)
     names = list(dict.fromkeys(row["fold"] for row in table))
     _open(output, experiment, table=table, folds=names)
     folders = {name: output / f"fold{name}" for name in names}

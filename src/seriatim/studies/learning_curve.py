@@ -19,7 +19,7 @@ from seriatim.io.tables.manifest import read_manifest, read_table
 from seriatim.io.tables.outputs import make_folder, read_json, write_csv, write_json
 from seriatim.studies.curve_figure import draw_curve
 from seriatim.studies.draws import average_draws
-from seriatim.studies.runs import evaluation_settings, run_all, run_one, share_embeddings
+from seriatim.studies.runs import evaluation_settings, run_all, run_one, share_embeddings, tell_tested_rows
 from seriatim.training import digest_labels, fold_table
 from seriatim.training.examples import plan_splits
 
@@ -81,6 +81,7 @@ def learning_curve(
     """
     runs = _plan(experiment, output, counts=counts, repeats=repeats)
     record = _open(experiment, output)
+    tell_tested_rows(experiment)
     waiting = {run.name: run for run in runs if not (run.folder / "scores" / "run.json").is_file()}
     done = len(runs) - len(waiting)
     for name in run_all({key: partial(run_one, run.experiment, run.folder) for key, run in waiting.items()}, jobs=jobs):

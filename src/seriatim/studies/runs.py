@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from seriatim.settings import build_settings
 from seriatim.training import held_out_series, train
 
 AnyExperiment: TypeAlias = Experiment | AnomalyExperiment
+logger = logging.getLogger(__name__)
 
 def run_one(experiment: AnyExperiment, folder: Path) -> None:
     """Train into ``folder/run``, going on with what is there, and score the test split into ``folder/scores``."""
@@ -28,6 +30,16 @@ def run_one(experiment: AnyExperiment, folder: Path) -> None:
         train(experiment, run, resume=run.is_dir())
     # all of them: an evaluation of the series that the model finds familiar would be too good
     score_found(held_out_series(experiment), model=run, output=folder / "scores", outside="note")
+
+
+def tell_tested_rows(experiment: AnyExperiment) -> None:
+    """Warn where rows are marked as a test set, and folds, which hold all rows, let models learn from them."""
+    data, rows = experiment.data, read_table(experiment.data.manifest)
+    tested = sum(row.get(data.split, "").lower() == "test" for row in rows)
+    if tested and (data.folds is not None or data.fold_column in rows[0]):
+        logger.warning("%d of %d rows of %s are marked test in %r, and folds hold all rows: models are trained on them "
+                       "too. To keep a test set for the end, leave its rows out of the manifest.", tested, len(rows),
+                       data.manifest, data.split)
 
 
 def share_embeddings(experiment: Experiment, store: Path) -> Experiment:

@@ -165,11 +165,6 @@ def fold_table(experiment: BaseExperiment) -> list[dict[str, str]]:
     labels = _encode_labels(cases, experiment.task.build(), manifest=data.manifest)
     strata = _strata(_harden(labels, experiment), experiment)
     folds = assign_folds(cases, data, strata=strata, seed=experiment.seed)
-    tested = sum(case.row.get(data.split, "").lower() == "test" for case in cases)
-    if tested:
-        logger.warning("%d of %d rows of %s are marked test in %r, and the folds hold all rows: models are trained on "
-                       "them too. To keep a test set for the end, leave its rows out of the manifest.", tested,
-                       len(cases), data.manifest, data.split)
     return [
         {"path": case.row["path"], "patient": case.patient, "fold": fold}
         for case, fold in zip(cases, folds, strict=True)
