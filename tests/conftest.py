@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and this machine has none"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def never_waits_for_the_disk() -> Iterator[None]:
+    """Flushes to the disk return at once: a tiny run makes ten, each milliseconds long, and no test cuts the power.
+
+    What is flushed, and in which order, tests/scoring/test_crash.py looks at.
+    """
+
+    def fsync(handle: int) -> None:
+        os.fstat(handle)  # raises OSError, as flushing does, where no file is open
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -104,6 +104,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for where in PLACES
     ],
     indirect=["whole"],
+    scope="module",  # else each makes its own
 )
 def test_resume_equals_uninterrupted(
     tmp_path: Path, head_ct: Path, whole: tuple[Path, list], monkeypatch: pytest.MonkeyPatch, where: str
