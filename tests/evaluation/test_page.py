@@ -68,6 +68,19 @@ def test_classes_stand_in_rows_of_their_own_and_decisions_in_a_square(tmp_path):
     assert "AUC, mean of classes" in page
 
 
+def test_what_was_decided_of_each_of_several_labels_is_told_with_its_threshold(tmp_path):
+    values = np.linspace(0.05, 0.95, 20)
+    rows = [score_row(f"1.{i}", {"probability_a": v, "probability_b": 1 - v}) for i, v in enumerate(values)]
+    write_run(tmp_path / "out", target="multilabel", labels=["a", "b"], classes=["a", "b"],
+              thresholds={"a": 0.25, "b": 0.5})
+    labels = [{"series_uid": f"1.{i}", "a": int(i >= 10), "b": int(i >= 10)} for i in range(20)]
+    run(tmp_path, write(tmp_path / "out" / "scores.csv", rows), labels)
+    page = (tmp_path / "eval" / "evaluation.html").read_text()
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in re.findall(r"<tr>(<td>[ab]</td>.*?)</tr>", page)]
+    assert ["a", "0.250", "10", "0", "5", "5"] in cells
+    assert ["b", "0.500", "0", "10", "10", "0"] in cells
+
+
 def test_the_page_stands_alone_and_escapes_what_tables_say(tmp_path):
     scores, labels, _ = make_binary(tmp_path / "out")
     groups = [HOSTILE if index % 2 else "b" for index in range(40)]

@@ -16,6 +16,8 @@ from page_samples import HOSTILE, UID, explanation_of, ramp_of, volume_of
 from PIL import Image
 
 from seriatim.explanation.batch import explain_volume
+from seriatim.explanation.faithfulness.words import tell_model as tell_measured
+from seriatim.explanation.faithfulness.words import tell_series
 from seriatim.explanation.known_before import KNOWN_BEFORE, tell_split
 from seriatim.explanation.page.about import ModelFacts, tell_model
 from seriatim.explanation.page.build import build_page, write_page
@@ -314,3 +316,27 @@ def test_what_was_measured_is_told_in_words_and_numbers() -> None:
     said = tell_trust(explanation_of(model_faithfulness=record, faithfulness=here), ["attention"])[0].paragraphs
     assert "The one shown, attention, has −0.100 on this series" in said[-1]
     assert "It was not measured" in tell_trust(explanation_of(), [])[0].paragraphs[0]
+
+
+def test_what_shuffled_weights_leave_alike_is_told_once() -> None:
+    blind = {"attention": {"gap": Measured(value=0.1), "beats_random": Measured(value=1.0),
+                           "randomised": Measured(value=0.9)}}
+    words = tell_measured(blind, best="attention", count=5, split="val")
+    model = Faithfulness(about="model", methods=blind, best="attention", words=words, count=5, split="val")
+    here = Faithfulness(about="series", methods={**blind, "leave_out": blind["attention"]}, best="attention",
+                        words=tell_series(blind, best="attention"))
+    for changes in ({"faithfulness": here}, {"faithfulness": here, "model_faithfulness": model}):
+        said = tell_trust(explanation_of(**changes), ["attention"])[0].paragraphs
+        assert len([one for one in said if "when the weights are shuffled (rank" in one]) == 1
+
+
+def test_a_page_of_one_slice_and_one_of_a_clip_say_it_in_their_words() -> None:
+    one = explanation_of(1, 1)
+    page = build_page(volume_of(one, ramp_of(1)), one)
+    assert "even weight" not in page
+    assert "Made for the slice listed" in page
+    assert page.count('<path class="up" d="M') == 3  # a bar each: a line through one point is none
+    clip = explanation_of(9, 3, axis="time", unit="s", positions=np.arange(9) / 25, letters=None)
+    page = build_page(volume_of(clip, ramp_of(9), modality="US"), clip)
+    assert "Frame score" in page
+    assert "lice score" not in page
