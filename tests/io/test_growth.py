@@ -155,7 +155,7 @@ def make_volume(uid: str, time: int, *, broken: bool = False) -> Series:
 
 
 def test_many_series_in_time_with_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_frames, "read_planes", lambda _: [])
+    monkeypatch.setattr(time_frames, "_make_reader", lambda: lambda _: [])
 
     def make(count: int) -> list[Series]:
         return [make_volume(str(uid), time, broken=time == 2) for uid in range(count) for time in range(3)]

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dicom_files import make_stack, random_stack, save_stack
 
 from seriatim.io import find_series, walk
+from seriatim.io.dicom import header, index
 from seriatim.io.dicom import known as known_files
 from seriatim.io.dicom.known import KnownFiles
 from seriatim.io.discover import find_many
@@ -88,3 +90,25 @@ def test_what_is_known_is_bounded_by_what_is_there(series, opened, monkeypatch):
     find_again(series, known, opened)
     assert find_again(series, known, opened) != set()  # forgotten, and read anew
 
+
+
+def test_frames_over_time_read_no_header_again(tmp_path, opened, monkeypatch):
+    for time in range(3):
+        stack = make_stack(random_stack(4, seed=time), Modality="MR", TriggerTime=40 * time)
+        for place, dataset in enumerate(stack):
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{time}.{place}"
+            dataset.InstanceNumber = 4 * time + place + 1
+        save_stack(stack, tmp_path / "in" / str(time))
+    known = KnownFiles()
+    first = find_many(tmp_path / "in", known=known, sequence="frames")
+    assert len(opened) == 12
+    opened.clear()
+    for module in (header, index):
+        monkeypatch.setattr(module, "read_planes", lambda path: pytest.fail(f"{path} was read again"))
+    again = find_many(tmp_path / "in", known=known, sequence="frames")
+    assert not opened
+    assert [repr(one) for one in again.series] == [repr(one) for one in first.series]
+    monkeypatch.undo()
+    fresh = find_series(tmp_path / "in", sequence="frames").series
+    assert [repr(one) for one in fresh] == [repr(one) for one in first.series]
+    assert [len(one.instances) for one in fresh] == [3] * 4

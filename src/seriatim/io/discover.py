@@ -104,7 +104,7 @@ def search(path: Path | str, actions: Mapping[Code, Action] | None = None, *, se
             yield from found
             return
         parts = list(found)
-        series = turn_to_frames([one for some, _ in parts for one in some])
+        series = turn_to_frames([one for some, _ in parts for one in some], known.look_up if known else None)
         yield _act(series, actions), [one for _, left in parts for one in left]
 
 

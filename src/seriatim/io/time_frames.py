@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seriatim.io.dicom.header import read_planes
+from seriatim.io.dicom.index import PlaneReader
 from seriatim.io.dicom.kinds import NotAnImageError
 from seriatim.io.dicom.plane import Plane, Trait
 from seriatim.io.dicom.times import parse_date_time
+from seriatim.io.source import read_head
+from seriatim.io.walk import HEAD_BYTES
 from seriatim.series.findings import Code, Finding, find
 from seriatim.series.series import Instance, Series
 
@@ -29,6 +31,8 @@ SECONDS_PER_DAY = 86_400.0
 MIN_VOLUME_S = 0.2
 Member = tuple[Series, tuple[Mapping[str, Trait], ...]]
 """A volume and the traits of each of its slices."""
+Read = Callable[[Path], list[Plane]]
+"""The planes of a DICOM file. Raises NotAnImageError or OSError."""
 
 
 def frames_over_time(volumes: Sequence[Series]) -> list[Series]:
@@ -43,25 +47,33 @@ def frames_over_time(volumes: Sequence[Series]) -> list[Series]:
         or RepetitionTime times the number of the volume; of NIfTI from pixdim[4]. Where none gives each volume a time
         of its own, volumes are counted, 1 s each, with the finding MISSING_GEOMETRY (kept).
     """
-    return _turn(volumes)[0]
+    return _turn(volumes, _make_reader())[0]
 
 
-def turn_to_frames(series: Sequence[Series]) -> list[Series]:
-    """The clips of 4D series in place of their volumes, and every other series as it is."""
-    clips, rest = _turn(series)
+def turn_to_frames(series: Sequence[Series], read: Read | None = None) -> list[Series]:
+    """The clips of 4D series in place of their volumes, and every other series as it is.
+
+    ``read`` gives the planes of a file that was read before, where they are kept.
+    """
+    clips, rest = _turn(series, read or _make_reader())
     return [*rest, *clips]
 
 
-def _turn(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:
+def _make_reader() -> Read:
+    reader = PlaneReader()
+    return lambda path: reader.read(path, *read_head(path, HEAD_BYTES))
+
+
+def _turn(series: Sequence[Series], read: Read) -> tuple[list[Series], list[Series]]:
     """The clips, and the series that are in none."""
-    groups = _groups(series)
+    groups = _groups(series, read)
     taken = {id(volume) for members in groups for volume, _ in members}
     rest = [one for one in series if id(one) not in taken]
     left = Counter(_family_of(one) for one in rest if one.volume != _kind_of(one))
     return [clip for members in groups for clip in _clips(members, _find_hole(members, left))], rest
 
 
-def _groups(series: Sequence[Series]) -> list[list[Member]]:
+def _groups(series: Sequence[Series], read: Read) -> list[list[Member]]:
     """The volumes that are one series in time, two or more each."""
     by_uid: dict[Hashable, list[Series]] = defaultdict(list)
     for one in series:
@@ -70,7 +82,7 @@ def _groups(series: Sequence[Series]) -> list[list[Member]]:
     groups: dict[Hashable, list[Member]] = defaultdict(list)
     for own in by_uid.values():
         if len(own) > 1:
-            for volume, traits in zip(own, _read_traits(own), strict=True):
+            for volume, traits in zip(own, _read_traits(own, read), strict=True):
                 groups[_grid_of(volume, traits[0])].append((volume, traits))
     return [members for members in groups.values() if len(members) > 1]
 
@@ -83,13 +95,13 @@ def _grid_of(volume: Series, traits: Mapping[str, Trait]) -> Hashable:
     return owner, volume.rows, volume.columns, affine, positions, kind
 
 
-def _read_traits(volumes: Sequence[Series]) -> list[tuple[Mapping[str, Trait], ...]]:
+def _read_traits(volumes: Sequence[Series], read: Read) -> list[tuple[Mapping[str, Trait], ...]]:
     """The traits of every slice of every volume, from the headers again: discovery keeps no times."""
     known: dict[tuple[Path, int | None], Plane] = {}
     if volumes[0].format == "dicom":
         for path in {instance.path for volume in volumes for instance in volume.instances}:
             with contextlib.suppress(NotAnImageError, OSError):  # gone since: reading it will say so
-                known |= {(plane.path, plane.frame): plane for plane in read_planes(path)}
+                known |= {(plane.path, plane.frame): plane for plane in read(path)}
     traits = {key: plane.traits for key, plane in known.items()}
     return [tuple(traits.get((one.path, one.frame), {}) for one in volume.instances) for volume in volumes]
 

@@ -67,6 +67,14 @@ class KnownFiles:
         self._keep(file, planes)
         return planes
 
+    def look_up(self, path: Path) -> list[Plane]:
+        """The planes of a DICOM file that was read before: read again only where it changed, or was too young to keep.
+
+        Raises:
+            NotAnImageError, OSError: as ``PlaneReader.read``.
+        """
+        return self.read(self.identify(path))
+
     def end_search(self) -> None:
         """A search came to its end: forget the files that it did not find."""
         execute = self._database.execute
