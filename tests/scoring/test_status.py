@@ -237,3 +237,17 @@ def test_a_report_that_cannot_be_written_is_told_before_scoring(
         assert told.code == 2
         assert "in a folder that is there" in told.err
     assert not (tmp_path / "out").exists()
+
+
+def test_warnings_stand_above_the_live_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+    import logging
+    import sys
+
+    from seriatim.cli import _StderrHandler
+
+    record = logging.LogRecord("seriatim", logging.WARNING, "", 0, "a series failed", (), None)
+    handler, live = _StderrHandler(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", live)  # as rich does while live lines stand
+    handler.emit(record)
+    assert live.getvalue() == "a series failed\n"

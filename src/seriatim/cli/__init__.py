@@ -6,7 +6,7 @@ import logging
 import sys
 import traceback
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -77,10 +77,18 @@ def configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_PlainFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO if verbose else logging.WARNING)
     _debug[:] = [debug]
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stands for standard error at that moment: while there are live lines, above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _PlainFormatter(logging.Formatter):
