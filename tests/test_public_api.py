@@ -38,7 +38,7 @@ def test_an_unknown_name_says_what_there_is() -> None:
 )
 def test_importing_is_light(tmp_path: Path, code: str, heavy: str) -> None:
     check = f"{code}; import sys; found = {heavy} & set(sys.modules); assert not found, found"
-    subprocess.run([sys.executable, "-c", check], check=True, timeout=60, cwd=tmp_path)
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=240, cwd=tmp_path)
 
 
 def test_the_names_work_together(tmp_path: Path, head_ct: Path, tiny_run: Path, tiny_scores: Path) -> None:

@@ -302,7 +302,7 @@ def test_wrong_arguments_are_exit_code_2(
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("seriatim"), "--debug", "inspect", tmp_path / "absent"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert "Traceback" in done.stderr
     assert "InputError" in done.stderr
 

@@ -18,7 +18,10 @@ def measure_centre(encoder: torch.nn.Module, cell: tuple[int, int], size: int) -
     return float((weight.sum(1) * rows).sum() / weight.sum()), float((weight.sum(0) * rows).sum() / weight.sum())
 
 
-@pytest.mark.parametrize(("name", "size"), [("small_cnn", 96), ("resnet18", 224), ("mobilenet_v2", 224), ("vgg11", 96)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("small_cnn", 96), ("resnet18", 224), ("mobilenet_v2", 224), pytest.param("vgg11", 96, marks=pytest.mark.slow)],
+)
 def test_a_cell_is_placed_where_its_gradient_is_centred(name: str, size: int) -> None:
     torch.manual_seed(0)
     settings = SmallCNNSettings() if name == "small_cnn" else TorchvisionSettings(name=name)

@@ -30,7 +30,7 @@ finally:
 
 def inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LIGHT, "inspect", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 @pytest.fixture

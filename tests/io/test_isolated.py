@@ -242,7 +242,7 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path, fault: str, sent: signal.
     worker = int(parent.stdout.readline())
     time.sleep(0.2)
     os.killpg(parent.pid, sent)  # as the terminal does on Ctrl-C
-    _, told = parent.communicate(timeout=60)
+    _, told = parent.communicate(timeout=240)
     assert is_gone(worker)
     if sent == signal.SIGINT:
         assert told.count("Traceback") == 1  # this parent's own
@@ -254,7 +254,7 @@ def test_reading_here_starts_nothing(tmp_path: Path) -> None:
     code = (f"import sys; from seriatim.io import *; (series,) = find_series({str(series.path)!r}).series; "
             "read_volume(series); assert not {'seriatim.io.isolation.isolated', 'seriatim.io.isolation.worker'} & "
             "set(sys.modules)")
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
 
 
 def test_where_no_worker_can_start_files_are_read_here(

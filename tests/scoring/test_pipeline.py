@@ -211,7 +211,7 @@ def test_closing_ends_everything_at_once(
     next(found)
     before = time.monotonic()
     found.close()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30  # the series that hangs would be waited for for a minute and more
     assert not alive_threads()
     assert len(started) == 2
     assert not any(Path(f"/proc/{process}").exists() for process in started)

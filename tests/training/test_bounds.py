@@ -45,7 +45,9 @@ def assert_near(one: Path, other: Path) -> None:
             torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("losses", list(LOSSES))
+@pytest.mark.parametrize(
+    "losses", [pytest.param(one, marks=pytest.mark.slow if one == "attention by class" else ()) for one in LOSSES]
+)
 def test_accumulated_batches_are_one_batch_so_much_larger(tmp_path: Path, head_ct: Path, losses: str) -> None:
     """7 series: by 1 and 4 the last group is 3 batches, by 2 and 2 it is 2 batches of which one holds one series."""
     options = [*make_uneven(tmp_path, head_ct), *LOSSES[losses], "training.epochs=2", "training.learning_rate=0.001"]

@@ -29,7 +29,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def launch(command: list[object]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=ENVIRONMENT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
 
 
@@ -140,7 +140,7 @@ def test_torchrun_starts_the_same_training(tmp_path: Path, head_ct: Path) -> Non
         )
         for rank in (0, 1)
     ]  # fmt: skip
-    told = [node.communicate(timeout=240)[1] for node in nodes]
+    told = [node.communicate(timeout=1200)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
     assert json.loads((meeting / "environment.json").read_text())["processes"] == 2
     assert (meeting / "model.safetensors").read_bytes() == (alone / "model.safetensors").read_bytes()
