@@ -89,8 +89,15 @@ def test_a_tilted_unevenly_spaced_series_is_scored_slice_by_slice_without_resamp
     assert seen.code == 0
     assert "GANTRY_TILT" in seen.out
     assert "UNEVEN_SPACING" in seen.out
-    assert seriatim_command("score", TILTED.parent, "--model", run_folder, "--output", tmp_path).code == 0
-    rows = read_rows(tmp_path / "slices.csv")
+    command = ("score", TILTED.parent, "--model", run_folder, "--output")
+    assert seriatim_command(*command, tmp_path / "refused").code == 3
+    (row,) = read_rows(tmp_path / "refused" / "scores.csv")
+    assert row["reason"].startswith("INTENSITY"), "crops of 96 mm hold brain alone in training, and air of this scan"
+    out = tmp_path / "noted"
+    assert seriatim_command(*command, out, "--outside", "note").code == 0
+    (row,) = read_rows(out / "scores.csv")
+    assert "OUTSIDE_TRAINED_INTENSITY" in row["findings"]
+    rows = read_rows(out / "slices.csv")
     headers = [dcmread(path, stop_before_pixels=True) for path in TILTED.rglob("*") if path.is_file()]
     across = np.cross(headers[0].ImageOrientationPatient[:3], headers[0].ImageOrientationPatient[3:])
     along = {header.SOPInstanceUID: float(across @ header.ImagePositionPatient) for header in headers}
