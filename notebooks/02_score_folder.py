@@ -77,7 +77,7 @@ for row in read_table(SCORES / "scores.csv")[:6]:
 
 # %%
 first = next(row for row in read_table(SCORES / "scores.csv") if row["status"] == "scored")
-seriatim.score(SCORES / first["path"], model=RUN, output=FOLDER / "scores_alone", device="cpu")
+seriatim.score(first["path"], model=RUN, output=FOLDER / "scores_alone", device="cpu")
 alone = read_table(FOLDER / "scores_alone" / "scores.csv")[0]
 assert alone["probability_bleed"] == first["probability_bleed"]
 print(first["probability_bleed"], "=", alone["probability_bleed"])

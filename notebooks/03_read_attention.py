@@ -104,7 +104,7 @@ Image(PICTURES / rows[0]["picture"], width=900)
 from seriatim.explanation import explain_volume
 
 model = seriatim.load_model(RUN)
-series = seriatim.find_series(PICTURES / rows[0]["path"]).series[0]
+series = seriatim.find_series(rows[0]["path"]).series[0]
 seriatim.show(series, explain_volume(seriatim.read_volume(series), model), model=model)
 
 # %%

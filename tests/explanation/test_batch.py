@@ -42,7 +42,6 @@ def test_every_series_gets_a_picture_and_its_numbers(
         "series_uid", "volume", "path", "status", "reason", "picture", "page", "thumbnail", "label", "score",
         "prediction"]  # fmt: skip
     scores = {row["series_uid"]: row for row in read_rows(tiny_scores / "scores.csv")}
-    assert [row["path"] for row in rows] == ["../two/bleeding", "../two/healthy"]  # wherever both are moved to
     for row in rows:
         assert float(row["score"]) == pytest.approx(float(scores[row["series_uid"]]["probability_bleed"]))
         assert (row["prediction"] == "bleed") == (scores[row["series_uid"]]["prediction"] == "1")

@@ -42,7 +42,7 @@ def scorer(tiny_run: Path) -> Scorer:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, head_ct: Path, scorer: Scorer) -> dict[str, bytes]:
     """The tables of an undisturbed run."""
-    folder = tmp_path_factory.mktemp("whole") / "out"  # as deep as those it is held against: paths count from it
+    folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(batch_run, "predict_all", Stub())
         score(head_ct, model=scorer, output=folder, options=PLAIN)

@@ -83,9 +83,8 @@ def test_hostile_texts_are_told_as_they_are_or_made_harmless(tmp_path: Path, sco
     from pyarrow import parquet
 
     name = "=cmd()\udcff\x1b[2J.dcm"
-    one = Prediction(study_uid="1", series_uid="2", path=tmp_path / name, modality="@X", status="refused",
-                     reason="+1\n2")
-    write_tables(tmp_path, Columns.of(scorer), predictions=[one], skipped=[Skipped(path=tmp_path / name, reason="-")],
+    one = Prediction(study_uid="1", series_uid="2", path=Path(name), modality="@X", status="refused", reason="+1\n2")
+    write_tables(tmp_path, Columns.of(scorer), predictions=[one], skipped=[Skipped(path=Path(name), reason="-")],
                  formats=("csv", "jsonl", "parquet"))
     (row,) = read_rows(tmp_path / "scores.csv")
     assert row["path"].startswith("'=cmd()\\xff\\x1b")

@@ -145,7 +145,7 @@ def test_series_of_mixed_files_in_one_folder_are_told_apart(
     assert found == {uid: expected[uid] for uid in found}
 
 
-def test_a_project_that_is_moved_is_evaluated_from_anywhere_by_its_paths(
+def test_a_project_that_is_moved_is_evaluated_from_anywhere(
     tmp_path: Path, head_ct: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in (0, 1):
@@ -157,11 +157,11 @@ def test_a_project_that_is_moved_is_evaluated_from_anywhere_by_its_paths(
     (tmp_path / "before").rename(tmp_path / "after")
     monkeypatch.chdir(tmp_path)
     after = tmp_path / "after"
-    assert sorted(row["path"] for row in read_rows(after / "scores" / "scores.csv")) == ["../studies/0", "../studies/1"]
+    assert sorted(row["path"] for row in read_rows(after / "scores" / "scores.csv")) == ["studies/0", "studies/1"]
     labels = write_rows(after / "labels.csv", [{"path": f"studies/{index}", "bleed": index} for index in (0, 1)])
     settings = EvaluationSettings(labels=labels, include_training=True)
     found = evaluate([after / "scores"], settings=settings, output=after / "evaluation")
-    assert found.joined.joined_by == {"path": 2}
+    assert found.joined.joined_by == {"end of path": 2}
     assert found.scores[0].models[0].samefile(after / "run")
     said = json.loads((after / "evaluation" / "evaluation.json").read_text())
     assert (said["scores"], said["labels"]) == (["../scores/scores.csv"], "../labels.csv")

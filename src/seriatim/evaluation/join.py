@@ -12,7 +12,7 @@ import numpy as np
 
 from seriatim.errors import ConfigError
 from seriatim.evaluation.intervals import Clusters
-from seriatim.evaluation.paths import Paths, place_of, tell_line, tell_twice
+from seriatim.evaluation.paths import Paths, tell_line, tell_twice
 from seriatim.evaluation.scores import Row, Scores
 from seriatim.io.tables.manifest import read_table
 
@@ -105,7 +105,7 @@ def join(
 
     def add(index: int, row: Row, *, file: int, found_by: str) -> None:
         given = rows[index].get("path")
-        place = (labels_path.parent / given).resolve() if given else place_of(row, scores[file].path.parent)
+        place = (labels_path.parent / given if given else Path(row["path"])).resolve()
         matches[index].append(Pair(row=index, label=rows[index], score=row, file=file, found_by=found_by, place=place,
                                    patient=rows[index].get(patient, "")))
 
@@ -117,7 +117,7 @@ def join(
                 rest.append(row)
             else:
                 add(index, row, file=file, found_by="series_uid")
-        for row, found in zip(rest, by_path.match(rest, folder=one.path.parent), strict=True):
+        for row, found in zip(rest, by_path.match(rest), strict=True):
             if found is None:
                 unlabelled += row["status"] == "scored"
             else:

@@ -34,8 +34,8 @@ class Paths:
             if row.get("path") and not row.get("series_uid"):
                 self._add(index, _portable(row["path"]), row.get("study_uid", ""))
 
-    def match(self, rows: Sequence[Row], *, folder: Path) -> list[tuple[int, str] | None]:
-        """For each row of a scores.csv in ``folder`` the index of its label and what it was found by, or None.
+    def match(self, rows: Sequence[Row]) -> list[tuple[int, str] | None]:
+        """For each row of one scores.csv the index of its label and what it was found by, or None.
 
         Where a label leads to a scored series, only places count. Otherwise (tables that were moved, or relative paths)
         labels are found by the end of the path, all of them below one folder.
@@ -43,13 +43,13 @@ class Paths:
         Raises:
             ConfigError: the ends fit below different folders, or what they fit is another place that exists.
         """
-        placed = [self._find_place(row, folder) for row in rows]
+        placed = [self._find_place(row) for row in rows]
         if any(index is not None for index in placed):
             return [None if index is None else (index, "path") for index in placed]
         ended = self._match_ends(rows)
         for row, end in zip(rows, ended, strict=True):
             if end is not None:
-                self._refuse_another(row, folder, self._places[end])
+                self._refuse_another(row, self._places[end])
         return [None if index is None else (index, "end of path") for index in ended]
 
     def _add(self, index: int, path: PurePosixPath, study: str) -> None:
@@ -62,13 +62,13 @@ class Paths:
         for end in _ends(place.parts):
             self._ends[end].append((index, study))
 
-    def _find_place(self, row: Row, folder: Path) -> int | None:
+    def _find_place(self, row: Row) -> int | None:
         """The label of the series' own file or folder, or of the nearest one above it."""
         path = Path(_portable(row["path"]))
-        place = place_of(row, folder)
+        place = path.resolve()
         for one in (place, *place.parents):
             index = self._by_place.get((one, row.get("study_uid", "")), self._by_place.get((one, "")))
-            # A table may have been moved without its images: of relative paths only what is there counts.
+            # A relative path may have been written in another working directory: only what is there counts.
             if index is not None and (path.is_absolute() or exists(one)):
                 return index
         return None
@@ -112,18 +112,13 @@ class Paths:
                     roots["labels", self._places[index].parts[:-stop]] = index
         return roots
 
-    def _refuse_another(self, row: Row, folder: Path, place: Path) -> None:
+    def _refuse_another(self, row: Row, place: Path) -> None:
         """Two places that both exist are two data sets, however alike their paths end."""
-        if exists(place) and exists(place_of(row, folder)):
+        if exists(place) and exists(Path(_portable(row["path"]))):
             raise ConfigError(
                 f"The scored path {row['path']!r} ends like a path of {self._labels_path}, but that one leads to "
                 f"{place}: these are labels of other data, or of a copy. {REPAIR}"
             )
-
-
-def place_of(row: Row, folder: Path) -> Path:
-    """Where the series of a row of a scores.csv in ``folder`` lies."""
-    return (folder.resolve() / _portable(row["path"])).resolve()
 
 
 def tell_line(labels_path: Path, index: int) -> str:

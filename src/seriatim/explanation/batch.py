@@ -24,7 +24,7 @@ from seriatim.explanation.series_files import FIGURES, draw_figures, write_serie
 from seriatim.explanation.volumes import write_volumes
 from seriatim.io import find_series, read_volume
 from seriatim.io.isolation.limits import Limits
-from seriatim.io.tables.outputs import cell_text, make_folder, path_beside, write_csv
+from seriatim.io.tables.outputs import cell_text, make_folder, write_csv
 from seriatim.series import Code, Series
 from seriatim.series.findings import Action
 from seriatim.trained import AnomalyModel, Models, Scorer, load_scorer
@@ -106,7 +106,7 @@ def explain(
         reason = made.reason
         measured += made.measured
         shown = shown or made.shown
-        cells = {"series_uid": series.series_uid, "volume": series.volume, "path": path_beside(series.path, folder),
+        cells = {"series_uid": series.series_uid, "volume": series.volume, "path": str(series.path),
                  "status": made.status, "reason": reason, **made.cells}
         rows.append({key: cell_text(cells.get(key, "")) for key in COLUMNS})
         if report is not None:

@@ -90,9 +90,9 @@ class Columns:
         columns |= dict.fromkeys(self.details, "detail")
         return Table(name="slices", columns=columns)
 
-    def score_row(self, one: Prediction, *, path: str) -> Row:
-        """The row of a series in ``scores``, where ``path`` is what the table calls the place of the series."""
-        row: Row = [one.study_uid, one.series_uid, path, one.modality, one.slices, one.status, one.reason]
+    def score_row(self, one: Prediction) -> Row:
+        """The row of a series in ``scores``."""
+        row: Row = [one.study_uid, one.series_uid, str(one.path), one.modality, one.slices, one.status, one.reason]
         row += [one.probabilities[name] if one.probabilities else None for name in self.classes]
         row += [one.prediction, one.seconds if self.seconds else None, one.volume,
                 find_split(self.splits, one.study_uid, one.series_uid), ";".join(one.findings), one.prediction_set,

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from seriatim.io.tables.outputs import path_beside
 from seriatim.scoring.columns import EVENTS, SKIPPED, Columns, Table
 from seriatim.scoring.sinks import SINKS, Format, Sink, remove_others
 from seriatim.series import Prediction, Skipped
@@ -27,10 +26,10 @@ def write_tables(
     with ExitStack() as undo:
         sinks = {table.name: [_open(folder, table, ending, undo) for ending in formats] for table in tables}
         for one in predictions:
-            _add(sinks, columns, one, path=path_beside(one.path, folder))
+            _add(sinks, columns, one)
         for left in skipped:
             for sink in sinks["skipped"]:
-                sink.write([path_beside(left.path, folder), left.reason])
+                sink.write([str(left.path), left.reason])
         every = [sink for some in sinks.values() for sink in some]
         for sink in every:
             sink.finish()
@@ -45,8 +44,8 @@ def _open(folder: Path, table: Table, ending: Format, undo: ExitStack) -> Sink:
     return sink
 
 
-def _add(sinks: dict[str, list[Sink]], columns: Columns, one: Prediction, *, path: str) -> None:
-    score_row = columns.score_row(one, path=path)
+def _add(sinks: dict[str, list[Sink]], columns: Columns, one: Prediction) -> None:
+    score_row = columns.score_row(one)
     for sink in sinks["scores"]:
         sink.write(score_row)
     for row in columns.slice_rows(one):
