@@ -21,7 +21,7 @@ import numpy as np
 from benchmark_forest import run_forest
 from benchmark_linear import run_linear
 from benchmark_scores import score_held_out
-from benchmark_sets import CONTROL, FOREST, LINEAR, SETS, Benchmark
+from benchmark_sets import CONTROL, FOREST, LINEAR, SETS, WHOLE, Benchmark
 from benchmark_tables import average_seeds, report
 
 from seriatim.experiment import Experiment
@@ -65,14 +65,14 @@ def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tupl
     common = [*UNCHECKED, *benchmark.overrides, f"training.embedding_store={args.out / 'store'}", *args.overrides]
     if benchmark.draw:
         common += draw_folds(benchmark, common, args.out)
-    if benchmark.encoder:
-        common.append(f"network.encoder.weights={train_encoder(benchmark, args)}")
     if name in benchmark.baselines:
-        return run_baseline(benchmark, name, Experiment.read(benchmark.config, common), args.out), []
-    place = place_of(args.out, name)
+        asked = [*common, *learn_encoder(benchmark, args, seed=0)]
+        return run_baseline(benchmark, name, Experiment.read(benchmark.config, asked), args.out), []
+    place, changes = place_of(args.out, name), benchmark.variants()[name]
     seeds = []
     for seed in range(args.seeds):
-        experiment = Experiment.read(benchmark.config, [*common, *benchmark.variants()[name], f"seed={seed}"])
+        encoder = () if set(WHOLE) <= set(changes) else learn_encoder(benchmark, args, seed=seed)
+        experiment = Experiment.read(benchmark.config, [*common, *encoder, *changes, f"seed={seed}"])
         if name == CONTROL:
             experiment = exchange_labels(experiment, args.out / f"random_labels_{seed}.csv", seed=seed)
         folders = {fold: place / f"seed{seed}" / f"fold{fold}" for fold in folds_of(benchmark, experiment)}
@@ -122,13 +122,18 @@ def draw_folds(benchmark: Benchmark, overrides: list[str], out: Path) -> list[st
     return [f"data.manifest={path.resolve()}", "data.fold_column=drawn", "data.fold=null"]
 
 
-def train_encoder(benchmark: Benchmark, args: argparse.Namespace) -> Path:
-    """The run whose encoder all models share, trained end to end once."""
-    run: Path = args.out / "encoder"
+def learn_encoder(benchmark: Benchmark, args: argparse.Namespace, *, seed: int) -> tuple[str, ...]:
+    """The change that gives all models of a seed the same encoder, trained end to end once; none where it is given.
+
+    Another seed draws other series for validation, so it needs an encoder that did not learn from those.
+    """
+    if not benchmark.encoder:
+        return ()
+    run: Path = args.out / "encoder" / f"seed{seed}"
     if not (run / "model.json").is_file():
-        experiment = Experiment.read(benchmark.config, [*UNCHECKED, *benchmark.encoder, *args.overrides])
-        train(experiment, run, resume=(run / "config.yaml").is_file())
-    return run.resolve()
+        changes = [*UNCHECKED, *benchmark.encoder, *args.overrides, f"seed={seed}"]
+        train(Experiment.read(benchmark.config, changes), run, resume=(run / "config.yaml").is_file())
+    return (f"network.encoder.weights={run.resolve()}",)
 
 
 def run_fold(experiment: Experiment, folder: Path) -> None:
