@@ -1,6 +1,6 @@
 """One table of models on one set of real data: same folds, same budget, same frozen encoder, several seeds.
 
-usage: benchmark.py SET OUT [--seeds 3] [--models NAME ...] [--set KEY=VALUE ...]
+usage: benchmark.py SET OUT [--seeds 3] [--draws 3] [--models NAME ...] [--set KEY=VALUE ...]
 for example: benchmark.py ct_ich work/bench/ct_ich
 sets: ct_ich, ct_ich_fine, ct_ich_subtypes, pocus, pocus_standardised, adrenal, adrenal_folds
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("set", choices=list(SETS))
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, help="exchanges of labels for the control; else as many as seeds")
     parser.add_argument("--models", nargs="+", help="these models of the table only")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     args = parser.parse_args()
@@ -70,7 +71,7 @@ def run_model(benchmark: Benchmark, name: str, args: argparse.Namespace) -> tupl
         return run_baseline(benchmark, name, Experiment.read(benchmark.config, asked), args.out), []
     place, changes = place_of(args.out, name), benchmark.variants()[name]
     seeds = []
-    for seed in range(args.seeds):
+    for seed in range(args.draws or args.seeds if name == CONTROL else args.seeds):
         encoder = () if set(WHOLE) <= set(changes) else learn_encoder(benchmark, args, seed=seed)
         experiment = Experiment.read(benchmark.config, [*common, *encoder, *changes, f"seed={seed}"])
         if name == CONTROL:
