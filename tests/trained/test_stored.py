@@ -45,6 +45,14 @@ def test_slices_embeddings_and_intensities_have_the_bits_of_a_series_prepared_he
         assert StoredSeries(volume, settings, device="cpu").intensity == here.intensity, "nobody asked for slices"
 
 
+def test_a_part_beyond_the_last_slice_is_empty(fake_cuda: FakeCuda) -> None:
+    for settings in (CTSettings(size=24), CTSettings(size=24, neighbours=2)):
+        volume = draw_volume(1, slices=2)
+        for series in (prepare_series(volume, settings), StoredSeries(volume, settings, device="cpu")):
+            whole = series[0:2]  # after which the next slice that is looked at is the one beyond the last
+            assert series[3:5].shape == (0, *whole.shape[1:])
+
+
 @pytest.mark.parametrize("slices", [9, 100])
 def test_the_card_holds_two_pieces_however_long_the_series(fake_cuda: FakeCuda, slices: int) -> None:
     settings, volume = CTSettings(size=24, neighbours=2), draw_volume(1, slices=slices)

@@ -40,7 +40,7 @@ class StoredSeries:
         start, stop, _ = part.indices(len(self))
         first = max(0, start - self.preprocessing.neighbours)
         prepared = self._prepare(first, min(len(self), stop + self.preprocessing.neighbours))
-        if start == self._sampled:
+        if start == self._sampled and start < stop:
             self._look(prepared, slice(start - first, stop - first))
         return self.preprocessing.finish(prepared, slice(start - first, stop - first))
 

@@ -143,8 +143,8 @@ class InPlane(Settings):
     def _add_neighbours(self, slices: Tensor, wanted: range) -> Tensor:
         """(S,P,h,w) -> (n, C*(2n+1), h, w): previous slices first, then the slice itself, then the next ones."""
         last = len(slices) - 1
-        start = max(0, min(wanted) - self.neighbours)
-        near = self._finish(slices[start : max(wanted) + self.neighbours + 1])
+        start = max(0, min(wanted, default=0) - self.neighbours)
+        near = self._finish(slices[start : max(wanted, default=0) + self.neighbours + 1])
         index = torch.arange(wanted.start, wanted.stop, wanted.step, device=slices.device)  # a card waits for no other
         shifts = range(-self.neighbours, self.neighbours + 1)
         return torch.cat([near[(index + shift).clamp(0, last) - start] for shift in shifts], dim=1)
