@@ -75,7 +75,7 @@ def refuse_other_start(run: Path, digest: str, experiment: BaseExperiment) -> No
         encoder = experiment.network.encoder.weights
         whole = getattr(experiment.network, "weights", None)
         name, given = ("encoder.weights", encoder) if encoder else ("weights", whole)
-        raise ConfigError(f"{run} did not start from the weights that network.{name}: {_show(given)} holds now. Put "
+        raise ConfigError(f"{run} did not start from the weights that network.{name}: {given} holds now. Put "
                           "back the file or run that it started from, or train anew, into another --output.")
 
 
