@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,6 @@ class MaskSettings(InPlane):
     In flat zeros and ones a slice does not tell how thick the shape is across it.
     """
 
-    whole_series_reads: ClassVar[str] = "preprocessing.kind mask measures distances through the whole series"
     kind: Literal["mask"] = "mask"
     values: tuple[int, ...] = ()
     """The numbers of the mask that are the shape; without it every number but 0."""
@@ -53,7 +52,7 @@ class MaskSettings(InPlane):
 
     @property
     def whole_series(self) -> str:
-        return self.whole_series_reads
+        return "preprocessing.kind mask measures distances through the whole series"
 
     def scaled_by_series(self, volume: Volume) -> bool:  # noqa: ARG002  a distance always looks at other slices
         return True
@@ -62,7 +61,7 @@ class MaskSettings(InPlane):
         """What ``put`` has to know. Raises InputError where the volume is no mask, is empty, or has no size in mm."""
         check_finite(volume)
         inside, spacing_mm = self._find_shape(volume), _slice_row_column(volume)
-        depth = torch.from_numpy(measure_depth(inside, spacing_mm, most=self.depth_mm))
+        depth = measure_depth(inside, spacing_mm, most=self.depth_mm)
         return Plan(placement=self.placement(volume), depth=_orient(depth, volume))
 
     def put(self, piece: Piece, plan: Plan, *, out: Tensor) -> None:
@@ -74,7 +73,7 @@ class MaskSettings(InPlane):
         return slices.clamp(0, 1)
 
     def _content(self, volume: Volume) -> Tensor:
-        return _orient(torch.from_numpy(self._find_shape(volume)), volume)
+        return _orient(self._find_shape(volume), volume)
 
     def _find_shape(self, volume: Volume) -> NDArray[np.bool_]:
         """(S,H,W) as stored, True inside the shape."""
@@ -176,5 +175,6 @@ def _slice_row_column(volume: Volume) -> tuple[float, float, float]:
     return between, row, column
 
 
-def _orient(stack: Tensor, volume: Volume) -> Tensor:
-    return torch.as_tensor(orient(stack.numpy(), volume.affine))
+def _orient(stack: NDArray[np.generic], volume: Volume) -> Tensor:
+    """(S,H,W) as stored -> the same in the radiological view."""
+    return torch.as_tensor(orient(stack, volume.affine))
